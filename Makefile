@@ -1,0 +1,30 @@
+# make demo   train, render and export on the embedded footage, from nothing
+# make test   every promise, on a CPU, from nothing
+# make lint   formatting and static checks
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint clean
+
+# A torch that pip already has at hand (a wheel in its find-links) is taken before the registry is
+# asked for gigabytes; whatever is taken is then held while the rest is resolved around it.
+.venv/ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --no-index --no-deps "torch>=2.10" 2>/dev/null || true
+	$(BIN)/pip freeze | grep "^torch==" > .venv/held.txt || true
+	$(BIN)/pip install --quiet --constraint .venv/held.txt --editable ".[dev]"
+	touch $@
+
+demo: .venv/ready
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh train/demo.sh
+
+test: .venv/ready
+	$(BIN)/python -m pytest
+
+lint: .venv/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,192 @@
+"""What vidgan makes says that a model made it, in a form others read; vidgan reads it back."""
+
+import json
+import struct
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import av
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+from safetensors.numpy import save_file
+
+from vidgan import __version__
+from vidgan.errors import ModelError, UsageError
+from vidgan.provenance import DIGITAL_SOURCE_TYPE, MODEL_KEY, find_mark, xmp_packet
+from vidgan.video import VideoWriter, read_frames, write_png
+
+# What would break XML, a sub-block, or a packet that is found by its end.
+COMMENT = {"model": "0f3a", "seed": 7, "path": "a & <b> \"c\" 'd' é </x:xmpmeta>\n"}
+FRAME = np.arange(32 * 32 * 3, dtype=np.uint32).reshape(32, 32, 3).astype(np.uint8)
+FULL_MARK = {
+    "digital_source_type": DIGITAL_SOURCE_TYPE,
+    "creator_tool": f"vidgan {__version__}",
+    "comment": COMMENT,
+}
+
+
+def marked(folder: Path, name: str, frames: int = 3) -> Path:
+    target = folder / name
+    if target.suffix == ".png":
+        write_png(target, FRAME, COMMENT)
+        return target
+    with VideoWriter(target, comment=COMMENT, scale=2) as film:
+        for index in range(frames):
+            film.write(np.roll(FRAME, index, axis=0))
+    return target
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+@pytest.mark.parametrize("name", ["out.mp4", "out.gif", "out.webp", "out.png"])
+def test_a_mark_is_read_back(tmp_path, name, frames):
+    assert find_mark(marked(tmp_path, name, frames)) == FULL_MARK
+
+
+def test_each_frame_of_a_folder_is_marked(tmp_path):
+    files = list(marked(tmp_path, "frames").iterdir())
+    assert len(files) == 3
+    assert all(find_mark(file) == FULL_MARK for file in files)
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.gif", "out.webp", "out.png"])
+def test_a_file_without_a_mark_gives_none(tmp_path, name):
+    if name == "out.mp4":
+        with av.open(str(tmp_path / name), "w") as container:
+            stream = container.add_stream("libx264", rate=30)
+            stream.width = stream.height = 32
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(FRAME, format="rgb24")))
+            container.mux(stream.encode())
+    else:
+        Image.fromarray(FRAME).save(tmp_path / name)
+    assert find_mark(tmp_path / name) is None
+
+
+def test_an_empty_file_has_no_mark_and_a_missing_one_is_an_error(tmp_path):
+    (tmp_path / "empty.png").touch()
+    assert find_mark(tmp_path / "empty.png") is None
+    with pytest.raises(UsageError, match="no such file"):
+        find_mark(tmp_path / "none.png")
+
+
+def test_the_packet_is_well_formed_xml_with_the_iptc_value():
+    ns = {
+        "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
+        "dc": "http://purl.org/dc/elements/1.1/",
+    }
+    tree = ET.fromstring(xmp_packet(COMMENT).decode())
+    description = tree.find(".//rdf:Description", ns)
+    iptc = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"
+    assert description.get(iptc) == DIGITAL_SOURCE_TYPE
+    assert json.loads(description.findtext(".//rdf:li", namespaces=ns)) == COMMENT
+    assert description.find("dc:description", ns) is not None
+    assert ET.fromstring(xmp_packet().decode()).find(".//dc:description", ns) is None
+
+
+def boxes(data: bytes) -> list[tuple[bytes, bytes]]:
+    found, at = [], 0
+    while at < len(data):
+        (size,) = struct.unpack_from(">I", data, at)
+        found.append((data[at + 4 : at + 8], data[at + 8 : at + size]))
+        at += size
+    return found
+
+
+def test_mp4_ends_in_the_xmp_box_and_holds_the_comment_as_a_tag(tmp_path):
+    path = marked(tmp_path, "out.mp4")
+    kind, body = boxes(path.read_bytes())[-1]
+    assert kind == b"uuid"
+    assert body[:16].hex() == "be7acfcb97a942e89c71999491e3afac"
+    assert body[16:] == xmp_packet(COMMENT)
+    with av.open(str(path)) as container:
+        assert json.loads(container.metadata["comment"]) == COMMENT
+
+
+def test_marked_files_still_hold_every_frame(tmp_path):
+    assert len(list(read_frames(marked(tmp_path, "out.mp4")))) == 3
+    for name in ("out.gif", "out.webp"):
+        with Image.open(marked(tmp_path, name)) as picture:
+            assert picture.n_frames == 3
+            for index in range(3):
+                picture.seek(index)
+                picture.load()
+    with av.open(str(tmp_path / "out.gif")) as container:
+        assert len(list(container.decode(video=0))) == 3
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_pillow_finds_the_packet_where_the_formats_keep_it(tmp_path, frames):
+    with Image.open(marked(tmp_path, "out.webp", frames)) as picture:
+        picture.load()
+        assert picture.size == (64, 64)
+        assert picture.info["xmp"] == xmp_packet(COMMENT)
+    with Image.open(marked(tmp_path, "out.png")) as picture:
+        assert picture.info["XML:com.adobe.xmp"].encode() == xmp_packet(COMMENT)
+
+
+def test_gif_holds_the_packet_in_its_application_extension(tmp_path):
+    data = marked(tmp_path, "out.gif").read_bytes()
+    at = data.index(b"\x21\xff\x0bXMP DataXMP") + 14
+    packet = xmp_packet(COMMENT)
+    assert data[at : at + len(packet)] == packet
+    # From wherever in the packet a reader of sub-blocks starts, it comes out before the trailer.
+    for start in range(at, at + len(packet)):
+        block = start
+        while data[block]:
+            block += 1 + data[block]
+        assert data[block + 1 :] in (b"\x3b", b"\x00\x3b")
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        '<rdf:Description Iptc4xmpExt:DigitalSourceType="{}"/>',
+        "<Iptc4xmpExt:DigitalSourceType>{}</Iptc4xmpExt:DigitalSourceType>",
+        '<Iptc4xmpExt:DigitalSourceType rdf:resource="{}"/>',
+    ],
+)
+def test_the_mark_of_another_tool_is_found(tmp_path, form):
+    path = tmp_path / "other.jpg"
+    packet = b"<x:xmpmeta>%s</x:xmpmeta>" % form.format(DIGITAL_SOURCE_TYPE).encode()
+    Image.fromarray(FRAME).save(path, xmp=packet)
+    assert find_mark(path) == {"digital_source_type": DIGITAL_SOURCE_TYPE}
+
+
+def test_the_xmp_of_a_camera_is_no_mark(tmp_path):
+    path = tmp_path / "photo.jpg"
+    camera = DIGITAL_SOURCE_TYPE.replace("trainedAlgorithmicMedia", "digitalCapture")
+    packet = f'<x:xmpmeta><r Iptc4xmpExt:DigitalSourceType="{camera}"/></x:xmpmeta>'
+    Image.fromarray(FRAME).save(path, xmp=packet.encode())
+    assert find_mark(path) is None
+
+
+@pytest.mark.parametrize("value", [DIGITAL_SOURCE_TYPE, None])
+def test_a_model_file_says_what_its_output_is(tmp_path, value):
+    metadata = {MODEL_KEY: value} if value else {"other": "x"}
+    save_file({"w": FRAME}, tmp_path / "g.safetensors", metadata=metadata)
+    graph = onnx.helper.make_graph([], "g", [], [])
+    model = onnx.helper.make_model(graph)
+    onnx.helper.set_model_props(model, metadata)
+    onnx.save(model, tmp_path / "g.onnx")
+    save_file({"w": FRAME}, tmp_path / "bare.safetensors")
+    for name in ("g.safetensors", "g.onnx"):
+        assert find_mark(tmp_path / name) == ({MODEL_KEY: value} if value else None)
+    assert find_mark(tmp_path / "bare.safetensors") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("g.onnx", b"not an onnx file \xff\xff"),
+        ("g.safetensors", b""),
+        ("g.safetensors", b"\xff" * 40),
+        ("g.safetensors", struct.pack("<Q", 4) + b"[17]"),
+        ("g.safetensors", struct.pack("<Q", 200_000) + b"[" * 200_000),
+        ("g.safetensors", struct.pack("<Q", 18) + b'{"__metadata__":5}'),
+    ],
+)
+def test_a_broken_model_file_is_a_model_error(tmp_path, name, data):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ModelError, match="damaged"):
+        find_mark(tmp_path / name)

@@ -1,0 +1,121 @@
+"""Files that hold weights: the generator a person keeps, and the training state a run resumes from.
+
+Both are one safetensors file: tensors and JSON, never code. A file is written beside its name,
+synced and renamed, and carries a SHA-256 over its tensors that is checked when it is read.
+"""
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from vidgan import __version__, config, dcgan
+from vidgan.config import ModelConfig
+from vidgan.errors import ConfigError, ModelError, SystemFault
+from vidgan.provenance import DIGITAL_SOURCE_TYPE
+
+FORMAT_VERSION = 1
+
+
+def save_generator(
+    path: Path, generator: torch.nn.Module, model: ModelConfig, *, facts: Mapping[str, object]
+) -> None:
+    """Write `generator.safetensors`: weights plus model, facts (images seen, data, ...) and mark."""
+    meta = {"kind": "generator", "model": config.to_dict(model), "facts": dict(facts)}
+    write(path, generator.state_dict(), meta)
+
+
+def load_generator(path: Path) -> tuple[dcgan.Generator, ModelConfig, dict[str, object]]:
+    """The generator in eval mode on the CPU, its model and the facts. Raises ModelError."""
+    tensors, meta = read(path, kind="generator")
+    model = model_of(path, meta)
+    generator = dcgan.Generator(model)
+    load_into(path, generator, tensors)
+    return generator.eval(), model, dict(meta.get("facts", {}))
+
+
+def model_of(path: Path, meta: Mapping[str, object]) -> ModelConfig:
+    try:
+        return config.from_dict({"model": meta["model"]}).model
+    except (KeyError, ConfigError) as error:
+        raise ModelError(f"{path}: its description of the model is not usable ({error}).") from error
+
+
+def load_into(path: Path, module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    """All or nothing: names and shapes must match exactly."""
+    own = module.state_dict()
+    wrong = sorted(own.keys() ^ tensors.keys())
+    wrong += [k for k in own.keys() & tensors.keys() if own[k].shape != tensors[k].shape]
+    if wrong:
+        raise ModelError(f"{path}: does not fit its own model ({len(wrong)} tensors, {wrong[0]}).")
+    module.load_state_dict(dict(tensors))
+
+
+def write(path: Path, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, object]) -> None:
+    """Write tensors and a JSON description whole or not at all."""
+    tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    header = {
+        "vidgan": json.dumps(
+            {**meta, "format_version": FORMAT_VERSION, "vidgan_version": __version__},
+            sort_keys=True,
+        ),
+        "sha256": _digest(tensors),
+        "digital_source_type": DIGITAL_SOURCE_TYPE,
+    }
+    write_bytes(path, save(tensors, metadata=header))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    part = path.with_name(f".{path.name}.part-{os.getpid()}")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise SystemFault(
+            f"{path}: cannot be written ({error.strerror}); it needs {len(content) >> 20} MB."
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read(path: Path, *, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
+    """Tensors and description, verified. Raises ModelError for anything but a file `write` made."""
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        meta = json.loads(header["vidgan"])
+    except (SafetensorError, KeyError, ValueError, OSError, struct.error) as error:
+        raise ModelError(
+            f"{path}: not a model file of vidgan, or damaged ({type(error).__name__}: {error}). "
+            "vidgan reads generator.safetensors and generator.onnx."
+        ) from error
+    if meta["format_version"] > FORMAT_VERSION:
+        raise ModelError(
+            f"{path}: made by a newer vidgan ({meta['vidgan_version']}); this is {__version__}. "
+            "Update vidgan."
+        )
+    if meta["kind"] != kind:
+        raise ModelError(f"{path}: holds a {meta['kind']}, not a {kind}.")
+    if _digest(tensors) != header.get("sha256"):
+        raise ModelError(f"{path}: damaged (its checksum does not match); use another copy.")
+    return tensors, meta
+
+
+def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,195 @@
+"""The settings of a run: three frozen tables, read from a recipe, written into the run folder.
+
+A recipe (TOML) lists only what differs from the defaults below. An unknown key is an error that names
+the nearest known one. This module knows no torch and no network.
+"""
+
+import dataclasses
+import difflib
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import tomli_w
+
+from vidgan.errors import ConfigError
+
+MODELS = ("dcgan",)
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """What the networks are. Stands in every model file."""
+
+    name: str = "dcgan"  # architecture
+    width: int = 0  # pixels, a multiple of 8; 0 = follow the data's aspect ratio, short side 64
+    height: int = 0  # pixels, likewise; both are 0 or neither
+    z_dim: int = 100  # components of a latent
+    channels: int = 64  # feature maps at half resolution; doubles per halving, up to 8 x
+
+    def __post_init__(self) -> None:
+        _choice("model.name", self.name, MODELS)
+        if (self.width == 0) != (self.height == 0):
+            raise ConfigError("model.width and model.height: give both, or neither (0).")
+        for key in ("width", "height"):
+            side = getattr(self, key)
+            if side and (side % 8 or not 32 <= side <= 256):
+                raise ConfigError(
+                    f"model.{key} = {side}: a side is a multiple of 8 from 32 to 256, "
+                    f"for example {min(256, max(32, round(side / 8) * 8))}."
+                )
+        _at_least("model.z_dim", self.z_dim, 1)
+        _at_least("model.channels", self.channels, 4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """What is trained on, and how it becomes uint8 pictures of one size."""
+
+    source: str = "earth"  # folder, zip, video, folder of videos, torchvision:NAME, or "earth"
+    every: int = 1  # of a video: keep every n-th frame
+    min_change: float = (
+        1.0  # of a video: drop a frame closer than this (mean grey levels) to the last kept
+    )
+    background: str = "#ffffff"  # colour laid under transparent pixels
+    max_bad: float = 0.01  # fraction of unreadable files that is skipped instead of refused
+
+    def __post_init__(self) -> None:
+        _at_least("data.every", self.every, 1)
+        _at_least("data.min_change", self.min_change, 0)
+        if not 0 <= self.max_bad < 1:
+            raise ConfigError(f"data.max_bad = {self.max_bad}: a fraction from 0 to below 1.")
+        digits = self.background.removeprefix("#")
+        if len(digits) != 6 or any(c not in "0123456789abcdefABCDEF" for c in digits):
+            raise ConfigError(
+                f'data.background = "{self.background}": six hex digits, for example "#ffffff".'
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How long and how. All progress is counted in images, so a batch size changes no schedule."""
+
+    images: int = 2_000_000  # real images shown to the discriminator in all
+    duration_s: float = 0.0  # stop after this much wall time, if sooner; 0 = no limit
+    batch_size: int = 64  # over all devices together
+    seed: int = 0  # of weights, data order and latents
+    learning_rate_g: float = 2e-4
+    learning_rate_d: float = 2e-4
+    beta1: float = 0.5  # Adam
+    beta2: float = 0.999
+    ema_halflife_images: int = 10_000  # the generator that is kept averages over about this
+    flip: bool = False  # mirror half of the images left to right
+    precision: str = "auto"  # auto, fp32, bf16 or fp16 (CUDA only) autocast
+    preview_every_images: int = 0  # 0 = by elapsed progress: often at first, then ever rarer
+    checkpoint_every_images: int = 20_000
+    keep_checkpoints: int = 2
+    deterministic: bool = False  # bitwise repeatable on CUDA too, slower; a CPU always is
+
+    def __post_init__(self) -> None:
+        _choice("train.precision", self.precision, PRECISIONS)
+        _at_least("train.images", self.images, 1)
+        _at_least("train.duration_s", self.duration_s, 0)
+        _at_least("train.batch_size", self.batch_size, 2)
+        _at_least("train.seed", self.seed, 0)
+        _at_least("train.ema_halflife_images", self.ema_halflife_images, 0)
+        _at_least("train.preview_every_images", self.preview_every_images, 0)
+        _at_least("train.checkpoint_every_images", self.checkpoint_every_images, 1)
+        _at_least("train.keep_checkpoints", self.keep_checkpoints, 1)
+        for key in ("learning_rate_g", "learning_rate_d"):
+            if not 0 < getattr(self, key) < 1:
+                raise ConfigError(f"train.{key} = {getattr(self, key)}: between 0 and 1.")
+        for key in ("beta1", "beta2"):
+            if not 0 <= getattr(self, key) < 1:
+                raise ConfigError(f"train.{key} = {getattr(self, key)}: from 0 to below 1.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def load(path: Path) -> Config:
+    """Read a recipe or a run's config.toml. Raises ConfigError with file, key and nearest known key."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a TOML file in UTF-8 ({error}).") from error
+    try:
+        return from_dict(table)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def from_dict(table: dict[str, object]) -> Config:
+    """Build a checked Config from nested plain values, as TOML or JSON gives them."""
+    return _build(Config, table, where="")
+
+
+def to_dict(config: object) -> dict[str, object]:
+    return dataclasses.asdict(config)
+
+
+def to_toml(config: Config) -> str:
+    return tomli_w.dumps(to_dict(config))
+
+
+def override(config: Config, table: str, **changes: object) -> Config:
+    """Replace keys of one table; a value of None leaves the key as it is."""
+    given = {key: value for key, value in changes.items() if value is not None}
+    section = dataclasses.replace(getattr(config, table), **given)
+    return dataclasses.replace(config, **{table: section})
+
+
+def _build(cls: type, table: object, *, where: str) -> typing.Any:
+    if not isinstance(table, dict):
+        raise ConfigError(f"[{where}] must be a table, not {table!r}.")
+    known = {f.name: f for f in fields(cls)}
+    hints = typing.get_type_hints(cls)
+    values = {}
+    for key, value in table.items():
+        name = f"{where}.{key}" if where else key
+        if key not in known:
+            raise ConfigError(f"unknown key {name}{_nearest(key, known, where)}")
+        kind = hints[key]
+        values[key] = (
+            _build(kind, value, where=name)
+            if dataclasses.is_dataclass(kind)
+            else _typed(name, value, kind)
+        )
+    return cls(**values)
+
+
+def _typed(name: str, value: object, kind: type | types.UnionType) -> object:
+    # A whole number where a fraction is asked for is fine; true for 1 is not.
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise ConfigError(f"{name} = {value!r}: expected {kind.__name__}.")
+    return value
+
+
+def _nearest(key: str, known: typing.Iterable[str], where: str) -> str:
+    close = difflib.get_close_matches(key, list(known), n=1)
+    if close:
+        return f"; did you mean {where + '.' if where else ''}{close[0]}?"
+    return f"; known here: {', '.join(known)}."
+
+
+def _choice(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        close = difflib.get_close_matches(value, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}."
+        raise ConfigError(f'{name} = "{value}" is unknown; {hint}')
+
+
+def _at_least(name: str, value: float, least: float) -> None:
+    if value < least:
+        raise ConfigError(f"{name} = {value}: at least {least}.")

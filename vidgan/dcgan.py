@@ -1,0 +1,122 @@
+"""The DCGAN of Radford et al. 2016, for sides of 32 to 256 pixels in multiples of 8.
+
+Transposed convolutions up, strided convolutions down, BatchNorm but not at the two pixel ends, ReLU in
+G and LeakyReLU in D, weights from N(0, 0.02). Beside the networks stand the two functions between
+which floats in [-1, 1] exist; everywhere else a picture is uint8 RGB.
+
+    B batch   Z z_dim   C channels   H W pixels
+"""
+
+import torch
+from torch import nn
+
+from vidgan.config import ModelConfig
+
+_WIDEST = 8  # channels grow up to this many times those at half resolution
+
+
+class Generator(nn.Module):
+    """z float32 [B, Z] -> picture float32 [B, 3, H, W] in [-1, 1]."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.z_dim = config.z_dim
+        sides = _sides(config.height, config.width)  # of every stage, smallest first
+        widths = _widths(config.channels, len(sides) - 1)[::-1]
+        layers: list[nn.Module] = [
+            nn.ConvTranspose2d(config.z_dim, widths[0], sides[0], bias=False),
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(inplace=True),
+        ]
+        for stage, width in enumerate([*widths[1:], 3]):
+            height_wide = sides[stage + 1]
+            # Twice the side, or twice less one: a second ring of padding and one row given back.
+            odd = tuple(side % 2 for side in height_wide)
+            layers.append(
+                nn.ConvTranspose2d(
+                    widths[stage],
+                    width,
+                    kernel_size=4,
+                    stride=2,
+                    padding=(1 + odd[0], 1 + odd[1]),
+                    output_padding=odd,
+                    bias=width == 3,
+                )
+            )
+            if width != 3:
+                layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+        self.layers = nn.Sequential(*layers, nn.Tanh())
+        self.apply(_initialise)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        assert z.ndim == 2 and z.shape[1] == self.z_dim, f"z {tuple(z.shape)} is not [B, Z]"
+        return self.layers(z.reshape(-1, self.z_dim, 1, 1))  # [B, Z] -> [B, Z, 1, 1]
+
+
+class Discriminator(nn.Module):
+    """Picture float32 [B, 3, H, W] in [-1, 1] -> logit float32 [B], above 0 for "real"."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.size = (config.height, config.width)
+        sides = _sides(config.height, config.width)
+        widths = _widths(config.channels, len(sides) - 1)
+        layers: list[nn.Module] = []
+        for stage, width in enumerate(widths):
+            before = widths[stage - 1] if stage else 3
+            # A side of 2n + 1 shrinks to n + 1, so that D passes through the sides of G.
+            odd = sides[-1 - stage]
+            layers.append(
+                nn.Conv2d(
+                    before,
+                    width,
+                    kernel_size=4,
+                    stride=2,
+                    padding=(1 + odd[0] % 2, 1 + odd[1] % 2),
+                    bias=stage == 0,
+                )
+            )
+            if stage:
+                layers.append(nn.BatchNorm2d(width))
+            layers.append(nn.LeakyReLU(0.2, inplace=True))
+        layers.append(nn.Conv2d(widths[-1], 1, sides[0]))
+        self.layers = nn.Sequential(*layers)
+        self.apply(_initialise)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        assert image.shape[1:] == (3, *self.size), f"image {tuple(image.shape)} is not {self.size}"
+        return self.layers(image).flatten(0)  # [B, 1, 1, 1] -> [B]
+
+
+def to_float(frames: torch.Tensor) -> torch.Tensor:
+    """uint8 [0, 255] -> float32 [-1, 1], any shape."""
+    return frames.float() / 127.5 - 1
+
+
+def to_frames(image: torch.Tensor) -> torch.Tensor:
+    """float [B, 3, H, W] in [-1, 1] -> uint8 [B, H, W, 3]; halves round to even."""
+    levels = torch.clamp(torch.round(image.float() * 127.5 + 127.5), 0, 255)
+    return levels.permute(0, 2, 3, 1).to(torch.uint8)  # [B, 3, H, W] -> [B, H, W, 3]
+
+
+def _sides(height: int, width: int) -> list[tuple[int, int]]:
+    """(H, W) of every stage, smallest first: halved, rounding up, while the shorter is 8 or more."""
+    sides = [(height, width)]
+    while min(sides[0]) >= 8:
+        sides.insert(0, ((sides[0][0] + 1) // 2, (sides[0][1] + 1) // 2))
+    return sides
+
+
+def _widths(channels: int, stages: int) -> list[int]:
+    """Feature maps of D's stages, largest picture first."""
+    return [channels * min(2**stage, _WIDEST) for stage in range(stages)]
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+        nn.init.zeros_(module.bias)

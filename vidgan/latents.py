@@ -1,0 +1,65 @@
+"""Seeds to Gaussian latents, the same in every language.
+
+Threefry-2x32 with 20 rounds (Salmon et al. 2011, "Parallel Random Numbers: As Easy as 1, 2, 3") turns
+(seed, vector, pair) into 64 bits; Box-Muller turns those into two normal numbers. A latent depends on
+(seed, index) alone: never on how many are asked for, nor on batch, rank or device.
+"""
+
+import numpy as np
+
+from vidgan.errors import UsageError
+
+_ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
+_PARITY = np.uint32(0x1BD11BDA)
+
+
+def threefry2x32(
+    key: tuple[int, int], counter: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Encrypt counters (two uint32 arrays of one shape) to two uint32 arrays of random words."""
+    k0, k1 = np.uint32(key[0]), np.uint32(key[1])
+    keys = (k0, k1, k0 ^ k1 ^ _PARITY)
+    x0 = counter[0].astype(np.uint32)
+    x1 = counter[1].astype(np.uint32)
+    with np.errstate(over="ignore"):  # arithmetic modulo 2^32 is the point
+        x0, x1 = x0 + keys[0], x1 + keys[1]
+        for turn in range(20):
+            rotation = _ROTATIONS[turn % 8]
+            x0 = x0 + x1
+            x1 = (x1 << np.uint32(rotation)) | (x1 >> np.uint32(32 - rotation))
+            x1 = x1 ^ x0
+            if turn % 4 == 3:
+                injection = turn // 4 + 1
+                x0 = x0 + keys[injection % 3]
+                x1 = x1 + keys[(injection + 1) % 3] + np.uint32(injection)
+    return x0, x1
+
+
+def gaussian(seed: int, indices: np.ndarray, *, z_dim: int) -> np.ndarray:
+    """Latents float32 [N, z_dim] ~ N(0, I), row i a function of (seed, indices[i]).
+
+    seed      0 <= seed < 2^64; its low word is the first key word
+    indices   whole numbers [N], 0 <= index < 2^32
+    Component 2p and 2p + 1 are the cosine and sine of pair p, whose counter is (p, index).
+    """
+    check_seed(seed)
+    index = np.asarray(indices).astype(np.uint32)
+    pairs = np.arange((z_dim + 1) // 2, dtype=np.uint32)
+    grid = np.broadcast_arrays(pairs[None, :], index[:, None])
+    x0, x1 = threefry2x32((seed & 0xFFFFFFFF, seed >> 32), (grid[0], grid[1]))
+    radius = np.sqrt(-2.0 * np.log((x0.astype(np.float64) + 1.0) / 2**32))
+    angle = 2.0 * np.pi * (x1.astype(np.float64) / 2**32)
+    both = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)  # [N, pairs, 2]
+    return both.reshape(len(index), -1)[:, :z_dim].astype(np.float32)
+
+
+def bits(seed: int, indices: np.ndarray) -> np.ndarray:
+    """One random uint32 per index, from a part of the counter space that no latent uses."""
+    index = np.asarray(indices).astype(np.uint32)
+    lane = np.full_like(index, 0xFFFFFFFF)
+    return threefry2x32((seed & 0xFFFFFFFF, seed >> 32), (lane, index))[0]
+
+
+def check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**64:
+        raise UsageError(f"seed {seed}: a whole number from 0 to 2^64 - 1.")

@@ -1,0 +1,191 @@
+"""The mark of synthetic media: written into everything vidgan makes, and read back.
+
+A picture or film carries an XMP packet whose IPTC DigitalSourceType says that a trained model made
+it; a model file carries the same value under `digital_source_type`. The mark is a plain statement,
+neither signed nor hard to remove: its absence says nothing about where a picture came from.
+"""
+
+import html
+import json
+import mmap
+import os
+import re
+import struct
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from vidgan import __version__
+from vidgan.errors import ModelError, UsageError
+
+DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+MODEL_KEY = "digital_source_type"  # where a model file's metadata holds the same value
+PNG_KEYWORD = "XML:com.adobe.xmp"  # of the iTXt chunk that holds the packet
+
+_MP4_XMP = uuid.UUID("be7acfcb-97a9-42e8-9c71-999491e3afac").bytes
+_WEBP_XMP_FLAG = 0x04  # in the first byte of the VP8X chunk
+# A reader of GIF that knows no XMP takes the packet for sub-blocks of arbitrary length; wherever it
+# lands in these falling bytes, the next length leads it to the closing zero.
+_GIF_TRAILER = b"\x01" + bytes(range(0xFF, -1, -1)) + b"\x00"
+_MAX_HEADER_BYTES = 100_000_000  # the format's own limit on the JSON header of a safetensors file
+
+_PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/">
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description rdf:about=""
+ xmlns:xmp="http://ns.adobe.com/xap/1.0/"
+ xmlns:dc="http://purl.org/dc/elements/1.1/"
+ xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+ xmp:CreatorTool="vidgan {version}"
+ Iptc4xmpExt:DigitalSourceType="{source_type}">{description}</rdf:Description>
+</rdf:RDF>
+</x:xmpmeta>
+<?xpacket end="r"?>"""
+_DESCRIPTION = (
+    '<dc:description><rdf:Alt><rdf:li xml:lang="x-default">{}</rdf:li></rdf:Alt></dc:description>'
+)
+
+
+def comment_json(comment: Mapping[str, object]) -> str:
+    """How a file was made (model hash, path, seed, ...), as one line of JSON in ASCII."""
+    return json.dumps(comment, separators=(",", ":"))
+
+
+def xmp_packet(comment: Mapping[str, object] | None = None) -> bytes:
+    """The mark as an XMP packet; `comment` becomes its dc:description, as JSON."""
+    text = html.escape(comment_json(comment), quote=False) if comment else ""
+    packet = _PACKET.format(
+        version=__version__,
+        source_type=DIGITAL_SOURCE_TYPE,
+        description=_DESCRIPTION.format(text) if text else "",
+    )
+    return packet.encode()
+
+
+def append_mark(path: Path, comment: Mapping[str, object] | None = None) -> None:
+    """Put the mark at the end of a finished MP4, GIF or WebP. No picture data moves.
+
+    (A PNG wants it ahead of its pixels, so that is done where PNG is written.)
+    """
+    packet = xmp_packet(comment)
+    with path.open("r+b") as file:
+        head = file.read(30)
+        if head[4:8] == b"ftyp":
+            _append_to_mp4(file, packet)
+        elif head[:4] == b"GIF8":
+            _append_to_gif(file, packet)
+        else:
+            assert head[:4] == b"RIFF" and head[8:12] == b"WEBP", "not an MP4, GIF or WebP"
+            _append_to_webp(file, packet, head)
+
+
+def _append_to_mp4(file: BinaryIO, packet: bytes) -> None:
+    file.seek(0, os.SEEK_END)
+    file.write(struct.pack(">I", 8 + 16 + len(packet)) + b"uuid" + _MP4_XMP + packet)
+
+
+def _append_to_gif(file: BinaryIO, packet: bytes) -> None:
+    file.seek(-1, os.SEEK_END)
+    assert file.read() == b"\x3b", "the GIF is not finished"
+    file.seek(-1, os.SEEK_END)
+    file.write(b"\x21\xff\x0bXMP DataXMP" + packet + _GIF_TRAILER + b"\x3b")
+
+
+def _append_to_webp(file: BinaryIO, packet: bytes, head: bytes) -> None:
+    chunk = b"XMP " + struct.pack("<I", len(packet)) + packet + bytes(len(packet) % 2)
+    if head[12:16] == b"VP8X":
+        file.seek(20)
+        file.write(bytes([head[20] | _WEBP_XMP_FLAG]))
+    else:
+        # A single frame has no VP8X chunk: one is set in front, which moves those few bytes.
+        file.seek(12)
+        still = file.read()
+        file.seek(12)
+        file.write(_vp8x(head) + still)
+    file.seek(0, os.SEEK_END)
+    file.write(chunk)
+    size = file.tell() - 8
+    file.seek(4)
+    file.write(struct.pack("<I", size))
+
+
+def _vp8x(head: bytes) -> bytes:
+    """The extended header of a still, lossy WebP: flags, width - 1 and height - 1 in 24 bits."""
+    assert head[12:16] == b"VP8 ", "a still WebP written here is lossy"
+    width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", head, 26))
+    canvas = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    return b"VP8X" + struct.pack("<IB3x", 10, _WEBP_XMP_FLAG) + canvas
+
+
+def find_mark(path: Path) -> dict[str, object] | None:
+    """Read the mark of synthetic media, whoever wrote it.
+
+    None means "no mark found", never "not synthetic". Else `digital_source_type` (an IPTC address)
+    and, where a picture or film has them, `creator_tool` and `comment`. Raises UsageError for a
+    missing file, ModelError for a broken model.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: there is no such file.")
+    models = {".onnx": _onnx_source_type, ".safetensors": _safetensors_source_type}
+    if read := models.get(path.suffix.lower()):
+        source_type = read(path)
+        return {MODEL_KEY: source_type} if _is_synthetic(source_type) else None
+    marks = (_parse_packet(packet) for packet in _packets(path))
+    return next((mark for mark in marks if _is_synthetic(mark.get(MODEL_KEY, ""))), None)
+
+
+def _is_synthetic(source_type: object) -> bool:
+    # trainedAlgorithmicMedia, algorithmicMedia, compositeWithTrainedAlgorithmicMedia
+    return str(source_type).lower().endswith("algorithmicmedia")
+
+
+def _packets(path: Path) -> Iterator[str]:
+    """Every XMP packet in a file of any format; they are made so that a scan finds them."""
+    if path.stat().st_size == 0:
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        end = 0
+        while (start := data.find(b"<x:xmpmeta", end)) >= 0:
+            end = data.find(b"</x:xmpmeta>", start)
+            if end < 0:
+                return
+            yield data[start:end].decode("utf-8", errors="replace")
+
+
+def _parse_packet(packet: str) -> dict[str, object]:
+    # By pattern and not by an XML parser: the file may be hostile, and XML can grow without bound.
+    mark: dict[str, object] = {}
+    for key, name in ((MODEL_KEY, "DigitalSourceType"), ("creator_tool", "CreatorTool")):
+        # As an attribute, an element, or an element that refers to a resource.
+        if found := re.search(rf"{name}(?: rdf:resource)?(?:=[\"']|>)([^\"'<]+)", packet):
+            mark[key] = html.unescape(found[1].strip())
+    if found := re.search(r"<dc:description>.*?<rdf:li[^>]*>([^<]*)<", packet, re.DOTALL):
+        text = html.unescape(found[1])
+        try:
+            mark["comment"] = json.loads(text)
+        except (ValueError, RecursionError):
+            mark["comment"] = text
+    return mark
+
+
+def _onnx_source_type(path: Path) -> str:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except DecodeError as error:
+        raise ModelError(f"{path}: not an ONNX file, or a damaged one.") from error
+    return next((entry.value for entry in model.metadata_props if entry.key == MODEL_KEY), "")
+
+
+def _safetensors_source_type(path: Path) -> str:
+    """Read the header alone: 8 bytes for its length, little-endian, then JSON."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        try:
+            header = json.loads(file.read(min(length, _MAX_HEADER_BYTES)))
+            return header.get("__metadata__", {}).get(MODEL_KEY, "")
+        except (ValueError, AttributeError, RecursionError) as error:
+            raise ModelError(f"{path}: not a safetensors file, or a damaged one.") from error
