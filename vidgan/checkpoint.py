@@ -26,7 +26,8 @@ FORMAT_VERSION = 1
 def save_generator(
     path: Path, generator: torch.nn.Module, model: ModelConfig, *, facts: Mapping[str, object]
 ) -> None:
-    """Write `generator.safetensors`: weights plus model, facts (images seen, data, ...) and mark."""
+    """Write `generator.safetensors`: weights plus model, facts (images seen, data, ...) and
+    mark."""
     meta = {"kind": "generator", "model": config.to_dict(model), "facts": dict(facts)}
     write(path, generator.state_dict(), meta)
 
@@ -44,7 +45,9 @@ def model_of(path: Path, meta: Mapping[str, object]) -> ModelConfig:
     try:
         return config.from_dict({"model": meta["model"]}).model
     except (KeyError, ConfigError) as error:
-        raise ModelError(f"{path}: its description of the model is not usable ({error}).") from error
+        raise ModelError(
+            f"{path}: its description of the model is not usable ({error})."
+        ) from error
 
 
 def load_into(path: Path, module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:

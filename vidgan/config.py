@@ -1,7 +1,7 @@
 """The settings of a run: three frozen tables, read from a recipe, written into the run folder.
 
-A recipe (TOML) lists only what differs from the defaults below. An unknown key is an error that names
-the nearest known one. This module knows no torch and no network.
+A recipe (TOML) lists only what differs from the defaults below. An unknown key is an error that
+names the nearest known one. This module knows no torch and no network.
 """
 
 import dataclasses
@@ -115,7 +115,8 @@ class Config:
 
 
 def load(path: Path) -> Config:
-    """Read a recipe or a run's config.toml. Raises ConfigError with file, key and nearest known key."""
+    """Read a recipe or a run's config.toml. Raises ConfigError with file, key and nearest known
+    key."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:

@@ -1,8 +1,8 @@
 """The DCGAN of Radford et al. 2016, for sides of 32 to 256 pixels in multiples of 8.
 
-Transposed convolutions up, strided convolutions down, BatchNorm but not at the two pixel ends, ReLU in
-G and LeakyReLU in D, weights from N(0, 0.02). Beside the networks stand the two functions between
-which floats in [-1, 1] exist; everywhere else a picture is uint8 RGB.
+Transposed convolutions up, strided convolutions down, BatchNorm but not at the two pixel ends,
+ReLU in G and LeakyReLU in D, weights from N(0, 0.02). Beside the networks stand the two functions
+between which floats in [-1, 1] exist; everywhere else a picture is uint8 RGB.
 
     B batch   Z z_dim   C channels   H W pixels
 """
@@ -100,7 +100,7 @@ def to_frames(image: torch.Tensor) -> torch.Tensor:
 
 
 def _sides(height: int, width: int) -> list[tuple[int, int]]:
-    """(H, W) of every stage, smallest first: halved, rounding up, while the shorter is 8 or more."""
+    """(H, W) of every stage, smallest first: halved, rounding up, until the shorter is below 8."""
     sides = [(height, width)]
     while min(sides[0]) >= 8:
         sides.insert(0, ((sides[0][0] + 1) // 2, (sides[0][1] + 1) // 2))

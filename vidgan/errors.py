@@ -1,7 +1,7 @@
 """What a user can do wrong, as a tree of exceptions.
 
-The command prints such an error as one line (what, where, how to fix) and leaves with its exit code.
-Anything else that escapes is a bug in vidgan and shows its traceback.
+The command prints such an error as one line (what, where, how to fix) and leaves with its exit
+code. Anything else that escapes is a bug in vidgan and shows its traceback.
 
     VidganError
     ├── UsageError       2   an argument or option that cannot be

@@ -1,8 +1,8 @@
 """Seeds to Gaussian latents, the same in every language.
 
-Threefry-2x32 with 20 rounds (Salmon et al. 2011, "Parallel Random Numbers: As Easy as 1, 2, 3") turns
-(seed, vector, pair) into 64 bits; Box-Muller turns those into two normal numbers. A latent depends on
-(seed, index) alone: never on how many are asked for, nor on batch, rank or device.
+Threefry-2x32 with 20 rounds (Salmon et al. 2011, "Parallel Random Numbers: As Easy as 1, 2, 3")
+turns (seed, vector, pair) into 64 bits; Box-Muller turns those into two normal numbers. A latent
+depends on (seed, index) alone: never on how many are asked for, nor on batch, rank or device.
 """
 
 import numpy as np

@@ -11,9 +11,10 @@ import numpy as np
 from vidgan import latents
 from vidgan.errors import UsageError
 
-# A C2 cubic spline with unit spacing has slopes m with m[i-1] + 4 m[i] + m[i+1] = 3 (p[i+1] - p[i-1]).
-# The inverse of (1, 4, 1) on an endless line is r^|d| / (2 sqrt 3), r = sqrt 3 - 2; its tail beyond 24
-# neighbours is below 1e-13, so the sum over a window is the exact spline, with no system to solve.
+# A C2 cubic spline with unit spacing has slopes m with m[i-1] + 4 m[i] + m[i+1] = 3 (p[i+1] -
+# p[i-1]). The inverse of (1, 4, 1) on an endless line is r^|d| / (2 sqrt 3), r = sqrt 3 - 2; its
+# tail beyond 24 neighbours is below 1e-13, so the sum over a window is the exact spline, with no
+# system to solve.
 _RATIO = 3**0.5 - 2
 _WINDOW = 24
 _FRAMES_PER_KEYFRAME = 30
@@ -23,10 +24,10 @@ _FRAMES_PER_KEYFRAME = 30
 class Spline:
     """A twice continuously differentiable cubic through keyframes drawn from a seed.
 
-    Closed: frame i stands at i / frames of the round, so that the last is followed by the first with
-    no frame doubled. Open: the first and the last frame are the first and the last keyframe, where
-    the curve runs straight (natural spline). Norms are carried along as one more coordinate and
-    restored, because the middle between two latents of a Gaussian is too short.
+    Closed: frame i stands at i / frames of the round, so that the last is followed by the first
+    with no frame doubled. Open: the first and the last frame are the first and the last keyframe,
+    where the curve runs straight (natural spline). Norms are carried along as one more coordinate
+    and restored, because the middle between two latents of a Gaussian is too short.
     """
 
     seed: int

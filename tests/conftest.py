@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+import torch
+
+from vidgan import checkpoint, dcgan
+from vidgan.config import ModelConfig
+from vidgan.video import write_png
+
+
+@pytest.fixture(autouse=True)
+def private_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("VIDGAN_CACHE", str(tmp_path / "cache"))
+
+
+def small_generator(width: int = 64, height: int = 64) -> tuple[dcgan.Generator, ModelConfig]:
+    """A narrow generator with settled statistics and frames full of contrast."""
+    model = ModelConfig(width=width, height=height, channels=8)
+    torch.manual_seed(0)
+    generator = dcgan.Generator(model)
+    with torch.no_grad():
+        for _ in range(3):
+            generator(torch.randn(32, model.z_dim))
+        generator.layers[-2].weight *= 15
+    return generator.eval(), model
+
+
+@pytest.fixture(scope="session")
+def model_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "generator.safetensors"
+    generator, model = small_generator()
+    checkpoint.save_generator(path, generator, model, facts={"images_seen": 0})
+    return path
+
+
+@pytest.fixture(scope="session")
+def onnx_file(model_file):
+    from vidgan.export import export
+
+    target = model_file.with_name("generator.onnx")
+    export(model_file, target)
+    return target
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Forty flat pictures of forty colours."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    colours = np.random.default_rng(0).integers(0, 256, (40, 1, 1, 3), dtype=np.uint8)
+    for number, colour in enumerate(colours):
+        write_png(folder / f"{number:02d}.png", np.tile(colour, (32, 32, 1)))
+    return folder

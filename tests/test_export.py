@@ -1,0 +1,82 @@
+import numpy as np
+import onnx
+import pytest
+
+from tests.conftest import small_generator
+from vidgan import checkpoint, export, latents, render, trajectory
+from vidgan.errors import ModelError
+from vidgan.provenance import DIGITAL_SOURCE_TYPE, find_mark
+from vidgan.synthesis import open_generator
+
+
+def test_the_file_keeps_the_contract(onnx_file):
+    model = onnx.load(onnx_file)
+    onnx.checker.check_model(model, full_check=True)
+    assert [o.version for o in model.opset_import if o.domain == ""] == [export.OPSET]
+    assert {node.op_type for node in model.graph.node} <= export.ALLOWED
+    (z,), (frames,) = model.graph.input, model.graph.output
+    shape = [d.dim_param or d.dim_value for d in z.type.tensor_type.shape.dim]
+    assert (z.name, shape) == ("z", ["batch", 100])
+    shape = [d.dim_param or d.dim_value for d in frames.type.tensor_type.shape.dim]
+    assert (frames.name, shape) == ("frames", ["batch", 64, 64, 3])
+    assert find_mark(onnx_file)["digital_source_type"] == DIGITAL_SOURCE_TYPE
+    assert not export._LOCAL_TRACE.search(onnx_file.read_bytes())
+
+
+def test_onnx_and_torch_make_the_same_frames(model_file, onnx_file):
+    path = trajectory.loop(seed=7, frames=20, z_dim=100)
+    a, b = (
+        np.stack(list(render.frames(open_generator(file), path)))
+        for file in (model_file, onnx_file)
+    )
+    difference = np.abs(a.astype(int) - b)
+    assert difference.max() <= 1 and (difference > 0).mean() <= 0.001
+    assert a.std() > 5  # a picture, not a constant
+
+
+@pytest.mark.parametrize("which", ["model_file", "onnx_file"])
+def test_frames_do_not_depend_on_the_batch_size(which, request):
+    generator = open_generator(request.getfixturevalue(which))
+    path = trajectory.loop(seed=7, frames=33, z_dim=generator.z_dim)
+    one = list(render.frames(generator, path, batch_size=1))
+    many = list(render.frames(generator, path, batch_size=32))
+    assert all(np.array_equal(a, b) for a, b in zip(one, many, strict=True))
+
+
+def test_sixteen_to_nine_exports_too(tmp_path):
+    generator, model = small_generator(width=128, height=72)
+    file = tmp_path / "generator.safetensors"
+    checkpoint.save_generator(file, generator, model, facts={})
+    proof = export.export(file, tmp_path / "wide.onnx")
+    assert proof.max_level <= 1
+    z = latents.gaussian(1, np.arange(3), z_dim=100)
+    assert open_generator(tmp_path / "wide.onnx")(z).shape == (3, 72, 128, 3)
+
+
+def test_a_file_that_fails_its_proof_does_not_appear(model_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "_PROOF_BATCHES", (1, 2))
+    monkeypatch.setattr(export.dcgan, "to_frames", _flawed(export.dcgan.to_frames))
+    with pytest.raises(ModelError, match="grey levels"):
+        export.export(model_file, tmp_path / "generator.onnx")
+    assert list(tmp_path.glob("*.onnx")) == []
+
+
+def _flawed(to_frames):
+    """Right while the graph is traced, five levels off when the proof asks torch."""
+    calls = []
+
+    def wrapped(image):
+        calls.append(None)
+        frames = to_frames(image)
+        return frames + 5 if image.shape[0] == 1 else frames
+
+    return wrapped
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x00" * 50])
+@pytest.mark.parametrize("name", ["model.onnx", "model.safetensors", "model.pkl"])
+def test_a_file_of_another_format_is_one_clear_error(tmp_path, name, content):
+    file = tmp_path / name
+    file.write_bytes(content)
+    with pytest.raises(ModelError, match=r"model\."):
+        open_generator(file)

@@ -1,0 +1,130 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+
+from vidgan import config, train
+from vidgan.errors import DivergedError, ModelError
+
+SMALL = {
+    "model": {"width": 32, "height": 32, "channels": 8},
+    "train": {"batch_size": 8, "flip": True, "checkpoint_every_images": 160},
+}
+
+
+def settings(source, **train_keys):
+    table = {**SMALL, "data": {"source": str(source)}}
+    table["train"] = {**SMALL["train"], **train_keys}
+    return config.from_dict(table)
+
+
+def newest_state(run):
+    return load_file(max((run / "checkpoints").glob("*.safetensors")))
+
+
+def same_weights(a, b):
+    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+
+
+@pytest.fixture(autouse=True)
+def no_lightning_notices(monkeypatch):
+    import logging
+
+    monkeypatch.setattr(logging.getLogger("lightning_fabric"), "disabled", True)
+
+
+def test_a_run_folder_holds_what_the_design_says(pictures, tmp_path):
+    run = train.train(settings(pictures, images=320), runs=tmp_path / "runs")
+    assert run.name == "00000-pictures-dcgan32"
+    for name in ("config.toml", "reals.png", "generator.safetensors", "preview.mp4"):
+        assert (run / name).is_file()
+    last = json.loads((run / "stats.jsonl").read_text().splitlines()[-1])
+    assert last["images_seen"] == 320
+    assert {"images_per_s", "loss_g", "loss_d"} < last.keys()
+    with Image.open(run / "fakes000000320.png") as grid:
+        assert grid.size == (8 * 32, 4 * 32)
+    assert config.load(run / "config.toml") == settings(pictures, images=320)
+    assert train.train(settings(pictures, images=8), runs=tmp_path / "runs").name.startswith(
+        "00001"
+    )
+
+
+def test_a_stopped_and_resumed_run_ends_in_bitwise_the_same_weights(pictures, tmp_path):
+    whole = train.train(settings(pictures, images=640), runs=tmp_path / "whole")
+    part = train.train(settings(pictures, images=320), runs=tmp_path / "part")
+    train.train(settings(pictures, images=640), runs=tmp_path, resume=part)
+    assert same_weights(newest_state(whole), newest_state(part))
+    kept = [load_file(run / "generator.safetensors") for run in (whole, part)]
+    assert same_weights(*kept)
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_moment_resumes_to_bitwise_the_same_weights(pictures, tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(config.to_toml(settings(pictures, images=1600)))
+    command = [sys.executable, "-m", "vidgan", "train"]
+    whole = [*command, "--recipe", str(recipe), "--runs", str(tmp_path / "whole")]
+    subprocess.run(whole, check=True, capture_output=True)
+    killed = [*command, "--recipe", str(recipe), "--runs", str(tmp_path / "killed")]
+    with subprocess.Popen(killed, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        states = tmp_path / "killed"
+        while not list(states.glob("*/checkpoints/*.safetensors")):
+            time.sleep(0.01)  # until there is a state to resume from
+        os.kill(process.pid, signal.SIGKILL)
+    (run,) = (tmp_path / "killed").iterdir()
+    assert int(max((run / "checkpoints").glob("*.safetensors")).stem) < 1600
+    subprocess.run([*command, "--resume", str(run)], check=True, capture_output=True)
+    (other,) = (tmp_path / "whole").iterdir()
+    assert same_weights(newest_state(other), newest_state(run))
+
+
+def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_used(pictures, tmp_path):
+    run = train.train(settings(pictures, images=320), runs=tmp_path)
+    newest = max((run / "checkpoints").glob("*.safetensors"))
+    content = bytearray(newest.read_bytes())
+    content[-100] ^= 1
+    newest.write_bytes(content)
+    said = []
+    train.train(settings(pictures, images=320), runs=tmp_path, resume=run, notice=said.append)
+    assert any(newest.name in line and "damaged" in line for line in said)
+
+
+def test_changed_data_is_refused_on_resume(pictures, tmp_path):
+    run = train.train(settings(pictures, images=160), runs=tmp_path)
+    (pictures / "00.png").unlink()
+    with pytest.raises(ModelError, match="data has changed"):
+        train.train(settings(pictures, images=320), runs=tmp_path, resume=run)
+
+
+def test_training_that_leaves_the_numbers_stops_before_a_weight_is_touched(
+    pictures, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(train.losses, "generator_loss", lambda logits: logits.mean() * float("nan"))
+    with pytest.raises(DivergedError, match="after 0 images"):
+        train.train(settings(pictures, images=160), runs=tmp_path)
+
+
+@pytest.mark.slow
+def test_two_ranks_train_one_model(pictures, tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(config.to_toml(settings(pictures, images=320)))
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *("--nproc_per_node", "2", "-m", "vidgan", "train"),
+            *("--recipe", str(recipe), "--runs", str(tmp_path / "runs")),
+        ],
+        check=True,
+        capture_output=True,
+        timeout=240,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    (run,) = (tmp_path / "runs").iterdir()
+    assert int(max((run / "checkpoints").glob("*.safetensors")).stem) == 320
