@@ -18,9 +18,9 @@ def small_generator(width: int = 64, height: int = 64) -> tuple[dcgan.Generator,
     torch.manual_seed(0)
     generator = dcgan.Generator(model)
     with torch.no_grad():
-        for _ in range(3):
+        for _ in range(50):
             generator(torch.randn(32, model.z_dim))
-        generator.layers[-2].weight *= 15
+        generator.layers[-2].weight *= 5
     return generator.eval(), model
 
 

@@ -1,0 +1,10 @@
+#!/bin/sh
+# From the embedded footage to a film and a portable generator; `make demo` runs it.
+set -eu
+vidgan train --recipe demo
+vidgan render --frames 120 --force out.mp4
+vidgan export --force generator.onnx
+echo
+echo "film:       $PWD/out.mp4"
+echo "generator:  $PWD/generator.onnx"
+echo "run:        $(ls -d "$PWD"/runs/* | tail -n 1)"
