@@ -33,13 +33,6 @@ def same_weights(a, b):
     return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
 
 
-@pytest.fixture(autouse=True)
-def no_lightning_notices(monkeypatch):
-    import logging
-
-    monkeypatch.setattr(logging.getLogger("lightning_fabric"), "disabled", True)
-
-
 def test_a_run_folder_holds_what_the_design_says(pictures, tmp_path):
     run = train.train(settings(pictures, images=320), runs=tmp_path / "runs")
     assert run.name == "00000-pictures-dcgan32"

@@ -10,6 +10,7 @@ lightning-fabric.
 
 import copy
 import json
+import logging
 import os
 import re
 import signal
@@ -165,6 +166,7 @@ def train(
 
 
 def _launch(settings: Config) -> Fabric:
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells what we tell better
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if settings.train.batch_size % world:

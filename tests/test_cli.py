@@ -1,0 +1,97 @@
+"""Commands as a person types them; mistakes as one line and the right exit code."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from vidgan.video import probe, read_frames
+
+
+def vidgan(*arguments, cwd, code=0):
+    done = subprocess.run(
+        [sys.executable, "-m", "vidgan", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def leftovers(folder):
+    return sorted(path.name for path in folder.iterdir() if path.name != "cache")
+
+
+def test_render_makes_exactly_the_frames_asked_for(model_file, tmp_path):
+    vidgan("render", "--frames", 47, "--model", model_file, "out.mp4", cwd=tmp_path)
+    assert len(list(read_frames(tmp_path / "out.mp4"))) == 47
+    assert probe(tmp_path / "out.mp4").width == 512  # so that a person can look at it
+
+
+def test_render_takes_the_newest_run_and_says_so(model_file, tmp_path):
+    for number, age_s in (("00000", 100), ("00001", 0)):
+        run = tmp_path / "runs" / f"{number}-x-dcgan64"
+        run.mkdir(parents=True)
+        copy = run / "generator.safetensors"
+        copy.write_bytes(model_file.read_bytes())
+        os.utime(copy, (copy.stat().st_mtime - age_s,) * 2)
+    done = vidgan("render", "--frames", 2, "out.mp4", cwd=tmp_path)
+    assert "00001-x-dcgan64" in done.stdout
+
+
+def test_samples_as_a_grid_and_as_a_folder(model_file, tmp_path):
+    vidgan("sample", "--grid", "3x2", "--model", model_file, "grid.png", cwd=tmp_path)
+    vidgan("sample", "--count", 5, "--model", model_file, "stills", cwd=tmp_path)
+    assert len(list((tmp_path / "stills").glob("*.png"))) == 5
+
+
+def test_export_then_render_the_exported_file(model_file, tmp_path):
+    done = vidgan("export", "--model", model_file, "generator.onnx", cwd=tmp_path)
+    assert "at most" in done.stdout
+    vidgan("render", "--frames", 3, "--model", "generator.onnx", "out.gif", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("code", "says", "arguments"),
+    [
+        (2, "--frames 0", ["render", "--frames", "0", "out.mp4"]),
+        (2, "out.xyz", ["render", "out.xyz"]),
+        (2, "fps", ["render", "--fps", "0", "out.mp4"]),
+        (2, "--frams", ["render", "--frams", "3", "out.mp4"]),
+        (2, "did you mean train.images", ["train", "--recipe", "recipe.toml"]),
+        (2, "--for", ["train", "--for", "soon"]),
+        (2, "multiple of 8", ["train", "--size", "63"]),
+        (3, "empty", ["train", "empty"]),
+        (3, "nowhere", ["train", "nowhere"]),
+        (4, "notes.txt", ["render", "--model", "notes.txt", "out.mp4"]),
+        (4, "notes.onnx", ["render", "--model", "notes.onnx", "out.mp4"]),
+        (4, "no such file", ["export", "--model", "absent.safetensors", "generator.onnx"]),
+        (2, ".onnx", ["export", "generator.bin"]),
+        (2, "config.toml", ["train", "--resume", "empty"]),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(code, says, arguments, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("not a model")
+    (tmp_path / "notes.onnx").write_text("not a model")
+    (tmp_path / "recipe.toml").write_text("[train]\nimage = 3\n")
+    before = leftovers(tmp_path)
+    done = vidgan(*arguments, cwd=tmp_path, code=code)
+    assert says in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert leftovers(tmp_path) == before
+
+
+def test_an_existing_target_is_kept_unless_forced(model_file, tmp_path):
+    (tmp_path / "out.mp4").write_text("mine")
+    done = vidgan("render", "--model", model_file, "out.mp4", cwd=tmp_path, code=2)
+    assert "--force" in done.stderr and (tmp_path / "out.mp4").read_text() == "mine"
+
+
+def test_doctor_names_device_precision_and_encoders(tmp_path):
+    said = vidgan("doctor", cwd=tmp_path).stdout
+    for word in ("torch", "device", "precision", "libx264", "onnxruntime"):
+        assert word in said
