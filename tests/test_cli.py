@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from vidgan.video import probe, read_frames
+from vidgan.footage import probe, read_frames
 
 
 def vidgan(*arguments, cwd, code=0):

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vidgan import bundled, data, video
+from vidgan import bundled, data, footage, pictures, sources, video
 from vidgan.config import DataConfig
 from vidgan.errors import DataError, SystemFault
 
@@ -61,7 +61,7 @@ def refusal(source, kind=DataError, **settings):
     """The message of the error that opening raises: one line, and nothing stays in the cache."""
     with pytest.raises(kind) as caught:
         opened(source, **settings)
-    root = data.cache_root()
+    root = bundled.cache_root()
     assert not root.is_dir() or {path.name for path in root.iterdir()} <= {"torchvision"}
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -218,7 +218,7 @@ def _remux(source, target):
 
 def test_earth_is_the_footage_that_ships_with_vidgan(clip, monkeypatch):
     asked = []
-    monkeypatch.setattr(data, "bundled", lambda name: asked.append(name) or clip)
+    monkeypatch.setattr(sources, "bundled", lambda name: asked.append(name) or clip)
     dataset, _ = opened("earth")
     assert asked == ["assets/earth.mp4"] and dataset.name == "earth"
 
@@ -268,7 +268,7 @@ def test_torchvision_is_imported_even_where_its_compiled_part_does_not_load():
     # A compiled part that is nowhere to be found fails as one for another torch does.
     code = (
         "import importlib.machinery as m; m.EXTENSION_SUFFIXES[:] = [];"
-        "from vidgan.data import import_torchvision as go; a = go(); b = go(); assert a is b;"
+        "from vidgan.named_sets import import_torchvision as go; a = go(); b = go(); assert a is b;"
         "import sys; assert not a.extension._has_ops();"
         "print(len(a.datasets.FakeData(size=3, image_size=(3, 4, 4))))"
     )
@@ -455,7 +455,7 @@ def test_a_decompression_bomb_is_refused_by_its_header(folder):
 
 def test_a_picture_beyond_the_own_limit_is_refused_and_pillow_does_not_warn(folder, monkeypatch):
     paint(folder / "large.png", size=(50, 41))
-    monkeypatch.setattr(data, "MAX_PIXELS", 2000)
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 2000)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1500)
     assert "50 x 41 pixels; 2,000 at most" in refusal(folder)
     assert data.native_size(DataConfig(source=str(folder))) == (64, 64)
@@ -556,7 +556,7 @@ def test_a_zip_that_unpacks_to_far_too_much_is_refused(tmp_path):
 
 
 def test_a_member_larger_than_the_limit_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "MAX_MEMBER_BYTES", 100)
+    monkeypatch.setattr(sources, "MAX_MEMBER_BYTES", 100)
     path = zipped(tmp_path / "a.zip", {"large.png": os.urandom(101)})
     assert "large.png" in refusal(path)
 
@@ -568,7 +568,7 @@ def test_a_zip_of_too_many_files_is_refused_before_and_after_its_directory_is_re
     path = zipped(
         tmp_path / "a.zip", {f"{index}.txt": "" for index in range(12)} | {"a.png": png()}
     )
-    monkeypatch.setattr(data, "MAX_MEMBERS", limit)
+    monkeypatch.setattr(sources, "MAX_MEMBERS", limit)
     message = refusal(path)
     assert ("directory is too long" in message) == (limit == 1) and str(limit) in message
 
@@ -699,7 +699,7 @@ def test_an_interrupt_leaves_nothing(folder, monkeypatch, cache):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(data, "_fitted", interrupted)
+    monkeypatch.setattr(sources, "fitted", interrupted)
     with pytest.raises(KeyboardInterrupt):
         opened(folder)
     assert list(cache.iterdir()) == []
@@ -735,16 +735,16 @@ def test_the_cache_lies_in_the_platforms_place_by_default(monkeypatch):
     monkeypatch.setenv("VIDGAN_CACHE", "")
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
     monkeypatch.setattr(sys, "platform", "linux")
-    assert data.cache_root() == Path("/somewhere/vidgan")
+    assert bundled.cache_root() == Path("/somewhere/vidgan")
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert data.cache_root() == Path.home() / ".cache/vidgan"
+    assert bundled.cache_root() == Path.home() / ".cache/vidgan"
 
 
 def test_no_more_than_a_few_frames_of_a_film_are_in_memory(clip, monkeypatch):
     def frames(path, **_):  # 120 MB in all
         return (np.full((1000, 1000, 3), level, np.uint8) for level in range(0, 240, 6))
 
-    monkeypatch.setattr(video, "read_frames", frames)
+    monkeypatch.setattr(footage, "read_frames", frames)
     tracemalloc.start()
     try:
         dataset, _ = opened(clip)
@@ -795,8 +795,8 @@ def test_the_size_is_taken_from_no_more_than_64_pictures_of_all_classes(folder, 
         paint(folder / f"a/{index:03}.png", size=(16, 9))
         paint(folder / f"b/{index:03}.png", size=(9, 16))
     looked = []
-    look = data._open_picture
-    monkeypatch.setattr(data, "_open_picture", lambda file: looked.append(1) or look(file))
+    look = sources.open_picture
+    monkeypatch.setattr(sources, "open_picture", lambda file: looked.append(1) or look(file))
     assert data.native_size(DataConfig(source=str(folder))) == (64, 64) and len(looked) == 64
 
 

@@ -10,8 +10,8 @@ import onnxruntime
 import pytest
 
 from vidgan import render, trajectory
+from vidgan.footage import read_frames
 from vidgan.synthesis import open_generator
-from vidgan.video import read_frames
 
 PLAYER = Path(__file__).parent.parent / "export" / "python" / "render.py"
 

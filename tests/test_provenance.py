@@ -14,8 +14,9 @@ from safetensors.numpy import save_file
 
 from vidgan import __version__
 from vidgan.errors import ModelError, UsageError
+from vidgan.footage import read_frames
 from vidgan.provenance import DIGITAL_SOURCE_TYPE, MODEL_KEY, find_mark, xmp_packet
-from vidgan.video import VideoWriter, read_frames, write_png
+from vidgan.video import VideoWriter, write_png
 
 # What would break XML, a sub-block, or a packet that is found by its end.
 COMMENT = {"model": "0f3a", "seed": 7, "path": "a & <b> \"c\" 'd' é </x:xmpmeta>\n"}

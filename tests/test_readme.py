@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from vidgan.video import read_frames
+from vidgan.footage import read_frames
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vidgan import video
+from vidgan import footage, video
 from vidgan.errors import DataError, SystemFault, UsageError
-from vidgan.video import VideoWriter, check_fps, check_target, probe, read_frames, write_png
+from vidgan.footage import probe, read_frames
+from vidgan.video import VideoWriter, check_fps, check_target, write_png
 
 KINDS = ("out.mp4", "out.gif", "out.webp", "out")
 
@@ -669,8 +670,8 @@ def test_sound_alone_is_refused(tmp_path):
 
 def test_frames_too_large_to_hold_are_refused(tmp_path, monkeypatch):
     path = write(tmp_path / "out.mp4", moving(2), scale=2)
-    monkeypatch.setattr(video, "MAX_PIXELS", 1000)
-    monkeypatch.setattr(video, "_decode", pytest.fail)  # by the head alone: decoding takes memory
+    monkeypatch.setattr(footage, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(footage, "_decode", pytest.fail)  # by the head alone: decoding takes memory
     with pytest.raises(DataError, match="64x64"):
         next(read_frames(path))
 

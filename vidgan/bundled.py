@@ -1,5 +1,10 @@
-"""Where the files that ship with vidgan lie: in a wheel, or beside the package in a checkout."""
+"""Where files lie: those that ship with vidgan (in a wheel, or beside the package in a checkout),
+and those that it may make again (the cache)."""
 
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from vidgan.errors import SystemFault
@@ -19,3 +24,25 @@ def bundled(relative: str) -> Path:
         f"{relative} is missing from this installation of vidgan (looked in "
         f"{' and '.join(map(str, homes))}); install vidgan again."
     )
+
+
+def cache_root() -> Path:
+    """VIDGAN_CACHE, or vidgan's folder in the place where the platform keeps caches."""
+    if given := os.environ.get("VIDGAN_CACHE"):
+        return Path(given).expanduser().resolve()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "vidgan"
+    if sys.platform == "darwin":
+        return Path.home() / "Library/Caches/vidgan"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vidgan"
+
+
+@contextlib.contextmanager
+def disk_faults(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SystemFault(
+            f"{folder}: cannot be written ({error.strerror or error}). Free some space, or set "
+            "VIDGAN_CACHE to a folder on another disk."
+        ) from error

@@ -11,11 +11,9 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
-from vidgan import __version__
+from vidgan import __version__, cli_export, cli_render, terminal
 from vidgan.errors import (
     EXIT_INTERRUPTED,
-    ConfigError,
-    ModelError,
     UsageError,
     VidganError,
 )
@@ -25,6 +23,10 @@ app = App(
     version=__version__,
     help="Train an image GAN on pictures or film, turn it into video, ship it as ONNX.",
 )
+
+app.command(cli_render.render)
+app.command(cli_render.sample)
+app.command(cli_export.export)
 
 
 def main() -> None:
@@ -108,152 +110,10 @@ def train(
     )
     from vidgan import train as training
 
-    with _TrainingBar(base) as bar:
-        run = training.train(base, runs=runs, resume=resume, notice=bar.say, progress=bar.show)
+    length = base.train
+    with terminal.training_bar(images=length.images, duration_s=length.duration_s) as (say, show):
+        run = training.train(base, runs=runs, resume=resume, notice=say, progress=show)
     print(f"{run}/generator.safetensors")
-
-
-@app.command
-def render(
-    target: Path,
-    *,
-    frames: int = 120,
-    model: Path | None = None,
-    seed: int = 0,
-    fps: str = "30",
-    loop: bool = True,
-    keyframes: int | None = None,
-    truncation: float = 1.0,
-    scale: int | None = None,
-    force: bool = False,
-) -> None:
-    """Render a video: a smooth walk through the generator's latent space.
-
-    Parameters
-    ----------
-    target
-        out.mp4, out.gif, out.webp, or a folder for PNG frames.
-    frames
-        Exactly this many.
-    model
-        generator.safetensors or generator.onnx; else the newest run, else the shipped one.
-    seed
-        Which walk.
-    fps
-        Frames per second: 30, 23.976 or 24000/1001.
-    loop
-        Close the walk, so that the video repeats without a jump.
-    keyframes
-        Latents the walk passes through; by default one per 30 frames.
-    truncation
-        Below 1: safer pictures, less variety.
-    scale
-        Enlarge by a whole factor; by default small frames grow to 512 pixels.
-    force
-        Overwrite the target.
-    """
-    from vidgan import video
-
-    video.check_target(target, force=force)
-    rate = video.check_fps(fps)
-    if frames < 1:
-        raise UsageError(f"--frames {frames}: at least 1, for example --frames 120.")
-    from vidgan import render as rendering
-    from vidgan import trajectory
-
-    generator, name = _generator(model)
-    path = trajectory.loop(
-        seed=seed,
-        frames=frames,
-        z_dim=generator.z_dim,
-        keyframes=keyframes,
-        closed=loop,
-        truncation=truncation,
-    )
-    comment = {"model": generator.sha256, "seed": seed, "path": "loop" if loop else "open"}
-    writer = video.VideoWriter(
-        target, fps=rate, scale=scale, force=force, comment=comment, notice=_say
-    )
-    with _bar("rendering", frames) as advance:
-        rendering.render(generator, path, writer, progress=advance)
-    print(f"{target}: {frames} frames of {name}, {generator.runs_on}")
-
-
-@app.command
-def sample(
-    target: Path,
-    *,
-    grid: str | None = None,
-    count: int | None = None,
-    model: Path | None = None,
-    seed: int = 0,
-    force: bool = False,
-) -> None:
-    """Write stills: --grid 8x4 grid.png, or --count 1000 folder/.
-
-    Parameters
-    ----------
-    target
-        A PNG file for --grid, a folder for --count.
-    grid
-        Columns x rows of samples in one picture; 8x4 if neither is given.
-    count
-        This many single PNG files instead.
-    model
-        generator.safetensors or generator.onnx; else the newest run, else the shipped one.
-    seed
-        Which samples.
-    force
-        Overwrite the target.
-    """
-    from vidgan import render as rendering
-    from vidgan import video
-
-    if grid and count is not None:
-        raise UsageError("--grid and --count: one of the two.")
-    if count is None:
-        columns, rows = _pair("--grid", grid or "8x4")
-        if target.suffix.lower() != ".png":
-            raise UsageError(f"{target}: a grid is a .png file.")
-        if target.exists() and not force:
-            raise UsageError(f"{target} exists; add --force to overwrite it.")
-        generator, _ = _generator(model)
-        picture = rendering.grid(generator, seed=seed, columns=columns, rows=rows)
-        video.write_png(target, picture, {"model": generator.sha256, "seed": seed})
-    else:
-        video.check_target(f"{target}/", force=force)
-        generator, _ = _generator(model)
-        rendering.samples(generator, target, seed=seed, count=count, force=force)
-    print(target)
-
-
-@app.command
-def export(target: Path, *, model: Path | None = None, force: bool = False) -> None:
-    """Write the generator as one ONNX file, proved against torch before it appears.
-
-    Parameters
-    ----------
-    target
-        generator.onnx
-    model
-        generator.safetensors; else the newest run's, else the shipped one.
-    force
-        Overwrite the target.
-    """
-    if target.suffix != ".onnx":
-        raise UsageError(f"{target}: the file's name must end in .onnx.")
-    if target.exists() and not force:
-        raise UsageError(f"{target} exists; add --force to overwrite it.")
-    source, name = _model_file(model)
-    if source.suffix != ".safetensors":
-        raise ModelError(f"{source}: export reads generator.safetensors.")
-    from vidgan import export as exporting
-
-    proof = exporting.export(source, target)
-    print(
-        f"{target}: {name}, {proof.size_bytes / 1e6:.1f} MB; proved on {proof.frames} frames: "
-        f"at most {proof.max_level} grey level, {proof.differing:.4%} of bytes differ"
-    )
 
 
 @app.command
@@ -279,26 +139,6 @@ def _base(recipe: Path | None, resume: Path | None) -> object:
     return config.load(recipe)
 
 
-def _generator(model: Path | None) -> tuple[object, str]:
-    from vidgan.synthesis import open_generator
-
-    path, name = _model_file(model)
-    return open_generator(path), name
-
-
-def _model_file(model: Path | None) -> tuple[Path, str]:
-    """The file, and how to call it: the one asked for, the newest run's, or the shipped one."""
-    from vidgan import bundled
-
-    if model:
-        return model, str(model)
-    found = list(Path("runs").glob("*/generator.safetensors"))
-    if found:
-        newest = max(found, key=lambda path: path.stat().st_mtime_ns)
-        return newest, str(newest)
-    return bundled.bundled("assets/generator.safetensors"), "the shipped generator"
-
-
 def _amount(text: str) -> tuple[int | None, float | None]:
     """'10m' -> seconds; '200k' -> images."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|k|M)?", text.strip())
@@ -313,105 +153,9 @@ def _amount(text: str) -> tuple[int | None, float | None]:
 def _size(text: str) -> tuple[int, int]:
     if text.isdigit():
         return int(text), int(text)
-    return _pair("--size", text)
-
-
-def _pair(option: str, text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)[xX](\d+)", text)
-    if not match:
-        error = ConfigError if option == "--size" else UsageError
-        raise error(f"{option} {text}: two whole numbers, for example 8x4.")
-    return int(match[1]), int(match[2])
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
+    return terminal.pair("--size", text)
 
 
 def _leave(line: str, code: int) -> None:
-    print(f"vidgan: {line}", file=sys.stderr)
+    terminal.say(f"vidgan: {line}")
     sys.exit(code)
-
-
-class _bar:
-    """A bar on a terminal, nothing elsewhere; calling it sets how many are done."""
-
-    def __init__(self, title: str, total: int) -> None:
-        self._title, self._total = title, total
-
-    def __enter__(self):
-        if not sys.stderr.isatty():
-            return lambda done: None
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
-
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        )
-        self._bar.start()
-        task = self._bar.add_task(self._title, total=self._total)
-        return lambda done: self._bar.update(task, completed=done)
-
-    def __exit__(self, *_: object) -> None:
-        if hasattr(self, "_bar"):
-            self._bar.stop()
-
-
-class _TrainingBar:
-    """images/s, time left, both losses and how sure D is; a plain line each 10 s elsewhere."""
-
-    def __init__(self, settings: object) -> None:
-        self._total = settings.train.images
-        self._duration_s = settings.train.duration_s
-        self._last_s = -10.0
-        self._bar = None
-
-    def __enter__(self):
-        if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-            self._bar = Progress(
-                BarColumn(bar_width=20),
-                TextColumn("{task.description}"),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-            )
-            self._bar.start()
-            self._task = self._bar.add_task("starting", total=1.0)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar:
-            self._bar.stop()
-
-    def say(self, line: str) -> None:
-        if self._bar:
-            self._bar.console.print(line, highlight=False)
-        else:
-            _say(line)
-
-    def show(self, now: object) -> None:
-        done = max(
-            now.images_seen / self._total,
-            now.elapsed_s / self._duration_s if self._duration_s else 0.0,
-        )
-        line = (
-            f"{now.images_seen:,} images, {now.images_per_s:.0f}/s, G {now.loss_g:.2f}, "
-            f"D {now.loss_d:.2f}, D sure {now.sure_real:.0%} real, {1 - now.sure_fake:.0%} fake"
-        )
-        if self._bar:
-            self._bar.update(self._task, completed=min(done, 1.0), description=line)
-        elif now.elapsed_s - self._last_s >= 10 or done >= 1:
-            self._last_s = now.elapsed_s
-            _say(f"{min(done, 1):.0%} {line}")

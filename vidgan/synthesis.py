@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from vidgan.bundled import bundled
 from vidgan.errors import ModelError
 
 CONTRACT = "vidgan-generator-1"  # metadata key `contract` of every file `vidgan export` writes
@@ -41,6 +42,24 @@ def open_generator(path: Path | str) -> Synthesize:
     raise ModelError(
         f"{path}: not a model that vidgan opens; it opens generator.safetensors and generator.onnx."
     )
+
+
+def find_model(model: Path | None) -> tuple[Path, str]:
+    """A model's file and how to call it: the one asked for, else the newest run's, else the shipped
+    one. Raises SystemFault where even that is missing."""
+    if model:
+        return model, str(model)
+    found = list(Path("runs").glob("*/generator.safetensors"))
+    if found:
+        newest = max(found, key=lambda path: path.stat().st_mtime_ns)
+        return newest, str(newest)
+    return bundled("assets/generator.safetensors"), "the shipped generator"
+
+
+def open_default(model: Path | None) -> tuple[Synthesize, str]:
+    """`find_model`, opened."""
+    path, name = find_model(model)
+    return open_generator(path), name
 
 
 class _Onnx:

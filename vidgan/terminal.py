@@ -1,0 +1,124 @@
+"""What a person sees while waiting: bars on a terminal, plain lines in a log. All on stderr.
+
+rich is imported only where there is a terminal to draw on.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from vidgan.errors import UsageError
+
+_LINE_EVERY_S = 10.0
+
+
+class Numbers(Protocol):
+    """What training reports; `vidgan.train.Progress` is one."""
+
+    images_seen: int
+    images_per_s: float
+    loss_g: float
+    loss_d: float
+    sure_real: float
+    sure_fake: float
+    elapsed_s: float
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+@contextmanager
+def rendering_bar(frames: int) -> Iterator[Callable[[int], None]]:
+    """Yields a function that is told how many frames are done."""
+    if not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Speed(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:.0f} frames/s" if task.speed else "")
+
+    columns = (BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("", total=frames)
+        yield lambda done: progress.update(task, completed=done)
+
+
+@contextmanager
+def training_bar(
+    *, images: int, duration_s: float
+) -> Iterator[tuple[Callable[[str], None], Callable[[Numbers], None]]]:
+    """Yields `say` for notices and `show` for numbers; the bar ends at images or at duration."""
+
+    def share(now: Numbers) -> float:
+        by_time = now.elapsed_s / duration_s if duration_s else 0.0
+        return min(1.0, max(now.images_seen / images, by_time))
+
+    if not sys.stderr.isatty():
+        yield say, _plain(share)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(bar_width=16), TextColumn("{task.description}"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("starting", total=1.0)
+        yield (
+            lambda line: progress.console.print(line, highlight=False, soft_wrap=True),
+            lambda now: progress.update(task, completed=share(now), description=_numbers(now)),
+        )
+
+
+def _plain(share: Callable[[Numbers], float]) -> Callable[[Numbers], None]:
+    next_s = 0.0
+
+    def show(now: Numbers) -> None:
+        nonlocal next_s
+        done = share(now)
+        if now.elapsed_s >= next_s or done == 1:
+            next_s = now.elapsed_s + _LINE_EVERY_S
+            left_s = now.elapsed_s * (1 - done) / max(done, 1e-9)
+            say(f"{done:4.0%}  {_numbers(now)}, {_duration(left_s)} left")
+
+    return show
+
+
+def _numbers(now: Numbers) -> str:
+    return (
+        f"{_short(now.images_seen)} images {now.images_per_s:.0f}/s "
+        f"G {now.loss_g:.2f} D {now.loss_d:.2f} "
+        f"sure {now.sure_real:.0%}/{1 - now.sure_fake:.0%}"
+    )
+
+
+def _short(count: int) -> str:
+    for unit, size in (("M", 1_000_000), ("k", 1000)):
+        if count >= size:
+            return f"{count / size:.1f}{unit}"
+    return str(count)
+
+
+def _duration(seconds: float) -> str:
+    if seconds >= 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds >= 100 else f"{seconds:.0f} s"
+
+
+def pair(option: str, text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)[xX](\d+)", text)
+    if not match:
+        raise UsageError(f"{option} {text}: two whole numbers, for example 8x4.")
+    return int(match[1]), int(match[2])
