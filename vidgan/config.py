@@ -29,6 +29,11 @@ class ModelConfig:
     height: int = 0  # pixels, likewise; both are 0 or neither
     z_dim: int = 100  # components of a latent
     channels: int = 64  # feature maps at half resolution; doubles per halving, up to 8 x
+    class_names: tuple[str, ...] = ()  # of label 0, 1, ...; training fills it in; () = no classes
+
+    @property
+    def classes(self) -> int:
+        return len(self.class_names)
 
     def __post_init__(self) -> None:
         _choice("model.name", self.name, MODELS)
@@ -56,6 +61,7 @@ class DataConfig:
     )
     background: str = "#ffffff"  # colour laid under transparent pixels
     max_bad: float = 0.01  # fraction of unreadable files that is skipped instead of refused
+    labels: bool = True  # where the pictures lie in class folders: learn the classes too
 
     def __post_init__(self) -> None:
         _at_least("data.every", self.every, 1)
@@ -172,6 +178,10 @@ def _typed(name: str, value: object, kind: type | types.UnionType) -> object:
     # A whole number where a fraction is asked for is fine; true for 1 is not.
     if kind is float and type(value) is int:
         return float(value)
+    if kind == tuple[str, ...] and isinstance(value, list | tuple):
+        if not all(type(item) is str for item in value):
+            raise ConfigError(f"{name}: expected a list of texts.")
+        return tuple(value)
     if type(value) is not kind:
         raise ConfigError(f"{name} = {value!r}: expected {kind.__name__}.")
     return value

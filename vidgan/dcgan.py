@@ -12,19 +12,22 @@ from torch import nn
 
 from vidgan.config import ModelConfig
 
+CLASS_DIM = 64  # numbers that stand for a class beside the latent
 _WIDEST = 8  # channels grow up to this many times those at half resolution
 
 
 class Generator(nn.Module):
-    """z float32 [B, Z] -> picture float32 [B, 3, H, W] in [-1, 1]."""
+    """z float32 [B, Z] and classes (see `embedded`) -> picture float32 [B, 3, H, W] in [-1, 1]."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.z_dim = config.z_dim
+        self.embedding = nn.Embedding(config.classes, CLASS_DIM) if config.classes else None
+        z_wide = config.z_dim + (CLASS_DIM if config.classes else 0)
         sides = _sides(config.height, config.width)  # of every stage, smallest first
         widths = _widths(config.channels, len(sides) - 1)[::-1]
         layers: list[nn.Module] = [
-            nn.ConvTranspose2d(config.z_dim, widths[0], sides[0], bias=False),
+            nn.ConvTranspose2d(z_wide, widths[0], sides[0], bias=False),
             nn.BatchNorm2d(widths[0]),
             nn.ReLU(inplace=True),
         ]
@@ -48,13 +51,18 @@ class Generator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Tanh())
         self.apply(_initialise)
 
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
+    def forward(self, z: torch.Tensor, classes: torch.Tensor | None = None) -> torch.Tensor:
         assert z.ndim == 2 and z.shape[1] == self.z_dim, f"z {tuple(z.shape)} is not [B, Z]"
-        return self.layers(z.reshape(-1, self.z_dim, 1, 1))  # [B, Z] -> [B, Z, 1, 1]
+        z = with_classes(z, classes, self.embedding)
+        return self.layers(z.reshape(-1, z.shape[1], 1, 1))  # [B, Z] -> [B, Z, 1, 1]
 
 
 class Discriminator(nn.Module):
-    """Picture float32 [B, 3, H, W] in [-1, 1] -> logit float32 [B], above 0 for "real"."""
+    """Picture float32 [B, 3, H, W] in [-1, 1] and classes -> logit float32 [B], above 0 for "real".
+
+    Classes enter by projection: the logit gains <embedding(class), features> (Miyato and Koyama
+    2018, equation 3).
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -81,11 +89,41 @@ class Discriminator(nn.Module):
             layers.append(nn.LeakyReLU(0.2, inplace=True))
         layers.append(nn.Conv2d(widths[-1], 1, sides[0]))
         self.layers = nn.Sequential(*layers)
+        self.embedding = nn.Embedding(config.classes, widths[-1]) if config.classes else None
         self.apply(_initialise)
+        if self.embedding:
+            nn.init.normal_(self.embedding.weight, 0.0, widths[-1] ** -0.5)
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
+    def forward(self, image: torch.Tensor, classes: torch.Tensor | None = None) -> torch.Tensor:
+        features = self.features(image)
+        logit = self.layers[-1](features).flatten(0)  # [B, 1, 1, 1] -> [B]
+        return logit + projected(features.mean((2, 3)), classes, self.embedding)
+
+    def features(self, image: torch.Tensor) -> torch.Tensor:
+        """What D sees before it judges: [B, D, h, w]."""
         assert image.shape[1:] == (3, *self.size), f"image {tuple(image.shape)} is not {self.size}"
-        return self.layers(image).flatten(0)  # [B, 1, 1, 1] -> [B]
+        return self.layers[:-1](image)
+
+
+def embedded(classes: torch.Tensor, embedding: nn.Embedding) -> torch.Tensor:
+    """Rows of the table for labels int [B], or mixtures of them for weights float32 [B, classes]."""
+    return classes @ embedding.weight if classes.is_floating_point() else embedding(classes)
+
+
+def with_classes(
+    z: torch.Tensor, classes: torch.Tensor | None, embedding: nn.Embedding | None
+) -> torch.Tensor:
+    """The latent, with what stands for its class behind it."""
+    assert (classes is None) == (embedding is None), "classes go with a model that knows some"
+    return z if classes is None else torch.cat([z, embedded(classes, embedding)], 1)
+
+
+def projected(
+    features: torch.Tensor, classes: torch.Tensor | None, embedding: nn.Embedding | None
+) -> torch.Tensor | float:
+    """<embedding(class), features> for features [B, D]: [B]."""
+    assert (classes is None) == (embedding is None), "classes go with a model that knows some"
+    return 0.0 if classes is None else (embedded(classes, embedding) * features).sum(1)
 
 
 def to_float(frames: torch.Tensor) -> torch.Tensor:
