@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vidgan import dcgan, losses
+from vidgan import dcgan
 from vidgan.config import ModelConfig
 
 SIZES = [(32, 32), (64, 64), (128, 72), (112, 64), (72, 128), (256, 144), (40, 248)]
@@ -43,21 +43,6 @@ def test_a_class_is_a_label_or_a_mixture_and_changes_the_picture_and_the_judgeme
     assert judge(pictures[:1].repeat(3, 1, 1, 1), labels).unique().numel() == 3
     with pytest.raises(AssertionError, match="classes"):
         generator(z)
-
-
-def test_losses_do_not_saturate_where_the_discriminator_is_sure():
-    fake = torch.full((4,), -200.0, requires_grad=True)
-    loss = losses.generator_loss(fake)
-    loss.backward()
-    assert loss.item() == pytest.approx(200)
-    assert fake.grad.tolist() == pytest.approx([-0.25] * 4)
-
-
-def test_discriminator_loss_is_binary_cross_entropy():
-    real, fake = torch.tensor([0.3, -1.0]), torch.tensor([0.2, 2.0])
-    bce = torch.nn.functional.binary_cross_entropy_with_logits
-    expected = bce(real, torch.ones(2)) + bce(fake, torch.zeros(2))
-    assert losses.discriminator_loss(real, fake).item() == pytest.approx(expected.item())
 
 
 def test_weights_start_as_the_paper_says():

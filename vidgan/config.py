@@ -16,7 +16,10 @@ import tomli_w
 
 from vidgan.errors import ConfigError
 
-MODELS = ("dcgan",)
+MODELS = ("dcgan", "r3gan")
+NORMS = ("auto", "batch", "spectral", "none")
+LOSSES = ("auto", "non-saturating", "minimax", "lsgan", "hinge", "wgan", "rpgan")
+AUTO = -1.0  # of a number: `resolved` chooses
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
@@ -29,6 +32,7 @@ class ModelConfig:
     height: int = 0  # pixels, likewise; both are 0 or neither
     z_dim: int = 100  # components of a latent
     channels: int = 64  # feature maps at half resolution; doubles per halving, up to 8 x
+    discriminator_norm: str = "auto"  # auto, batch, spectral or none; r3gan has none
     class_names: tuple[str, ...] = ()  # of label 0, 1, ...; training fills it in; () = no classes
 
     @property
@@ -37,6 +41,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _choice("model.name", self.name, MODELS)
+        _choice("model.discriminator_norm", self.discriminator_norm, NORMS)
         if (self.width == 0) != (self.height == 0):
             raise ConfigError("model.width and model.height: give both, or neither (0).")
         for key in ("width", "height"):
@@ -85,8 +90,19 @@ class TrainConfig:
     seed: int = 0  # of weights, data order and latents
     learning_rate_g: float = 2e-4
     learning_rate_d: float = 2e-4
-    beta1: float = 0.5  # Adam
-    beta2: float = 0.999
+    beta1: float = AUTO  # Adam; auto: 0 where D pays for its slope, else 0.5
+    beta2: float = AUTO  # auto: 0.99 where D pays for its slope, else 0.999
+    loss: str = (
+        "auto"  # non-saturating for dcgan, rpgan for r3gan; also minimax, lsgan, hinge, wgan
+    )
+    r1: float = (
+        AUTO  # gamma: weight of D's squared slope on reals; auto: by pixels with rpgan, else 0
+    )
+    r2: float = AUTO  # likewise on fakes
+    gradient_penalty: float = AUTO  # weight of D's slope between both; auto: 10 with wgan, else 0
+    penalty_every_steps: int = 8  # D pays every n-th step, n times as much; 1 = each step
+    feature_matching: float = 0.0  # weight in G's loss of the distance of D's mean features
+    discriminator_steps: int = 1  # of D per step of G
     ema_halflife_images: int = 10_000  # the generator that is kept averages over about this
     flip: bool = False  # mirror half of the images left to right
     precision: str = "auto"  # auto, fp32, bf16 or fp16 (CUDA only) autocast
@@ -97,6 +113,13 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         _choice("train.precision", self.precision, PRECISIONS)
+        _choice("train.loss", self.loss, LOSSES)
+        for key in ("r1", "r2", "gradient_penalty"):
+            if getattr(self, key) != AUTO:
+                _at_least(f"train.{key}", getattr(self, key), 0)
+        _at_least("train.penalty_every_steps", self.penalty_every_steps, 1)
+        _at_least("train.feature_matching", self.feature_matching, 0)
+        _at_least("train.discriminator_steps", self.discriminator_steps, 1)
         _at_least("train.images", self.images, 1)
         _at_least("train.duration_s", self.duration_s, 0)
         _at_least("train.batch_size", self.batch_size, 2)
@@ -109,7 +132,7 @@ class TrainConfig:
             if not 0 < getattr(self, key) < 1:
                 raise ConfigError(f"train.{key} = {getattr(self, key)}: between 0 and 1.")
         for key in ("beta1", "beta2"):
-            if not 0 <= getattr(self, key) < 1:
+            if not 0 <= getattr(self, key) < 1 and getattr(self, key) != AUTO:
                 raise ConfigError(f"train.{key} = {getattr(self, key)}: from 0 to below 1.")
 
 
@@ -118,6 +141,55 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def resolved(config: Config) -> Config:
+    """Settle everything that is left to auto, once the size of the pictures is known.
+
+    Raises ConfigError where settings exclude each other.
+    """
+    model, how = config.model, config.train
+    loss = how.loss
+    if loss == "auto":
+        loss = {"dcgan": "non-saturating", "r3gan": "rpgan"}[model.name]
+    gamma = gamma_for(model.width, model.height) if loss == "rpgan" else 0.0
+    r1, r2, penalty = (
+        auto if value == AUTO else value
+        for value, auto in (
+            (how.r1, gamma),
+            (how.r2, gamma),
+            (how.gradient_penalty, 10.0 if loss == "wgan" else 0.0),
+        )
+    )
+    slope_costs = r1 + r2 + penalty > 0
+    norm = model.discriminator_norm
+    if norm == "auto":
+        norm = "none" if slope_costs or model.name == "r3gan" else "batch"
+    if norm == "batch" and slope_costs:
+        raise ConfigError(
+            'model.discriminator_norm = "batch" couples the pictures of a batch, so r1, r2 and '
+            'gradient_penalty mean nothing; choose "none" or "spectral".'
+        )
+    if norm != "none" and model.name == "r3gan":
+        raise ConfigError(f'model.discriminator_norm = "{norm}": r3gan has none; leave it out.')
+    return dataclasses.replace(
+        config,
+        model=dataclasses.replace(model, discriminator_norm=norm),
+        train=dataclasses.replace(
+            how,
+            loss=loss,
+            r1=r1,
+            r2=r2,
+            gradient_penalty=penalty,
+            beta1=(0.0 if slope_costs else 0.5) if how.beta1 == AUTO else how.beta1,
+            beta2=(0.99 if slope_costs else 0.999) if how.beta2 == AUTO else how.beta2,
+        ),
+    )
+
+
+def gamma_for(width: int, height: int) -> float:
+    """The weight of R1 and R2 where none is given: it grows with the number of pixels."""
+    return 10.0 * width * height / 64**2
 
 
 def load(path: Path) -> Config:

@@ -24,15 +24,15 @@ class Generator(nn.Module):
         self.z_dim = config.z_dim
         self.embedding = nn.Embedding(config.classes, CLASS_DIM) if config.classes else None
         z_wide = config.z_dim + (CLASS_DIM if config.classes else 0)
-        sides = _sides(config.height, config.width)  # of every stage, smallest first
-        widths = _widths(config.channels, len(sides) - 1)[::-1]
+        stages = sides(config.height, config.width)  # of every stage, smallest first
+        widths = _widths(config.channels, len(stages) - 1)[::-1]
         layers: list[nn.Module] = [
-            nn.ConvTranspose2d(z_wide, widths[0], sides[0], bias=False),
+            nn.ConvTranspose2d(z_wide, widths[0], stages[0], bias=False),
             nn.BatchNorm2d(widths[0]),
             nn.ReLU(inplace=True),
         ]
         for stage, width in enumerate([*widths[1:], 3]):
-            height_wide = sides[stage + 1]
+            height_wide = stages[stage + 1]
             # Twice the side, or twice less one: a second ring of padding and one row given back.
             odd = tuple(side % 2 for side in height_wide)
             layers.append(
@@ -67,13 +67,14 @@ class Discriminator(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.size = (config.height, config.width)
-        sides = _sides(config.height, config.width)
-        widths = _widths(config.channels, len(sides) - 1)
+        stages = sides(config.height, config.width)
+        widths = _widths(config.channels, len(stages) - 1)
+        batch_norm = config.discriminator_norm in ("auto", "batch")
         layers: list[nn.Module] = []
         for stage, width in enumerate(widths):
             before = widths[stage - 1] if stage else 3
             # A side of 2n + 1 shrinks to n + 1, so that D passes through the sides of G.
-            odd = sides[-1 - stage]
+            odd = stages[-1 - stage]
             layers.append(
                 nn.Conv2d(
                     before,
@@ -81,18 +82,22 @@ class Discriminator(nn.Module):
                     kernel_size=4,
                     stride=2,
                     padding=(1 + odd[0] % 2, 1 + odd[1] % 2),
-                    bias=stage == 0,
+                    bias=stage == 0 or not batch_norm,
                 )
             )
-            if stage:
+            if stage and batch_norm:
                 layers.append(nn.BatchNorm2d(width))
             layers.append(nn.LeakyReLU(0.2, inplace=True))
-        layers.append(nn.Conv2d(widths[-1], 1, sides[0]))
+        layers.append(nn.Conv2d(widths[-1], 1, stages[0]))
         self.layers = nn.Sequential(*layers)
         self.embedding = nn.Embedding(config.classes, widths[-1]) if config.classes else None
         self.apply(_initialise)
         if self.embedding:
             nn.init.normal_(self.embedding.weight, 0.0, widths[-1] ** -0.5)
+        if config.discriminator_norm == "spectral":  # Miyato et al. 2018
+            for layer in self.layers:
+                if isinstance(layer, nn.Conv2d):
+                    nn.utils.parametrizations.spectral_norm(layer)
 
     def forward(self, image: torch.Tensor, classes: torch.Tensor | None = None) -> torch.Tensor:
         features = self.features(image)
@@ -106,7 +111,7 @@ class Discriminator(nn.Module):
 
 
 def embedded(classes: torch.Tensor, embedding: nn.Embedding) -> torch.Tensor:
-    """Rows of the table for labels int [B], or mixtures of them for weights float32 [B, classes]."""
+    """Rows of the table for labels int [B]; mixtures of them for weights float32 [B, classes]."""
     return classes @ embedding.weight if classes.is_floating_point() else embedding(classes)
 
 
@@ -137,12 +142,12 @@ def to_frames(image: torch.Tensor) -> torch.Tensor:
     return levels.permute(0, 2, 3, 1).to(torch.uint8)  # [B, 3, H, W] -> [B, H, W, 3]
 
 
-def _sides(height: int, width: int) -> list[tuple[int, int]]:
+def sides(height: int, width: int) -> list[tuple[int, int]]:
     """(H, W) of every stage, smallest first: halved, rounding up, until the shorter is below 8."""
-    sides = [(height, width)]
-    while min(sides[0]) >= 8:
-        sides.insert(0, ((sides[0][0] + 1) // 2, (sides[0][1] + 1) // 2))
-    return sides
+    stages = [(height, width)]
+    while min(stages[0]) >= 8:
+        stages.insert(0, ((stages[0][0] + 1) // 2, (stages[0][1] + 1) // 2))
+    return stages
 
 
 def _widths(channels: int, stages: int) -> list[int]:
