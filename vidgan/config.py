@@ -80,6 +80,14 @@ class DataConfig:
             )
 
 
+_LEAST = {
+    **dict.fromkeys(("images", "checkpoint_every_images", "keep_checkpoints"), 1),
+    **dict.fromkeys(("duration_s", "seed", "ema_halflife_images", "preview_every_images"), 0),
+    **dict.fromkeys(("r1", "r2", "gradient_penalty", "penalty_every_steps", "feature_matching"), 0),
+    **{"batch_size": 2, "discriminator_steps": 1},
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """How long and how. All progress is counted in images, so a batch size changes no schedule."""
@@ -92,15 +100,11 @@ class TrainConfig:
     learning_rate_d: float = 2e-4
     beta1: float = AUTO  # Adam; auto: 0 where D pays for its slope, else 0.5
     beta2: float = AUTO  # auto: 0.99 where D pays for its slope, else 0.999
-    loss: str = (
-        "auto"  # non-saturating for dcgan, rpgan for r3gan; also minimax, lsgan, hinge, wgan
-    )
-    r1: float = (
-        AUTO  # gamma: weight of D's squared slope on reals; auto: by pixels with rpgan, else 0
-    )
+    loss: str = "auto"  # one of LOSSES; auto: non-saturating for dcgan, rpgan for r3gan
+    r1: float = AUTO  # gamma, D's cost of its slope on reals; auto: `gamma_for` with rpgan, else 0
     r2: float = AUTO  # likewise on fakes
     gradient_penalty: float = AUTO  # weight of D's slope between both; auto: 10 with wgan, else 0
-    penalty_every_steps: int = 8  # D pays every n-th step, n times as much; 1 = each step
+    penalty_every_steps: int = 0  # D pays every n-th step n-fold; 0 = auto: 1 with wgan, else 8
     feature_matching: float = 0.0  # weight in G's loss of the distance of D's mean features
     discriminator_steps: int = 1  # of D per step of G
     ema_halflife_images: int = 10_000  # the generator that is kept averages over about this
@@ -114,20 +118,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         _choice("train.precision", self.precision, PRECISIONS)
         _choice("train.loss", self.loss, LOSSES)
-        for key in ("r1", "r2", "gradient_penalty"):
+        for key, least in _LEAST.items():
             if getattr(self, key) != AUTO:
-                _at_least(f"train.{key}", getattr(self, key), 0)
-        _at_least("train.penalty_every_steps", self.penalty_every_steps, 1)
-        _at_least("train.feature_matching", self.feature_matching, 0)
-        _at_least("train.discriminator_steps", self.discriminator_steps, 1)
-        _at_least("train.images", self.images, 1)
-        _at_least("train.duration_s", self.duration_s, 0)
-        _at_least("train.batch_size", self.batch_size, 2)
-        _at_least("train.seed", self.seed, 0)
-        _at_least("train.ema_halflife_images", self.ema_halflife_images, 0)
-        _at_least("train.preview_every_images", self.preview_every_images, 0)
-        _at_least("train.checkpoint_every_images", self.checkpoint_every_images, 1)
-        _at_least("train.keep_checkpoints", self.keep_checkpoints, 1)
+                _at_least(f"train.{key}", getattr(self, key), least)
         for key in ("learning_rate_g", "learning_rate_d"):
             if not 0 < getattr(self, key) < 1:
                 raise ConfigError(f"train.{key} = {getattr(self, key)}: between 0 and 1.")
@@ -148,23 +141,18 @@ def resolved(config: Config) -> Config:
 
     Raises ConfigError where settings exclude each other.
     """
+
+    def settle(value: typing.Any, chosen: typing.Any) -> typing.Any:
+        return chosen if value in ("auto", AUTO) else value
+
     model, how = config.model, config.train
-    loss = how.loss
-    if loss == "auto":
-        loss = {"dcgan": "non-saturating", "r3gan": "rpgan"}[model.name]
+    loss = settle(how.loss, {"dcgan": "non-saturating", "r3gan": "rpgan"}[model.name])
     gamma = gamma_for(model.width, model.height) if loss == "rpgan" else 0.0
-    r1, r2, penalty = (
-        auto if value == AUTO else value
-        for value, auto in (
-            (how.r1, gamma),
-            (how.r2, gamma),
-            (how.gradient_penalty, 10.0 if loss == "wgan" else 0.0),
-        )
-    )
+    r1, r2 = settle(how.r1, gamma), settle(how.r2, gamma)
+    penalty = settle(how.gradient_penalty, 10.0 if loss == "wgan" else 0.0)
     slope_costs = r1 + r2 + penalty > 0
-    norm = model.discriminator_norm
-    if norm == "auto":
-        norm = "none" if slope_costs or model.name == "r3gan" else "batch"
+    batch_norm = model.name == "dcgan" and not slope_costs
+    norm = settle(model.discriminator_norm, "batch" if batch_norm else "none")
     if norm == "batch" and slope_costs:
         raise ConfigError(
             'model.discriminator_norm = "batch" couples the pictures of a batch, so r1, r2 and '
@@ -181,8 +169,9 @@ def resolved(config: Config) -> Config:
             r1=r1,
             r2=r2,
             gradient_penalty=penalty,
-            beta1=(0.0 if slope_costs else 0.5) if how.beta1 == AUTO else how.beta1,
-            beta2=(0.99 if slope_costs else 0.999) if how.beta2 == AUTO else how.beta2,
+            penalty_every_steps=how.penalty_every_steps or (1 if loss == "wgan" else 8),
+            beta1=settle(how.beta1, 0.0 if slope_costs else 0.5),
+            beta2=settle(how.beta2, 0.99 if slope_costs else 0.999),
         ),
     )
 

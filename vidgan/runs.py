@@ -1,4 +1,4 @@
-"""The run folder: its name, its lock, its log, and the pictures of its progress.
+"""The run folder: its name, its lock, its states, its log, and the pictures of its progress.
 
 One process at a time trains in a folder. Knows no network and no step.
 """
@@ -13,8 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from vidgan.errors import SystemFault
+from vidgan import checkpoint, config
+from vidgan.config import Config
+from vidgan.data import Dataset
+from vidgan.errors import ModelError, SystemFault
 from vidgan.render import tile
 from vidgan.video import VideoWriter, write_png
 
@@ -38,6 +42,18 @@ class Progress:
     variety: float  # of the previews: distance between two of them, that of two reals being 1
     elapsed_s: float
     flags: tuple[str, ...] = ()  # troubles named for the first time
+
+
+@dataclass
+class State:
+    """All that a step reads and changes."""
+
+    generator: torch.nn.Module
+    discriminator: torch.nn.Module
+    average: torch.nn.Module  # exponential moving average of the generator's weights
+    adam_g: torch.optim.Optimizer
+    adam_d: torch.optim.Optimizer
+    images_seen: int = 0
 
 
 def new_run(runs: Path, name: str) -> Path:
@@ -95,6 +111,70 @@ def _take(descriptor: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def save(
+    state: State, generator: torch.nn.Module, settings: Config, dataset: Dataset, run: Path
+) -> None:
+    """The training state, and the generator to keep; the oldest states go."""
+    facts = {
+        "images_seen": state.images_seen,
+        "data": dataset.name,
+        "data_fingerprint": dataset.fingerprint,
+    }
+    meta = {"kind": "training state", "model": config.to_dict(settings.model), "facts": facts}
+    folder = run / "checkpoints"
+    tensors = dict(_named_tensors(state))
+    checkpoint.write(folder / f"{state.images_seen:012d}.safetensors", tensors, meta)
+    checkpoint.save_generator(run / "generator.safetensors", generator, settings.model, facts=facts)
+    for old in sorted(folder.glob("*.safetensors"))[: -settings.train.keep_checkpoints]:
+        old.unlink()
+
+
+def restore(state: State, run: Path, dataset: Dataset, notice: Callable[[str], None]) -> None:
+    """Load the newest state of a run that is whole; a damaged one is named and passed over."""
+    for path in sorted((run / "checkpoints").glob("*.safetensors"), reverse=True):
+        try:
+            tensors, meta = checkpoint.read(path, kind="training state")
+            break
+        except ModelError as error:
+            notice(f"{error} Going back to the one before.")
+    else:
+        raise ModelError(f"{run}: no checkpoint to resume from; start a new run.")
+    facts = meta["facts"]
+    if facts["data_fingerprint"] != dataset.fingerprint:
+        raise ModelError(
+            f"{run}: its data has changed since the checkpoint; restore it or start a new run."
+        )
+    for part in ("generator", "discriminator", "average"):
+        checkpoint.load_into(path, getattr(state, part), _below(tensors, part))
+    for part in ("adam_g", "adam_d"):
+        _restore_adam(getattr(state, part), _below(tensors, part))
+    state.images_seen = facts["images_seen"]
+    notice(f"resumed from {path} at {state.images_seen:,} images")
+
+
+def _below(tensors: dict[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(f"{part}/"): t for k, t in tensors.items() if k.startswith(f"{part}/")}
+
+
+def _restore_adam(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        index, name = key.split("/")
+        moments.setdefault(int(index), {})[name] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def _named_tensors(state: State) -> Iterator[tuple[str, torch.Tensor]]:
+    for part in ("generator", "discriminator", "average"):
+        for name, tensor in getattr(state, part).state_dict().items():
+            yield f"{part}/{name}", tensor
+    for part in ("adam_g", "adam_d"):
+        for index, moments in getattr(state, part).state_dict()["state"].items():
+            for name, tensor in moments.items():
+                yield f"{part}/{index}/{name}", tensor
 
 
 class Log:

@@ -25,14 +25,17 @@ from lightning_fabric.strategies import DDPStrategy
 
 from vidgan import checkpoint, config, data, dcgan, latents, losses, r3gan
 from vidgan.config import Config
-from vidgan.errors import DivergedError, ModelError, UsageError
+from vidgan.errors import DivergedError, UsageError
 from vidgan.runs import (
     PREVIEWS,
     Log,
     Progress,
+    State,
     locked,
     new_run,
     next_preview,
+    restore,
+    save,
     write_fakes,
     write_film,
     write_reals,
@@ -45,18 +48,6 @@ NETWORKS = {
 }
 _CALIBRATION_BATCHES = 16
 _REPORT_EVERY_S = 1.0
-
-
-@dataclass
-class _State:
-    """All that a step reads and changes."""
-
-    generator: torch.nn.Module
-    discriminator: torch.nn.Module
-    average: torch.nn.Module  # exponential moving average of the generator's weights
-    adam_g: torch.optim.Optimizer
-    adam_d: torch.optim.Optimizer
-    images_seen: int = 0
 
 
 @dataclass
@@ -92,7 +83,7 @@ def train(
     lock = locked(run, notice) if fabric.is_global_zero else nullcontext()
     with lock, _signals() as signalled:
         if resume:
-            _restore(state, run, dataset, notice)
+            restore(state, run, dataset, notice)
         if fabric.is_global_zero:
             write_reals(run, _first_reals(dataset))
             checkpoint.write_bytes(run / "config.toml", config.to_toml(settings).encode())
@@ -112,7 +103,7 @@ def train(
 
 def _loop(
     fabric: Fabric,
-    state: _State,
+    state: State,
     settings: Config,
     dataset: data.Dataset,
     run: Path,
@@ -200,10 +191,10 @@ def _loop(
                 reported, shown, troubles = now, state.images_seen, {}
             if state.images_seen >= checkpoint_at and not stop:
                 if first_rank:
-                    _save(state, settings, dataset, run)
+                    save(state, averaged_generator(state, settings), settings, dataset, run)
                 checkpoint_at = (state.images_seen // every + 1) * every
         if first_rank:
-            _save(state, settings, dataset, run)
+            save(state, averaged_generator(state, settings), settings, dataset, run)
             troubles = watch.previews(_preview(state, settings, run), state.images_seen)
             if current and troubles:
                 log.write(replace(current, variety=watch.variety, flags=tuple(troubles)))
@@ -213,7 +204,7 @@ def _loop(
 
 
 def _slope_cost(
-    fabric: Fabric, state: _State, settings: Config, batch: _Batch, fake: torch.Tensor
+    fabric: Fabric, state: State, settings: Config, batch: _Batch, fake: torch.Tensor
 ) -> torch.Tensor | float:
     """What D pays for its slope on every n-th step, n times as much; by the pictures' own pixels,
     whatever distortion D sees them through."""
@@ -240,7 +231,7 @@ def _slope_cost(
 
 
 def _feature_cost(
-    state: _State, settings: Config, real: torch.Tensor, fake: torch.Tensor
+    state: State, settings: Config, real: torch.Tensor, fake: torch.Tensor
 ) -> torch.Tensor | float:
     if not settings.train.feature_matching:
         return 0.0
@@ -304,7 +295,7 @@ def _open_data(settings: Config, notice: Callable[[str], None]) -> tuple[Config,
     return config.resolved(replace(settings, model=model)), dataset
 
 
-def _build(settings: Config, fabric: Fabric) -> _State:
+def _build(settings: Config, fabric: Fabric) -> State:
     torch.manual_seed(settings.train.seed)
     with fabric.init_module():
         generator, discriminator = (make(settings.model) for make in NETWORKS[settings.model.name])
@@ -313,7 +304,7 @@ def _build(settings: Config, fabric: Fabric) -> _State:
     average = copy.deepcopy(generator).requires_grad_(False)
     rates = settings.train
     betas = (rates.beta1, rates.beta2)
-    return _State(
+    return State(
         generator=generator,
         discriminator=discriminator,
         average=average.to(fabric.device),
@@ -364,7 +355,7 @@ def _numbers(first: int, count: int) -> np.ndarray:
 
 
 @torch.no_grad()
-def _update_average(state: _State, settings: Config, images: int) -> None:
+def _update_average(state: State, settings: Config, images: int) -> None:
     """Half of the average is younger than the half-life, which grows with the run at first."""
     halflife = min(settings.train.ema_halflife_images, 0.05 * state.images_seen)
     keep = 0.5 ** (images / halflife) if halflife > 0 else 0.0
@@ -374,7 +365,7 @@ def _update_average(state: _State, settings: Config, images: int) -> None:
 
 
 @torch.no_grad()
-def averaged_generator(state: _State, settings: Config) -> torch.nn.Module:
+def averaged_generator(state: State, settings: Config) -> torch.nn.Module:
     """The averaged weights with BatchNorm statistics of their own, in eval mode, on the CPU.
 
     Statistics gathered while the fast weights trained do not fit the averaged ones, so they are
@@ -407,7 +398,7 @@ def _first_reals(dataset: data.Dataset) -> np.ndarray:
     return data.batch(dataset, spread).transpose(0, 2, 3, 1)  # [N, 3, H, W] -> [N, H, W, 3]
 
 
-def _preview(state: _State, settings: Config, run: Path) -> np.ndarray:
+def _preview(state: State, settings: Config, run: Path) -> np.ndarray:
     """Write and return what G makes of the latents that every preview shows."""
     generator, cpu = averaged_generator(state, settings), torch.device("cpu")
     with torch.no_grad():
@@ -417,76 +408,7 @@ def _preview(state: _State, settings: Config, run: Path) -> np.ndarray:
     return fakes
 
 
-def _save(state: _State, settings: Config, dataset: data.Dataset, run: Path) -> None:
-    """The training state, and the generator as it stands; the oldest states go."""
-    facts = {
-        "images_seen": state.images_seen,
-        "data": dataset.name,
-        "data_fingerprint": dataset.fingerprint,
-    }
-    tensors = dict(_named_tensors(state))
-    meta = {"kind": "training state", "model": config.to_dict(settings.model), "facts": facts}
-    folder = run / "checkpoints"
-    checkpoint.write(folder / f"{state.images_seen:012d}.safetensors", tensors, meta)
-    checkpoint.save_generator(
-        run / "generator.safetensors",
-        averaged_generator(state, settings),
-        settings.model,
-        facts=facts,
-    )
-    for old in sorted(folder.glob("*.safetensors"))[: -settings.train.keep_checkpoints]:
-        old.unlink()
-
-
-def _named_tensors(state: _State) -> Iterator[tuple[str, torch.Tensor]]:
-    for part in ("generator", "discriminator", "average"):
-        for name, tensor in getattr(state, part).state_dict().items():
-            yield f"{part}/{name}", tensor
-    for part in ("adam_g", "adam_d"):
-        for index, moments in getattr(state, part).state_dict()["state"].items():
-            for name, tensor in moments.items():
-                yield f"{part}/{index}/{name}", tensor
-
-
-def _restore(
-    state: _State, run: Path, dataset: data.Dataset, notice: Callable[[str], None]
-) -> None:
-    """Load the newest state of a run that is whole; a damaged one is named and passed over."""
-    for path in sorted((run / "checkpoints").glob("*.safetensors"), reverse=True):
-        try:
-            tensors, meta = checkpoint.read(path, kind="training state")
-            break
-        except ModelError as error:
-            notice(f"{error} Going back to the one before.")
-    else:
-        raise ModelError(f"{run}: no checkpoint to resume from; start a new run.")
-    facts = meta["facts"]
-    if facts["data_fingerprint"] != dataset.fingerprint:
-        raise ModelError(
-            f"{run}: its data has changed since the checkpoint; restore it or start a new run."
-        )
-    for part in ("generator", "discriminator", "average"):
-        checkpoint.load_into(path, getattr(state, part), _below(tensors, part))
-    for part in ("adam_g", "adam_d"):
-        _restore_adam(getattr(state, part), _below(tensors, part))
-    state.images_seen = facts["images_seen"]
-    notice(f"resumed from {path} at {state.images_seen:,} images")
-
-
-def _below(tensors: dict[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:
-    return {k.removeprefix(f"{part}/"): t for k, t in tensors.items() if k.startswith(f"{part}/")}
-
-
-def _restore_adam(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    moments: dict[int, dict[str, torch.Tensor]] = {}
-    for key, tensor in tensors.items():
-        index, name = key.split("/")
-        moments.setdefault(int(index), {})[name] = tensor
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": moments, "param_groups": groups})
-
-
-def _diverged(state: _State, run: Path, loss_d: torch.Tensor, loss_g: torch.Tensor) -> None:
+def _diverged(state: State, run: Path, loss_d: torch.Tensor, loss_g: torch.Tensor) -> None:
     raise DivergedError(
         f"{run}: training left the numbers after {state.images_seen:,} images (loss of D "
         f"{loss_d.item()}, of G {loss_g.item()}). The last checkpoint is good; lower the learning "
