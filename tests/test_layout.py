@@ -14,7 +14,17 @@ PACKAGE = ROOT / "vidgan"
 # Each row may import only from rows above it.
 ROWS = (
     {"errors", "__init__"},
-    {"bundled", "config", "latents", "provenance", "footage", "pictures", "losses", "terminal"},
+    {
+        "bundled",
+        "config",
+        "latents",
+        "provenance",
+        "footage",
+        "pictures",
+        "losses",
+        "augment",
+        "terminal",
+    },
     {"trajectory", "video", "dcgan", "named_sets"},
     {"sources", "checkpoint"},
     {"data", "synthesis"},

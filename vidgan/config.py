@@ -17,6 +17,7 @@ import tomli_w
 from vidgan.errors import ConfigError
 
 MODELS = ("dcgan",)
+AUGMENTS = ("auto", "diff", "none")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
@@ -83,6 +84,7 @@ class TrainConfig:
     beta2: float = 0.999
     ema_halflife_images: int = 10_000  # the generator that is kept averages over about this
     flip: bool = False  # mirror half of the images left to right
+    augment: str = "auto"  # auto (diff below 100,000 pictures), diff or none
     precision: str = "auto"  # auto, fp32, bf16 or fp16 (CUDA only) autocast
     preview_every_images: int = 0  # 0 = by elapsed progress: often at first, then ever rarer
     checkpoint_every_images: int = 20_000
@@ -90,6 +92,7 @@ class TrainConfig:
     deterministic: bool = False  # bitwise repeatable on CUDA too, slower; a CPU always is
 
     def __post_init__(self) -> None:
+        _choice("train.augment", self.augment, AUGMENTS)
         _choice("train.precision", self.precision, PRECISIONS)
         _at_least("train.images", self.images, 1)
         _at_least("train.duration_s", self.duration_s, 0)

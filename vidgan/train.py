@@ -25,7 +25,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 
-from vidgan import checkpoint, config, data, dcgan, latents, losses
+from vidgan import augment, checkpoint, config, data, dcgan, latents, losses
 from vidgan.config import Config
 from vidgan.errors import DivergedError, ModelError, SystemFault, UsageError
 from vidgan.render import tile
@@ -90,6 +90,7 @@ def train(
         f"{precision_for(settings.train.precision)}"
     )
 
+    distort = _distortion(settings, len(dataset.images))
     started, reported, shown = time.monotonic(), time.monotonic(), state.images_seen
     next_preview = _next_preview(settings, state.images_seen - 1)
     every = settings.train.checkpoint_every_images
@@ -105,8 +106,10 @@ def train(
             real = _reals(dataset, settings, first, batch_size, fabric.device)  # [B, 3, H, W]
             z = _training_latents(settings, first, batch_size, fabric.device)  # [B, Z]
 
-            # D learns to tell reals from the fakes of a G that stands still.
+            # D learns to tell reals from the fakes of a G that stands still, and sees both through
+            # the same distortions.
             fake = generator(z)  # [B, 3, H, W]
+            real, fake = distort(real, first, 0), distort(fake, first, 1)
             r, f = discriminator(real), discriminator(fake.detach())
             loss_d = losses.discriminator_loss(r.float(), f.float())
             adam_d.zero_grad()
@@ -255,6 +258,21 @@ def _training_latents(
 ) -> torch.Tensor:
     z = latents.gaussian(settings.train.seed, _numbers(first, count), z_dim=settings.model.z_dim)
     return torch.from_numpy(z).to(device, non_blocking=True)
+
+
+def _distortion(
+    settings: Config, pictures: int
+) -> Callable[[torch.Tensor, int, int], torch.Tensor]:
+    """Takes pictures, the number of the first, and which of the step's draws to use."""
+    if not augment.is_on(settings.train.augment, pictures * (1 + settings.train.flip)):
+        return lambda image, first, stream: image
+
+    def distort(image: torch.Tensor, first: int, stream: int) -> torch.Tensor:
+        draws = augment.draw(settings.train.seed, first, len(image), stream).to(image.device)
+        distorted = augment.diff_augment(image.float(), draws)
+        return distorted.contiguous(memory_format=torch.channels_last)
+
+    return distort
 
 
 def _numbers(first: int, count: int) -> np.ndarray:
