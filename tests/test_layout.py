@@ -14,7 +14,8 @@ PACKAGE = ROOT / "vidgan"
 # Each row may import only from rows above it.
 ROWS = (
     {"errors", "__init__"},
-    {"bundled", "config", "latents", "provenance", "footage", "pictures", "losses", "terminal"},
+    {"bundled", "config", "latents", "provenance", "footage", "pictures", "terminal"},
+    {"losses", "augment"},
     {"trajectory", "video", "dcgan", "named_sets", "watch"},
     {"sources", "r3gan"},
     {"data", "checkpoint"},

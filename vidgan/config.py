@@ -17,6 +17,7 @@ import tomli_w
 from vidgan.errors import ConfigError
 
 MODELS = ("dcgan", "r3gan")
+AUGMENTS = ("auto", "diff", "none")
 NORMS = ("auto", "batch", "spectral", "none")
 LOSSES = ("auto", "non-saturating", "minimax", "lsgan", "hinge", "wgan", "rpgan")
 AUTO = -1.0  # of a number: `resolved` chooses
@@ -83,7 +84,8 @@ class DataConfig:
 _LEAST = {
     **dict.fromkeys(("images", "checkpoint_every_images", "keep_checkpoints"), 1),
     **dict.fromkeys(("duration_s", "seed", "ema_halflife_images", "preview_every_images"), 0),
-    **dict.fromkeys(("r1", "r2", "gradient_penalty", "penalty_every_steps", "feature_matching"), 0),
+    **dict.fromkeys(("penalty_every_steps", "feature_matching"), 0),
+    **dict.fromkeys(("r1", "r2", "gradient_penalty"), AUTO),
     **{"batch_size": 2, "discriminator_steps": 1},
 }
 
@@ -109,6 +111,7 @@ class TrainConfig:
     discriminator_steps: int = 1  # of D per step of G
     ema_halflife_images: int = 10_000  # the generator that is kept averages over about this
     flip: bool = False  # mirror half of the images left to right
+    augment: str = "auto"  # auto (diff below 100,000 pictures), diff or none
     precision: str = "auto"  # auto, fp32, bf16 or fp16 (CUDA only) autocast
     preview_every_images: int = 0  # 0 = by elapsed progress: often at first, then ever rarer
     checkpoint_every_images: int = 20_000
@@ -116,11 +119,11 @@ class TrainConfig:
     deterministic: bool = False  # bitwise repeatable on CUDA too, slower; a CPU always is
 
     def __post_init__(self) -> None:
+        _choice("train.augment", self.augment, AUGMENTS)
         _choice("train.precision", self.precision, PRECISIONS)
         _choice("train.loss", self.loss, LOSSES)
         for key, least in _LEAST.items():
-            if getattr(self, key) != AUTO:
-                _at_least(f"train.{key}", getattr(self, key), least)
+            _at_least(f"train.{key}", getattr(self, key), least)
         for key in ("learning_rate_g", "learning_rate_d"):
             if not 0 < getattr(self, key) < 1:
                 raise ConfigError(f"train.{key} = {getattr(self, key)}: between 0 and 1.")

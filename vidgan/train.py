@@ -23,7 +23,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 
-from vidgan import checkpoint, config, data, dcgan, latents, losses, r3gan
+from vidgan import augment, checkpoint, config, data, dcgan, latents, losses, r3gan
 from vidgan.config import Config
 from vidgan.errors import DivergedError, UsageError
 from vidgan.runs import (
@@ -46,6 +46,7 @@ NETWORKS = {
     "dcgan": (dcgan.Generator, dcgan.Discriminator),
     "r3gan": (r3gan.Generator, r3gan.Discriminator),
 }
+Distort = Callable[[torch.Tensor, int, int], torch.Tensor]
 _CALIBRATION_BATCHES = 16
 _REPORT_EVERY_S = 1.0
 
@@ -117,6 +118,7 @@ def _loop(
     discriminator, adam_d = fabric.setup(state.discriminator, state.adam_d)
     world, first_rank = fabric.world_size, fabric.is_global_zero
     scaled = precision_for(how.precision) == "fp16"  # its scaler leaves out steps by itself
+    distort = _distortion(settings, len(dataset.images))
     started, reported, shown = time.monotonic(), time.monotonic(), state.images_seen
     preview_at = next_preview(state.images_seen - 1, how.preview_every_images)
     every = how.checkpoint_every_images
@@ -133,12 +135,17 @@ def _loop(
             turn = state.images_seen // how.batch_size % how.discriminator_steps
             g_learns = turn == how.discriminator_steps - 1
 
-            # D learns to tell reals from the fakes of a G that stands still.
+            # D learns to tell reals from the fakes of a G that stands still, and sees both through
+            # the same distortions.
             with torch.set_grad_enabled(g_learns):
                 fake = generator(batch.z, batch.classes)  # [B, 3, H, W]
-            r = discriminator(batch.real, batch.classes).float()
-            f = discriminator(fake.detach(), batch.classes).float()
-            loss_d = loss.of_d(r, f) + _slope_cost(fabric, state, settings, batch, fake)
+            real_seen, fake_seen = (
+                distort(batch.real, batch.first, 0),
+                distort(fake, batch.first, 1),
+            )
+            r = discriminator(real_seen, batch.classes).float()
+            f = discriminator(fake_seen.detach(), batch.classes).float()
+            loss_d = loss.of_d(r, f) + _slope_cost(fabric, state, settings, batch, fake, distort)
             adam_d.zero_grad()
             fabric.backward(loss_d)
             slope_d = _gradient_norm(state.discriminator)
@@ -147,8 +154,10 @@ def _loop(
             if g_learns:
                 state.discriminator.requires_grad_(False)
                 with fabric.autocast():
-                    loss_g = loss.of_g(r.detach(), state.discriminator(fake, batch.classes).float())
-                    loss_g = loss_g + _feature_cost(state, settings, batch.real, fake)
+                    loss_g = loss.of_g(
+                        r.detach(), state.discriminator(fake_seen, batch.classes).float()
+                    )
+                    loss_g = loss_g + _feature_cost(state, settings, real_seen, fake_seen)
                 adam_g.zero_grad()
                 fabric.backward(loss_g)
                 state.discriminator.requires_grad_(True)
@@ -204,7 +213,12 @@ def _loop(
 
 
 def _slope_cost(
-    fabric: Fabric, state: State, settings: Config, batch: _Batch, fake: torch.Tensor
+    fabric: Fabric,
+    state: State,
+    settings: Config,
+    batch: _Batch,
+    fake: torch.Tensor,
+    distort: Distort,
 ) -> torch.Tensor | float:
     """What D pays for its slope on every n-th step, n times as much; by the pictures' own pixels,
     whatever distortion D sees them through."""
@@ -214,19 +228,20 @@ def _slope_cost(
     ):
         return total
 
-    def judged(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def judged(image: torch.Tensor, stream: int) -> tuple[torch.Tensor, torch.Tensor]:
         leaf = image.detach().float().requires_grad_()
         with fabric.autocast():
-            return state.discriminator(leaf, batch.classes).float(), leaf
+            seen = distort(leaf, batch.first, stream)
+            return state.discriminator(seen, batch.classes).float(), leaf
 
-    for gamma, image in ((how.r1, batch.real), (how.r2, fake)):
+    for gamma, image, stream in ((how.r1, batch.real, 0), (how.r2, fake, 1)):
         if gamma:
-            total = total + gamma / 2 * losses.squared_slope(*judged(image)).mean()
+            total = total + gamma / 2 * losses.squared_slope(*judged(image, stream)).mean()
     if how.gradient_penalty:
         numbers = _numbers(batch.first, len(fake))
         share = torch.from_numpy(latents.bits(how.seed, numbers).astype(np.float32) / 2**32)
         between = batch.real.lerp(fake.float(), share.to(fake.device)[:, None, None, None])
-        total = total + how.gradient_penalty * losses.gradient_penalty(*judged(between)).mean()
+        total = total + how.gradient_penalty * losses.gradient_penalty(*judged(between, 0)).mean()
     return how.penalty_every_steps * total
 
 
@@ -348,6 +363,19 @@ def _training_latents(
 ) -> torch.Tensor:
     z = latents.gaussian(settings.train.seed, _numbers(first, count), z_dim=settings.model.z_dim)
     return torch.from_numpy(z).to(device, non_blocking=True)
+
+
+def _distortion(settings: Config, pictures: int) -> Distort:
+    """Takes pictures, the number of the first, and which of the step's draws to use."""
+    if not augment.is_on(settings.train.augment, pictures * (1 + settings.train.flip)):
+        return lambda image, first, stream: image
+
+    def distort(image: torch.Tensor, first: int, stream: int) -> torch.Tensor:
+        draws = augment.draw(settings.train.seed, first, len(image), stream).to(image.device)
+        distorted = augment.diff_augment(image.float(), draws)
+        return distorted.contiguous(memory_format=torch.channels_last)
+
+    return distort
 
 
 def _numbers(first: int, count: int) -> np.ndarray:
