@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from tests.benchmarks import ring
 from vidgan import losses
 
 R, F = torch.tensor([0.0, 2.0]), torch.tensor([1.0, -3.0])
@@ -88,3 +89,13 @@ def test_feature_matching_compares_means_only():
     fake = torch.tensor([[4.0, 1.0], [4.0, 1.0]])[:, :, None, None]
     assert losses.feature_distance(real, fake).item() == pytest.approx((4 + 1) / 2)
     assert losses.feature_distance(real, real.flip(0)).item() == 0
+
+
+def test_paired_losses_with_both_penalties_cover_all_eight_modes_of_the_ring():
+    modes, _ = ring.covered(ring.train("rpgan + R1 + R2", seed=0, steps=700))
+    assert modes == 8
+
+
+def test_the_ring_counts_modes_that_are_there():
+    assert ring.covered(ring.centres().repeat_interleave(512, 0)) == (8, 1.0)
+    assert ring.covered(ring.centres()[:1].repeat(4096, 1)) == (1, 1.0)

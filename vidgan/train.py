@@ -61,13 +61,17 @@ class _Batch:
     first: int  # number of the first picture in the whole run
 
 
+def _silent(_: object) -> None:
+    pass
+
+
 def train(
     settings: Config,
     *,
     runs: Path,
     resume: Path | None = None,
-    notice: Callable[[str], None] = lambda line: None,
-    progress: Callable[[Progress], None] = lambda now: None,
+    notice: Callable[[str], None] = _silent,
+    progress: Callable[[Progress], None] = _silent,
 ) -> Path:
     """Train into a new folder under `runs`, or go on in the run `resume`. Returns the run folder.
 
@@ -123,13 +127,13 @@ def _loop(
     preview_at = next_preview(state.images_seen - 1, how.preview_every_images)
     every = how.checkpoint_every_images
     checkpoint_at = (state.images_seen // every + 1) * every
-    loss_g = slope_g = torch.zeros(())
-    current, troubles, stop = None, {}, False
+    loss_g = gradient_g = torch.zeros(())
+    current, stop = None, False
     with Log(run, writes=first_rank) as log:
-        watch = Watch(_first_reals(dataset), log.flags)
+        watch = Watch(_first_reals(dataset), log.flags, say=notice if first_rank else _silent)
         while state.images_seen < how.images and not stop:
             if first_rank and state.images_seen >= preview_at:
-                troubles |= watch.previews(_preview(state, settings, run), state.images_seen)
+                watch.previews(_preview(state, settings, run), state.images_seen)
                 preview_at = next_preview(state.images_seen, how.preview_every_images)
             batch = _batch(dataset, settings, state.images_seen, fabric)
             turn = state.images_seen // how.batch_size % how.discriminator_steps
@@ -139,32 +143,29 @@ def _loop(
             # the same distortions.
             with torch.set_grad_enabled(g_learns):
                 fake = generator(batch.z, batch.classes)  # [B, 3, H, W]
-            real_seen, fake_seen = (
-                distort(batch.real, batch.first, 0),
-                distort(fake, batch.first, 1),
-            )
+            real_seen = distort(batch.real, batch.first, 0)
+            fake_seen = distort(fake, batch.first, 1)
             r = discriminator(real_seen, batch.classes).float()
             f = discriminator(fake_seen.detach(), batch.classes).float()
             loss_d = loss.of_d(r, f) + _slope_cost(fabric, state, settings, batch, fake, distort)
             adam_d.zero_grad()
             fabric.backward(loss_d)
-            slope_d = _gradient_norm(state.discriminator)
+            gradient_d = _gradient_norm(state.discriminator)
 
             # G learns from a D that stands still; D's own gradients would be thrown away.
             if g_learns:
                 state.discriminator.requires_grad_(False)
                 with fabric.autocast():
-                    loss_g = loss.of_g(
-                        r.detach(), state.discriminator(fake_seen, batch.classes).float()
-                    )
+                    f = state.discriminator(fake_seen, batch.classes).float()
+                    loss_g = loss.of_g(r.detach(), f)
                     loss_g = loss_g + _feature_cost(state, settings, real_seen, fake_seen)
                 adam_g.zero_grad()
                 fabric.backward(loss_g)
                 state.discriminator.requires_grad_(True)
-                slope_g = _gradient_norm(state.generator)
+                gradient_g = _gradient_norm(state.generator)
 
             # No update with a number that is none: the last good weights stay.
-            if not torch.isfinite(loss_d + loss_g + (0 if scaled else slope_d + slope_g)):
+            if not torch.isfinite(loss_d + loss_g + (0 if scaled else gradient_d + gradient_g)):
                 _diverged(state, run, loss_d, loss_g)
             adam_d.step()
             if g_learns:
@@ -177,9 +178,9 @@ def _loop(
             stop = fabric.broadcast(stop) if world > 1 else stop
             if now - reported > _REPORT_EVERY_S or state.images_seen >= how.images:
                 sure_real, sure_fake = (p.item() for p in losses.certainty(how.loss, r, f))
-                troubles |= watch.certainty(sure_real, sure_fake, state.images_seen)
+                watch.certainty(sure_real, sure_fake, state.images_seen)
                 if not scaled:
-                    troubles |= watch.gradients(slope_g.item(), slope_d.item())
+                    watch.gradients(gradient_g.item(), gradient_d.item())
                 current = Progress(
                     images_seen=state.images_seen,
                     images_per_s=(state.images_seen - shown) / max(now - reported, 1e-9),
@@ -187,28 +188,24 @@ def _loop(
                     loss_d=loss_d.item(),
                     sure_real=sure_real,
                     sure_fake=sure_fake,
-                    gradient_g=slope_g.item(),
-                    gradient_d=slope_d.item(),
+                    gradient_g=gradient_g.item(),
+                    gradient_d=gradient_d.item(),
                     variety=watch.variety,
                     elapsed_s=now - started,
-                    flags=tuple(troubles),
+                    flags=watch.take_flags(),
                 )
                 log.write(current)
                 progress(current)
-                for advice in troubles.values():
-                    notice(advice)
-                reported, shown, troubles = now, state.images_seen, {}
+                reported, shown = now, state.images_seen
             if state.images_seen >= checkpoint_at and not stop:
                 if first_rank:
                     save(state, averaged_generator(state, settings), settings, dataset, run)
                 checkpoint_at = (state.images_seen // every + 1) * every
         if first_rank:
             save(state, averaged_generator(state, settings), settings, dataset, run)
-            troubles = watch.previews(_preview(state, settings, run), state.images_seen)
-            if current and troubles:
-                log.write(replace(current, variety=watch.variety, flags=tuple(troubles)))
-            for advice in troubles.values():
-                notice(advice)
+            watch.previews(_preview(state, settings, run), state.images_seen)
+            if current and (flags := watch.take_flags()):
+                log.write(replace(current, variety=watch.variety, flags=flags))
             write_film(run)
 
 

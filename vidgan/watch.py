@@ -5,6 +5,7 @@ nothing: what stops a run is a gradient that is no number, before it reaches a w
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -40,43 +41,45 @@ def distance(pictures: np.ndarray) -> float:
 
 
 class Watch:
-    """Is told what training sees; answers with troubles it has not named before."""
+    """Is told what training sees, and says what trouble it has not named before."""
 
-    def __init__(self, reals: np.ndarray, named: set[str]) -> None:
+    def __init__(self, reals: np.ndarray, named: set[str], *, say: Callable[[str], None]) -> None:
         self.variety = 0.0  # of the last previews
         self._of_reals = max(distance(reals), 1e-9)
-        self._named = set(named)
+        self._named, self._fresh, self._say = set(named), [], say
         self._was_varied = False
         self._unsure_at: int | None = None  # images seen when D was last unsure
         self._gradients: dict[str, tuple[float, float]] = {}  # log of now (smooth), and smallest
 
-    def previews(self, fakes: np.ndarray, images_seen: int) -> dict[str, str]:
+    def previews(self, fakes: np.ndarray, images_seen: int) -> None:
         self.variety = distance(fakes) / self._of_reals
         self._was_varied |= self.variety > _VARIED
-        ripe = self._was_varied or images_seen > _SETTLED_IMAGES
-        if ripe and self.variety < _COLLAPSED:
-            return self._name("collapse", variety=self.variety)
-        return {}
+        if (self._was_varied or images_seen > _SETTLED_IMAGES) and self.variety < _COLLAPSED:
+            self._name("collapse", variety=self.variety)
 
-    def certainty(self, sure_real: float, sure_fake: float, images_seen: int) -> dict[str, str]:
+    def certainty(self, sure_real: float, sure_fake: float, images_seen: int) -> None:
         if self._unsure_at is None or sure_real < _SURE or sure_fake > 1 - _SURE:
             self._unsure_at = images_seen
         sure_for = images_seen - max(self._unsure_at, _SETTLED_IMAGES)
-        return self._name("overpowered", images=sure_for) if sure_for > _SETTLED_IMAGES else {}
+        if sure_for > _SETTLED_IMAGES:
+            self._name("overpowered", images=sure_for)
 
-    def gradients(self, of_g: float, of_d: float) -> dict[str, str]:
-        found: dict[str, str] = {}
+    def gradients(self, of_g: float, of_d: float) -> None:
         for part, norm in (("G", of_g), ("D", of_d)):
             value = math.log(max(norm, 1e-12))
             smooth, least = self._gradients.get(part, (value, value))
             smooth = _SMOOTHING * smooth + (1 - _SMOOTHING) * value
             self._gradients[part] = smooth, min(smooth, least)
             if smooth - least > math.log(_EXPLODED):
-                found |= self._name("divergence", part=part, times=math.exp(smooth - least))
-        return found
+                self._name("divergence", part=part, times=math.exp(smooth - least))
 
-    def _name(self, trouble: str, **facts: object) -> dict[str, str]:
-        if trouble in self._named:
-            return {}
-        self._named.add(trouble)
-        return {trouble: f"{trouble}: {ADVICE[trouble].format(**facts)}"}
+    def take_flags(self) -> tuple[str, ...]:
+        """Troubles named since this was last asked."""
+        flags, self._fresh = tuple(self._fresh), []
+        return flags
+
+    def _name(self, trouble: str, **facts: object) -> None:
+        if trouble not in self._named:
+            self._named.add(trouble)
+            self._fresh.append(trouble)
+            self._say(f"{trouble}: {ADVICE[trouble].format(**facts)}")
