@@ -25,7 +25,7 @@ OPSET = 18
 ALLOWED = frozenset(
     (
         *("Reshape", "Gemm", "Conv", "ConvTranspose", "Relu", "LeakyRelu", "Tanh", "Resize"),
-        *("Add", "Mul", "Gather", "Concat", "Round", "Clip", "Transpose", "Cast"),
+        *("Add", "Mul", "Gather", "Concat", "Slice", "Round", "Clip", "Transpose", "Cast"),
     )
 )
 _PROOF_BATCHES = (1, 2, 5, 16)
