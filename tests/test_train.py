@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import signal
 import subprocess
@@ -7,11 +8,15 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
 from vidgan import config, train
-from vidgan.errors import DivergedError, ModelError
+from vidgan.errors import ConfigError, DivergedError, ModelError, SystemFault
+from vidgan.runs import locked
+from vidgan.synthesis import open_generator
+from vidgan.video import write_png
 
 SMALL = {
     "model": {"width": 32, "height": 32, "channels": 8},
@@ -19,10 +24,24 @@ SMALL = {
 }
 
 
-def settings(source, **train_keys):
+def settings(source, *, model=None, **train_keys):
     table = {**SMALL, "data": {"source": str(source)}}
+    table["model"] = {**SMALL["model"], **(model or {})}
     table["train"] = {**SMALL["train"], **train_keys}
     return config.from_dict(table)
+
+
+@pytest.fixture
+def classes(tmp_path):
+    """Twenty pictures in each of two class folders."""
+    for number in range(40):
+        kind = ("red", "blue")[number % 2]
+        folder = tmp_path / "colours" / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        picture = np.full((32, 32, 3), 5 * number, np.uint8)
+        picture[..., 2 * (kind == "blue")] = 255
+        write_png(folder / f"{number:02d}.png", picture)
+    return tmp_path / "colours"
 
 
 def newest_state(run):
@@ -43,7 +62,7 @@ def test_a_run_folder_holds_what_the_design_says(pictures, tmp_path):
     assert {"images_per_s", "loss_g", "loss_d"} < last.keys()
     with Image.open(run / "fakes000000320.png") as grid:
         assert grid.size == (8 * 32, 4 * 32)
-    assert config.load(run / "config.toml") == settings(pictures, images=320)
+    assert config.load(run / "config.toml") == config.resolved(settings(pictures, images=320))
     assert train.train(settings(pictures, images=8), runs=tmp_path / "runs").name.startswith(
         "00001"
     )
@@ -56,6 +75,38 @@ def test_a_stopped_and_resumed_run_ends_in_bitwise_the_same_weights(pictures, tm
     assert same_weights(newest_state(whole), newest_state(part))
     kept = [load_file(run / "generator.safetensors") for run in (whole, part)]
     assert same_weights(*kept)
+
+
+WAYS = {
+    "r3gan": {"model": {"name": "r3gan"}},
+    "wgan-gp": {"loss": "wgan", "discriminator_steps": 3, "penalty_every_steps": 1},
+    "sngan": {
+        "model": {"discriminator_norm": "spectral"},
+        "loss": "hinge",
+        "feature_matching": 1.0,
+        "learning_rate_d": 4e-4,
+    },
+    "lsgan": {"loss": "lsgan"},
+    "minimax": {"loss": "minimax"},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_to_train_resumes_to_bitwise_the_same_weights(classes, tmp_path, way):
+    # Cut in the middle of a lazy penalty's and of G's turn.
+    whole = train.train(settings(classes, images=160, **WAYS[way]), runs=tmp_path / "whole")
+    part = train.train(settings(classes, images=80, **WAYS[way]), runs=tmp_path / "part")
+    train.train(settings(classes, images=160, **WAYS[way]), runs=tmp_path, resume=part)
+    assert same_weights(newest_state(whole), newest_state(part))
+    generator = open_generator(part / "generator.safetensors")
+    assert generator.class_names == ("blue", "red")
+
+
+def test_class_folders_make_a_generator_of_classes_unless_told_otherwise(classes, tmp_path):
+    table = config.to_dict(settings(classes, images=8))
+    table["data"]["labels"] = False
+    run = train.train(config.from_dict(table), runs=tmp_path)
+    assert open_generator(run / "generator.safetensors").classes == 0
 
 
 @pytest.mark.slow
@@ -99,9 +150,69 @@ def test_changed_data_is_refused_on_resume(pictures, tmp_path):
 def test_training_that_leaves_the_numbers_stops_before_a_weight_is_touched(
     pictures, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(train.losses, "generator_loss", lambda logits: logits.mean() * float("nan"))
+    broken = train.losses.LOSSES["non-saturating"]._replace(of_g=lambda r, f: f.mean() * math.nan)
+    monkeypatch.setitem(train.losses.LOSSES, "non-saturating", broken)
     with pytest.raises(DivergedError, match="after 0 images"):
         train.train(settings(pictures, images=160), runs=tmp_path)
+
+
+@pytest.mark.parametrize("where", ["D", "G"])
+def test_a_gradient_that_is_no_number_never_reaches_a_weight(
+    pictures, tmp_path, monkeypatch, where
+):
+    # The loss is a number, its slope is not: the square root of 0.
+    loss = train.losses.LOSSES["non-saturating"]
+
+    def broken(r, f):
+        return loss.of_d(r, f) + (f * 0).sum().sqrt()
+
+    monkeypatch.setitem(
+        train.losses.LOSSES,
+        "non-saturating",
+        loss._replace(of_d=broken) if where == "D" else loss._replace(of_g=broken),
+    )
+    steps = []
+    monkeypatch.setattr(torch.optim.Adam, "step", lambda *_, **__: steps.append(1))
+    with pytest.raises(DivergedError, match="after 0 images"):
+        train.train(settings(pictures, images=160), runs=tmp_path)
+    assert steps == []
+
+
+def test_settings_that_exclude_each_other_are_refused(pictures, tmp_path):
+    for model, keys in [
+        ({"discriminator_norm": "batch"}, {"r1": 1.0}),
+        ({"name": "r3gan", "discriminator_norm": "spectral"}, {}),
+    ]:
+        with pytest.raises(ConfigError, match="discriminator_norm"):
+            train.train(settings(pictures, model=model, **keys), runs=tmp_path)
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from vidgan.runs import locked
+with locked(Path(sys.argv[1]), print):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_run_trains_in_one_process_at_a_time_and_outlives_a_killed_one(pictures, tmp_path):
+    run = train.train(settings(pictures, images=8), runs=tmp_path)
+    said = []
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(run)], stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(SystemFault, match=f"process {other.pid} on") as refused:
+            train.train(settings(pictures, images=16), runs=tmp_path, resume=run)
+        assert refused.value.exit_code == 5
+        other.kill()
+    train.train(settings(pictures, images=16), runs=tmp_path, resume=run, notice=said.append)
+    assert any(str(other.pid) in line and "killed" in line for line in said)
+    (run / "lock").write_text("123 another-host\n")
+    with pytest.raises(SystemFault, match="123 on another-host"), locked(run, said.append):
+        pass
 
 
 @pytest.mark.slow

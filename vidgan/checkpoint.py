@@ -15,12 +15,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from vidgan import __version__, config, dcgan
+from vidgan import __version__, config, dcgan, r3gan
 from vidgan.config import ModelConfig
 from vidgan.errors import ConfigError, ModelError, SystemFault
 from vidgan.provenance import DIGITAL_SOURCE_TYPE
 
 FORMAT_VERSION = 1
+_GENERATORS = {"dcgan": dcgan.Generator, "r3gan": r3gan.Generator}
 
 
 def save_generator(
@@ -32,11 +33,11 @@ def save_generator(
     write(path, generator.state_dict(), meta)
 
 
-def load_generator(path: Path) -> tuple[dcgan.Generator, ModelConfig, dict[str, object]]:
+def load_generator(path: Path) -> tuple[torch.nn.Module, ModelConfig, dict[str, object]]:
     """The generator in eval mode on the CPU, its model and the facts. Raises ModelError."""
     tensors, meta = read(path, kind="generator")
     model = model_of(path, meta)
-    generator = dcgan.Generator(model)
+    generator = _GENERATORS[model.name](model)
     load_into(path, generator, tensors)
     return generator.eval(), model, dict(meta.get("facts", {}))
 

@@ -16,8 +16,11 @@ import tomli_w
 
 from vidgan.errors import ConfigError
 
-MODELS = ("dcgan",)
+MODELS = ("dcgan", "r3gan")
 AUGMENTS = ("auto", "diff", "none")
+NORMS = ("auto", "batch", "spectral", "none")
+LOSSES = ("auto", "non-saturating", "minimax", "lsgan", "hinge", "wgan", "rpgan")
+AUTO = -1.0  # of a number: `resolved` chooses
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
@@ -30,9 +33,16 @@ class ModelConfig:
     height: int = 0  # pixels, likewise; both are 0 or neither
     z_dim: int = 100  # components of a latent
     channels: int = 64  # feature maps at half resolution; doubles per halving, up to 8 x
+    discriminator_norm: str = "auto"  # auto, batch, spectral or none; r3gan has none
+    class_names: tuple[str, ...] = ()  # of label 0, 1, ...; training fills it in; () = no classes
+
+    @property
+    def classes(self) -> int:
+        return len(self.class_names)
 
     def __post_init__(self) -> None:
         _choice("model.name", self.name, MODELS)
+        _choice("model.discriminator_norm", self.discriminator_norm, NORMS)
         if (self.width == 0) != (self.height == 0):
             raise ConfigError("model.width and model.height: give both, or neither (0).")
         for key in ("width", "height"):
@@ -57,6 +67,7 @@ class DataConfig:
     )
     background: str = "#ffffff"  # colour laid under transparent pixels
     max_bad: float = 0.01  # fraction of unreadable files that is skipped instead of refused
+    labels: bool = True  # where the pictures lie in class folders: learn the classes too
 
     def __post_init__(self) -> None:
         _at_least("data.every", self.every, 1)
@@ -70,6 +81,15 @@ class DataConfig:
             )
 
 
+_LEAST = {
+    **dict.fromkeys(("images", "checkpoint_every_images", "keep_checkpoints"), 1),
+    **dict.fromkeys(("duration_s", "seed", "ema_halflife_images", "preview_every_images"), 0),
+    **dict.fromkeys(("penalty_every_steps", "feature_matching"), 0),
+    **dict.fromkeys(("r1", "r2", "gradient_penalty"), AUTO),
+    **{"batch_size": 2, "discriminator_steps": 1},
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """How long and how. All progress is counted in images, so a batch size changes no schedule."""
@@ -80,8 +100,15 @@ class TrainConfig:
     seed: int = 0  # of weights, data order and latents
     learning_rate_g: float = 2e-4
     learning_rate_d: float = 2e-4
-    beta1: float = 0.5  # Adam
-    beta2: float = 0.999
+    beta1: float = AUTO  # Adam; auto: 0 where D pays for its slope, else 0.5
+    beta2: float = AUTO  # auto: 0.99 where D pays for its slope, else 0.999
+    loss: str = "auto"  # one of LOSSES; auto: non-saturating for dcgan, rpgan for r3gan
+    r1: float = AUTO  # gamma, D's cost of its slope on reals; auto: `gamma_for` with rpgan, else 0
+    r2: float = AUTO  # likewise on fakes
+    gradient_penalty: float = AUTO  # weight of D's slope between both; auto: 10 with wgan, else 0
+    penalty_every_steps: int = 0  # D pays every n-th step n-fold; 0 = auto: 1 with wgan, else 8
+    feature_matching: float = 0.0  # weight in G's loss of the distance of D's mean features
+    discriminator_steps: int = 1  # of D per step of G
     ema_halflife_images: int = 10_000  # the generator that is kept averages over about this
     flip: bool = False  # mirror half of the images left to right
     augment: str = "auto"  # auto (diff below 100,000 pictures), diff or none
@@ -94,19 +121,14 @@ class TrainConfig:
     def __post_init__(self) -> None:
         _choice("train.augment", self.augment, AUGMENTS)
         _choice("train.precision", self.precision, PRECISIONS)
-        _at_least("train.images", self.images, 1)
-        _at_least("train.duration_s", self.duration_s, 0)
-        _at_least("train.batch_size", self.batch_size, 2)
-        _at_least("train.seed", self.seed, 0)
-        _at_least("train.ema_halflife_images", self.ema_halflife_images, 0)
-        _at_least("train.preview_every_images", self.preview_every_images, 0)
-        _at_least("train.checkpoint_every_images", self.checkpoint_every_images, 1)
-        _at_least("train.keep_checkpoints", self.keep_checkpoints, 1)
+        _choice("train.loss", self.loss, LOSSES)
+        for key, least in _LEAST.items():
+            _at_least(f"train.{key}", getattr(self, key), least)
         for key in ("learning_rate_g", "learning_rate_d"):
             if not 0 < getattr(self, key) < 1:
                 raise ConfigError(f"train.{key} = {getattr(self, key)}: between 0 and 1.")
         for key in ("beta1", "beta2"):
-            if not 0 <= getattr(self, key) < 1:
+            if not 0 <= getattr(self, key) < 1 and getattr(self, key) != AUTO:
                 raise ConfigError(f"train.{key} = {getattr(self, key)}: from 0 to below 1.")
 
 
@@ -115,6 +137,51 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def resolved(config: Config) -> Config:
+    """Settle everything that is left to auto, once the size of the pictures is known.
+
+    Raises ConfigError where settings exclude each other.
+    """
+
+    def settle(value: typing.Any, chosen: typing.Any) -> typing.Any:
+        return chosen if value in ("auto", AUTO) else value
+
+    model, how = config.model, config.train
+    loss = settle(how.loss, {"dcgan": "non-saturating", "r3gan": "rpgan"}[model.name])
+    gamma = gamma_for(model.width, model.height) if loss == "rpgan" else 0.0
+    r1, r2 = settle(how.r1, gamma), settle(how.r2, gamma)
+    penalty = settle(how.gradient_penalty, 10.0 if loss == "wgan" else 0.0)
+    slope_costs = r1 + r2 + penalty > 0
+    batch_norm = model.name == "dcgan" and not slope_costs
+    norm = settle(model.discriminator_norm, "batch" if batch_norm else "none")
+    if norm == "batch" and slope_costs:
+        raise ConfigError(
+            'model.discriminator_norm = "batch" couples the pictures of a batch, so r1, r2 and '
+            'gradient_penalty mean nothing; choose "none" or "spectral".'
+        )
+    if norm != "none" and model.name == "r3gan":
+        raise ConfigError(f'model.discriminator_norm = "{norm}": r3gan has none; leave it out.')
+    return dataclasses.replace(
+        config,
+        model=dataclasses.replace(model, discriminator_norm=norm),
+        train=dataclasses.replace(
+            how,
+            loss=loss,
+            r1=r1,
+            r2=r2,
+            gradient_penalty=penalty,
+            penalty_every_steps=how.penalty_every_steps or (1 if loss == "wgan" else 8),
+            beta1=settle(how.beta1, 0.0 if slope_costs else 0.5),
+            beta2=settle(how.beta2, 0.99 if slope_costs else 0.999),
+        ),
+    )
+
+
+def gamma_for(width: int, height: int) -> float:
+    """The weight of R1 and R2 where none is given: it grows with the number of pixels."""
+    return 10.0 * width * height / 64**2
 
 
 def load(path: Path) -> Config:
@@ -175,6 +242,10 @@ def _typed(name: str, value: object, kind: type | types.UnionType) -> object:
     # A whole number where a fraction is asked for is fine; true for 1 is not.
     if kind is float and type(value) is int:
         return float(value)
+    if kind == tuple[str, ...] and isinstance(value, list | tuple):
+        if not all(type(item) is str for item in value):
+            raise ConfigError(f"{name}: expected a list of texts.")
+        return tuple(value)
     if type(value) is not kind:
         raise ConfigError(f"{name} = {value!r}: expected {kind.__name__}.")
     return value

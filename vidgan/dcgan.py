@@ -12,24 +12,27 @@ from torch import nn
 
 from vidgan.config import ModelConfig
 
+CLASS_DIM = 64  # numbers that stand for a class beside the latent
 _WIDEST = 8  # channels grow up to this many times those at half resolution
 
 
 class Generator(nn.Module):
-    """z float32 [B, Z] -> picture float32 [B, 3, H, W] in [-1, 1]."""
+    """z float32 [B, Z] and classes (see `embedded`) -> picture float32 [B, 3, H, W] in [-1, 1]."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.z_dim = config.z_dim
-        sides = _sides(config.height, config.width)  # of every stage, smallest first
-        widths = _widths(config.channels, len(sides) - 1)[::-1]
+        self.embedding = nn.Embedding(config.classes, CLASS_DIM) if config.classes else None
+        z_wide = config.z_dim + (CLASS_DIM if config.classes else 0)
+        stages = sides(config.height, config.width)  # of every stage, smallest first
+        widths = _widths(config.channels, len(stages) - 1)[::-1]
         layers: list[nn.Module] = [
-            nn.ConvTranspose2d(config.z_dim, widths[0], sides[0], bias=False),
+            nn.ConvTranspose2d(z_wide, widths[0], stages[0], bias=False),
             nn.BatchNorm2d(widths[0]),
             nn.ReLU(inplace=True),
         ]
         for stage, width in enumerate([*widths[1:], 3]):
-            height_wide = sides[stage + 1]
+            height_wide = stages[stage + 1]
             # Twice the side, or twice less one: a second ring of padding and one row given back.
             odd = tuple(side % 2 for side in height_wide)
             layers.append(
@@ -48,24 +51,30 @@ class Generator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Tanh())
         self.apply(_initialise)
 
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
+    def forward(self, z: torch.Tensor, classes: torch.Tensor | None = None) -> torch.Tensor:
         assert z.ndim == 2 and z.shape[1] == self.z_dim, f"z {tuple(z.shape)} is not [B, Z]"
-        return self.layers(z.reshape(-1, self.z_dim, 1, 1))  # [B, Z] -> [B, Z, 1, 1]
+        z = with_classes(z, classes, self.embedding)
+        return self.layers(z.reshape(-1, z.shape[1], 1, 1))  # [B, Z] -> [B, Z, 1, 1]
 
 
 class Discriminator(nn.Module):
-    """Picture float32 [B, 3, H, W] in [-1, 1] -> logit float32 [B], above 0 for "real"."""
+    """Picture float32 [B, 3, H, W] in [-1, 1] and classes -> logit float32 [B], above 0 for "real".
+
+    Classes enter by projection: the logit gains <embedding(class), features> (Miyato and Koyama
+    2018, equation 3).
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.size = (config.height, config.width)
-        sides = _sides(config.height, config.width)
-        widths = _widths(config.channels, len(sides) - 1)
+        stages = sides(config.height, config.width)
+        widths = _widths(config.channels, len(stages) - 1)
+        batch_norm = config.discriminator_norm in ("auto", "batch")
         layers: list[nn.Module] = []
         for stage, width in enumerate(widths):
             before = widths[stage - 1] if stage else 3
             # A side of 2n + 1 shrinks to n + 1, so that D passes through the sides of G.
-            odd = sides[-1 - stage]
+            odd = stages[-1 - stage]
             layers.append(
                 nn.Conv2d(
                     before,
@@ -73,19 +82,53 @@ class Discriminator(nn.Module):
                     kernel_size=4,
                     stride=2,
                     padding=(1 + odd[0] % 2, 1 + odd[1] % 2),
-                    bias=stage == 0,
+                    bias=stage == 0 or not batch_norm,
                 )
             )
-            if stage:
+            if stage and batch_norm:
                 layers.append(nn.BatchNorm2d(width))
             layers.append(nn.LeakyReLU(0.2, inplace=True))
-        layers.append(nn.Conv2d(widths[-1], 1, sides[0]))
+        layers.append(nn.Conv2d(widths[-1], 1, stages[0]))
         self.layers = nn.Sequential(*layers)
+        self.embedding = nn.Embedding(config.classes, widths[-1]) if config.classes else None
         self.apply(_initialise)
+        if self.embedding:
+            nn.init.normal_(self.embedding.weight, 0.0, widths[-1] ** -0.5)
+        if config.discriminator_norm == "spectral":  # Miyato et al. 2018
+            for layer in self.layers:
+                if isinstance(layer, nn.Conv2d):
+                    nn.utils.parametrizations.spectral_norm(layer)
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
+    def forward(self, image: torch.Tensor, classes: torch.Tensor | None = None) -> torch.Tensor:
+        features = self.features(image)
+        logit = self.layers[-1](features).flatten(0)  # [B, 1, 1, 1] -> [B]
+        return logit + projected(features.mean((2, 3)), classes, self.embedding)
+
+    def features(self, image: torch.Tensor) -> torch.Tensor:
+        """What D sees before it judges: [B, D, h, w]."""
         assert image.shape[1:] == (3, *self.size), f"image {tuple(image.shape)} is not {self.size}"
-        return self.layers(image).flatten(0)  # [B, 1, 1, 1] -> [B]
+        return self.layers[:-1](image)
+
+
+def embedded(classes: torch.Tensor, embedding: nn.Embedding) -> torch.Tensor:
+    """Rows of the table for labels int [B]; mixtures of them for weights float32 [B, classes]."""
+    return classes @ embedding.weight if classes.is_floating_point() else embedding(classes)
+
+
+def with_classes(
+    z: torch.Tensor, classes: torch.Tensor | None, embedding: nn.Embedding | None
+) -> torch.Tensor:
+    """The latent, with what stands for its class behind it."""
+    assert (classes is None) == (embedding is None), "classes go with a model that knows some"
+    return z if classes is None else torch.cat([z, embedded(classes, embedding)], 1)
+
+
+def projected(
+    features: torch.Tensor, classes: torch.Tensor | None, embedding: nn.Embedding | None
+) -> torch.Tensor | float:
+    """<embedding(class), features> for features [B, D]: [B]."""
+    assert (classes is None) == (embedding is None), "classes go with a model that knows some"
+    return 0.0 if classes is None else (embedded(classes, embedding) * features).sum(1)
 
 
 def to_float(frames: torch.Tensor) -> torch.Tensor:
@@ -99,12 +142,12 @@ def to_frames(image: torch.Tensor) -> torch.Tensor:
     return levels.permute(0, 2, 3, 1).to(torch.uint8)  # [B, 3, H, W] -> [B, H, W, 3]
 
 
-def _sides(height: int, width: int) -> list[tuple[int, int]]:
+def sides(height: int, width: int) -> list[tuple[int, int]]:
     """(H, W) of every stage, smallest first: halved, rounding up, until the shorter is below 8."""
-    sides = [(height, width)]
-    while min(sides[0]) >= 8:
-        sides.insert(0, ((sides[0][0] + 1) // 2, (sides[0][1] + 1) // 2))
-    return sides
+    stages = [(height, width)]
+    while min(stages[0]) >= 8:
+        stages.insert(0, ((stages[0][0] + 1) // 2, (stages[0][1] + 1) // 2))
+    return stages
 
 
 def _widths(channels: int, stages: int) -> list[int]:

@@ -19,15 +19,21 @@ CONTRACT = "vidgan-generator-1"  # metadata key `contract` of every file `vidgan
 
 
 class Synthesize(Protocol):
-    """A generator, opened. Calling it maps z float32 [B, Z] to frames uint8 [B, H, W, 3]."""
+    """A generator, opened. Calling it maps z float32 [B, Z] to frames uint8 [B, H, W, 3].
+
+    A model of classes also takes class weights float32 [B, classes], rows that sum to 1; without
+    them it shows its first class.
+    """
 
     z_dim: int
     height: int
     width: int
+    class_names: tuple[str, ...]
+    classes: int  # 0 = the model knows none
     sha256: str  # of the file
     runs_on: str  # for a person: runtime and device
 
-    def __call__(self, z: np.ndarray) -> np.ndarray: ...
+    def __call__(self, z: np.ndarray, class_weights: np.ndarray | None = None) -> np.ndarray: ...
 
 
 def open_generator(path: Path | str) -> Synthesize:
@@ -87,12 +93,22 @@ class _Onnx:
         if meta.get("contract") != CONTRACT:
             raise ModelError(f"{path}: follows another contract than {CONTRACT}.")
         self.z_dim, self.height, self.width = (model[k] for k in ("z_dim", "height", "width"))
+        self.class_names = tuple(model.get("class_names", ()))
+        self.classes = len(self.class_names)
         self.sha256 = hashlib.sha256(content).hexdigest()
         provider = self._session.get_providers()[0].removesuffix("ExecutionProvider")
         self.runs_on = f"ONNX Runtime {onnxruntime.__version__} on {provider}"
 
-    def __call__(self, z: np.ndarray) -> np.ndarray:
-        return self._session.run(["frames"], {"z": np.ascontiguousarray(z, np.float32)})[0]
+    def __call__(self, z: np.ndarray, class_weights: np.ndarray | None = None) -> np.ndarray:
+        feed = {"z": np.ascontiguousarray(z, np.float32)}
+        if self.classes:
+            weights = _weights(class_weights, len(z), self.classes)
+            if not np.isin(weights, (0, 1)).all():
+                raise ModelError(
+                    "an .onnx file shows one class a frame; render the .safetensors to mix classes."
+                )
+            feed["label"] = weights.argmax(1).astype(np.int32)
+        return self._session.run(["frames"], feed)[0]
 
 
 class _Torch:
@@ -108,15 +124,27 @@ class _Torch:
         self._generator, self._device = generator.to(device), device
         self._torch, self._to_frames = torch, dcgan.to_frames
         self.z_dim, self.height, self.width = model.z_dim, model.height, model.width
+        self.class_names, self.classes = model.class_names, model.classes
         self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         self.runs_on = f"torch {torch.__version__} on {device.type.upper()}"
 
-    def __call__(self, z: np.ndarray) -> np.ndarray:
+    def __call__(self, z: np.ndarray, class_weights: np.ndarray | None = None) -> np.ndarray:
+        inputs = [np.ascontiguousarray(z, np.float32)]
+        if self.classes:
+            inputs.append(_weights(class_weights, len(z), self.classes))
         # One latent at a time: convolutions may sum in another order for another batch size.
         with self._torch.inference_mode():
-            rows = self._torch.from_numpy(np.ascontiguousarray(z, np.float32)).to(self._device)
-            frames = [self._to_frames(self._generator(row)) for row in rows.split(1)]
+            split = [self._torch.from_numpy(x).to(self._device).split(1) for x in inputs]
+            frames = [self._to_frames(self._generator(*row)) for row in zip(*split, strict=True)]
             return self._torch.cat(frames).cpu().numpy()
+
+
+def _weights(given: np.ndarray | None, count: int, classes: int) -> np.ndarray:
+    """Class weights float32 [count, classes]; the first class where none are given."""
+    if given is None:
+        return np.repeat(np.eye(1, classes, dtype=np.float32), count, axis=0)
+    assert given.shape == (count, classes), f"class weights {given.shape} for {classes} classes"
+    return np.ascontiguousarray(given, np.float32)
 
 
 def _providers(onnxruntime: object) -> list[str]:

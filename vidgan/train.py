@@ -9,14 +9,12 @@ lightning-fabric.
 """
 
 import copy
-import json
 import logging
 import os
-import re
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,40 +23,42 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 
-from vidgan import augment, checkpoint, config, data, dcgan, latents, losses
+from vidgan import augment, checkpoint, config, data, dcgan, latents, losses, r3gan
 from vidgan.config import Config
-from vidgan.errors import DivergedError, ModelError, SystemFault, UsageError
-from vidgan.render import tile
-from vidgan.video import VideoWriter, write_png
+from vidgan.errors import DivergedError, UsageError
+from vidgan.runs import (
+    PREVIEWS,
+    Log,
+    Progress,
+    State,
+    locked,
+    new_run,
+    next_preview,
+    restore,
+    save,
+    write_fakes,
+    write_film,
+    write_reals,
+)
+from vidgan.watch import Watch
 
-_PREVIEW_COLUMNS, _PREVIEW_ROWS = 8, 4
+NETWORKS = {
+    "dcgan": (dcgan.Generator, dcgan.Discriminator),
+    "r3gan": (r3gan.Generator, r3gan.Discriminator),
+}
+Distort = Callable[[torch.Tensor, int, int], torch.Tensor]
 _CALIBRATION_BATCHES = 16
 _REPORT_EVERY_S = 1.0
 
 
-@dataclass(frozen=True)
-class Progress:
-    """One line of stats.jsonl, and what the progress bar shows."""
-
-    images_seen: int
-    images_per_s: float
-    loss_g: float
-    loss_d: float
-    sure_real: float  # mean probability D gives reals; 0.5 = cannot tell
-    sure_fake: float  # ... gives fakes
-    elapsed_s: float
-
-
 @dataclass
-class _State:
-    """All that a step reads and changes."""
+class _Batch:
+    """What one rank sees in one step."""
 
-    generator: torch.nn.Module
-    discriminator: torch.nn.Module
-    average: torch.nn.Module  # exponential moving average of the generator's weights
-    adam_g: torch.optim.Optimizer
-    adam_d: torch.optim.Optimizer
-    images_seen: int = 0
+    real: torch.Tensor  # float32 [B, 3, H, W] in [-1, 1]
+    z: torch.Tensor  # float32 [B, Z]
+    classes: torch.Tensor | None  # int32 [B]; a fake is of the class of the real it is paired with
+    first: int  # number of the first picture in the whole run
 
 
 def train(
@@ -77,95 +77,188 @@ def train(
     fabric = _launch(settings)
     settings, dataset = _open_data(settings, notice)
     state = _build(settings, fabric)
-    run = _open_run(settings, dataset, runs, resume, fabric)
-    if resume:
-        _restore(state, run, dataset, notice)
-    generator, adam_g = fabric.setup(state.generator, state.adam_g)
-    discriminator, adam_d = fabric.setup(state.discriminator, state.adam_d)
-    world, rank = fabric.world_size, fabric.global_rank
-    batch_size = settings.train.batch_size // world
-    notice(
-        f"{run}: {settings.model.name} {settings.model.width}x{settings.model.height}, "
-        f"{len(dataset.images):,} pictures, {fabric.device.type} x {world}, "
-        f"{precision_for(settings.train.precision)}"
-    )
-
-    distort = _distortion(settings, len(dataset.images))
-    started, reported, shown = time.monotonic(), time.monotonic(), state.images_seen
-    next_preview = _next_preview(settings, state.images_seen - 1)
-    every = settings.train.checkpoint_every_images
-    next_checkpoint = (state.images_seen // every + 1) * every
-    with _signals() as signalled, _Log(run, fabric.is_global_zero) as log:
-        while state.images_seen < settings.train.images:
-            if fabric.is_global_zero and state.images_seen >= next_preview:
-                _preview(state, settings, run)
-                next_preview = _next_preview(settings, state.images_seen)
-
-            # Every rank takes its own part of the one global batch.
-            first = state.images_seen + rank * batch_size
-            real = _reals(dataset, settings, first, batch_size, fabric.device)  # [B, 3, H, W]
-            z = _training_latents(settings, first, batch_size, fabric.device)  # [B, Z]
-
-            # D learns to tell reals from the fakes of a G that stands still, and sees both through
-            # the same distortions.
-            fake = generator(z)  # [B, 3, H, W]
-            real, fake = distort(real, first, 0), distort(fake, first, 1)
-            r, f = discriminator(real), discriminator(fake.detach())
-            loss_d = losses.discriminator_loss(r.float(), f.float())
-            adam_d.zero_grad()
-            fabric.backward(loss_d)
-
-            # G learns from a D that stands still; D's own gradients would be thrown away.
-            state.discriminator.requires_grad_(False)
-            with fabric.no_backward_sync(discriminator, enabled=world > 1):
-                loss_g = losses.generator_loss(discriminator(fake).float())
-            state.discriminator.requires_grad_(True)
-            adam_g.zero_grad()
-            fabric.backward(loss_g)
-
-            # No update with a number that is none: the last good weights stay.
-            if not torch.isfinite(loss_d + loss_g):
-                _diverged(state, run, loss_d, loss_g)
-            adam_d.step()
-            adam_g.step()
-            state.images_seen += batch_size * world
-            _update_average(state, settings, batch_size * world)
-
-            now = time.monotonic()
-            out_of_time = 0 < settings.train.duration_s < now - started
-            stop = (
-                fabric.broadcast(bool(signalled) or out_of_time)
-                if world > 1
-                else (bool(signalled) or out_of_time)
-            )
-            if now - reported > _REPORT_EVERY_S or state.images_seen >= settings.train.images:
-                current = Progress(
-                    images_seen=state.images_seen,
-                    images_per_s=(state.images_seen - shown) / max(now - reported, 1e-9),
-                    loss_g=loss_g.item(),
-                    loss_d=loss_d.item(),
-                    sure_real=r.detach().float().sigmoid().mean().item(),
-                    sure_fake=f.detach().float().sigmoid().mean().item(),
-                    elapsed_s=now - started,
-                )
-                log.write(current)
-                progress(current)
-                reported, shown = now, state.images_seen
-            if state.images_seen >= next_checkpoint or stop:
-                if fabric.is_global_zero:
-                    _save(state, settings, dataset, run)
-                next_checkpoint = (state.images_seen // every + 1) * every
-            if stop:
-                break
-    if fabric.is_global_zero:
-        _save(state, settings, dataset, run)
-        _preview(state, settings, run)
-        _film(run)
+    run = resume
+    if fabric.is_global_zero and not resume:
+        run = new_run(runs, f"{dataset.name}-{_model_name(settings)}")
+    run = fabric.broadcast(run) if fabric.world_size > 1 else run
+    lock = locked(run, notice) if fabric.is_global_zero else nullcontext()
+    with lock, _signals() as signalled:
+        if resume:
+            restore(state, run, dataset, notice)
+        if fabric.is_global_zero:
+            write_reals(run, _first_reals(dataset))
+            checkpoint.write_bytes(run / "config.toml", config.to_toml(settings).encode())
+        notice(
+            f"{run}: {settings.model.name} {settings.model.width}x{settings.model.height}, "
+            f"{len(dataset.images):,} pictures{_of_classes(settings)}, "
+            f"{fabric.device.type} x {fabric.world_size}, "
+            f"{precision_for(settings.train.precision)}"
+        )
+        _loop(fabric, state, settings, dataset, run, signalled, notice, progress)
     fabric.barrier()
     if signalled:
         notice(f"stopped; go on with: vidgan train --resume {run}")
         raise SystemExit(128 + signalled[0])
     return run
+
+
+def _loop(
+    fabric: Fabric,
+    state: State,
+    settings: Config,
+    dataset: data.Dataset,
+    run: Path,
+    signalled: list[int],
+    notice: Callable[[str], None],
+    progress: Callable[[Progress], None],
+) -> None:
+    """Step after step until the images, the time or a signal end it; then save."""
+    how, loss = settings.train, losses.LOSSES[settings.train.loss]
+    generator, adam_g = fabric.setup(state.generator, state.adam_g)
+    discriminator, adam_d = fabric.setup(state.discriminator, state.adam_d)
+    world, first_rank = fabric.world_size, fabric.is_global_zero
+    scaled = precision_for(how.precision) == "fp16"  # its scaler leaves out steps by itself
+    distort = _distortion(settings, len(dataset.images))
+    started, reported, shown = time.monotonic(), time.monotonic(), state.images_seen
+    preview_at = next_preview(state.images_seen - 1, how.preview_every_images)
+    every = how.checkpoint_every_images
+    checkpoint_at = (state.images_seen // every + 1) * every
+    loss_g = slope_g = torch.zeros(())
+    current, troubles, stop = None, {}, False
+    with Log(run, writes=first_rank) as log:
+        watch = Watch(_first_reals(dataset), log.flags)
+        while state.images_seen < how.images and not stop:
+            if first_rank and state.images_seen >= preview_at:
+                troubles |= watch.previews(_preview(state, settings, run), state.images_seen)
+                preview_at = next_preview(state.images_seen, how.preview_every_images)
+            batch = _batch(dataset, settings, state.images_seen, fabric)
+            turn = state.images_seen // how.batch_size % how.discriminator_steps
+            g_learns = turn == how.discriminator_steps - 1
+
+            # D learns to tell reals from the fakes of a G that stands still, and sees both through
+            # the same distortions.
+            with torch.set_grad_enabled(g_learns):
+                fake = generator(batch.z, batch.classes)  # [B, 3, H, W]
+            real_seen, fake_seen = (
+                distort(batch.real, batch.first, 0),
+                distort(fake, batch.first, 1),
+            )
+            r = discriminator(real_seen, batch.classes).float()
+            f = discriminator(fake_seen.detach(), batch.classes).float()
+            loss_d = loss.of_d(r, f) + _slope_cost(fabric, state, settings, batch, fake, distort)
+            adam_d.zero_grad()
+            fabric.backward(loss_d)
+            slope_d = _gradient_norm(state.discriminator)
+
+            # G learns from a D that stands still; D's own gradients would be thrown away.
+            if g_learns:
+                state.discriminator.requires_grad_(False)
+                with fabric.autocast():
+                    loss_g = loss.of_g(
+                        r.detach(), state.discriminator(fake_seen, batch.classes).float()
+                    )
+                    loss_g = loss_g + _feature_cost(state, settings, real_seen, fake_seen)
+                adam_g.zero_grad()
+                fabric.backward(loss_g)
+                state.discriminator.requires_grad_(True)
+                slope_g = _gradient_norm(state.generator)
+
+            # No update with a number that is none: the last good weights stay.
+            if not torch.isfinite(loss_d + loss_g + (0 if scaled else slope_d + slope_g)):
+                _diverged(state, run, loss_d, loss_g)
+            adam_d.step()
+            if g_learns:
+                adam_g.step()
+            state.images_seen += how.batch_size
+            _update_average(state, settings, how.batch_size)
+
+            now = time.monotonic()
+            stop = bool(signalled) or 0 < how.duration_s < now - started
+            stop = fabric.broadcast(stop) if world > 1 else stop
+            if now - reported > _REPORT_EVERY_S or state.images_seen >= how.images:
+                sure_real, sure_fake = (p.item() for p in losses.certainty(how.loss, r, f))
+                troubles |= watch.certainty(sure_real, sure_fake, state.images_seen)
+                if not scaled:
+                    troubles |= watch.gradients(slope_g.item(), slope_d.item())
+                current = Progress(
+                    images_seen=state.images_seen,
+                    images_per_s=(state.images_seen - shown) / max(now - reported, 1e-9),
+                    loss_g=loss_g.item(),
+                    loss_d=loss_d.item(),
+                    sure_real=sure_real,
+                    sure_fake=sure_fake,
+                    gradient_g=slope_g.item(),
+                    gradient_d=slope_d.item(),
+                    variety=watch.variety,
+                    elapsed_s=now - started,
+                    flags=tuple(troubles),
+                )
+                log.write(current)
+                progress(current)
+                for advice in troubles.values():
+                    notice(advice)
+                reported, shown, troubles = now, state.images_seen, {}
+            if state.images_seen >= checkpoint_at and not stop:
+                if first_rank:
+                    save(state, averaged_generator(state, settings), settings, dataset, run)
+                checkpoint_at = (state.images_seen // every + 1) * every
+        if first_rank:
+            save(state, averaged_generator(state, settings), settings, dataset, run)
+            troubles = watch.previews(_preview(state, settings, run), state.images_seen)
+            if current and troubles:
+                log.write(replace(current, variety=watch.variety, flags=tuple(troubles)))
+            for advice in troubles.values():
+                notice(advice)
+            write_film(run)
+
+
+def _slope_cost(
+    fabric: Fabric,
+    state: State,
+    settings: Config,
+    batch: _Batch,
+    fake: torch.Tensor,
+    distort: Distort,
+) -> torch.Tensor | float:
+    """What D pays for its slope on every n-th step, n times as much; by the pictures' own pixels,
+    whatever distortion D sees them through."""
+    how, total = settings.train, 0.0
+    if (how.r1 + how.r2 + how.gradient_penalty) == 0 or (
+        state.images_seen // how.batch_size % how.penalty_every_steps
+    ):
+        return total
+
+    def judged(image: torch.Tensor, stream: int) -> tuple[torch.Tensor, torch.Tensor]:
+        leaf = image.detach().float().requires_grad_()
+        with fabric.autocast():
+            seen = distort(leaf, batch.first, stream)
+            return state.discriminator(seen, batch.classes).float(), leaf
+
+    for gamma, image, stream in ((how.r1, batch.real, 0), (how.r2, fake, 1)):
+        if gamma:
+            total = total + gamma / 2 * losses.squared_slope(*judged(image, stream)).mean()
+    if how.gradient_penalty:
+        numbers = _numbers(batch.first, len(fake))
+        share = torch.from_numpy(latents.bits(how.seed, numbers).astype(np.float32) / 2**32)
+        between = batch.real.lerp(fake.float(), share.to(fake.device)[:, None, None, None])
+        total = total + how.gradient_penalty * losses.gradient_penalty(*judged(between, 0)).mean()
+    return how.penalty_every_steps * total
+
+
+def _feature_cost(
+    state: State, settings: Config, real: torch.Tensor, fake: torch.Tensor
+) -> torch.Tensor | float:
+    if not settings.train.feature_matching:
+        return 0.0
+    with torch.no_grad():
+        wanted = state.discriminator.features(real)
+    distance = losses.feature_distance(wanted, state.discriminator.features(fake))
+    return settings.train.feature_matching * distance
+
+
+def _gradient_norm(module: torch.nn.Module) -> torch.Tensor:
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    return torch.stack(torch._foreach_norm(gradients)).norm().float()
 
 
 def _launch(settings: Config) -> Fabric:
@@ -212,20 +305,21 @@ def _open_data(settings: Config, notice: Callable[[str], None]) -> tuple[Config,
     dataset = data.open_dataset(
         settings.data, width=model.width, height=model.height, notice=notice
     )
-    return replace(settings, model=model), dataset
+    if settings.data.labels:
+        model = replace(model, class_names=dataset.class_names)
+    return config.resolved(replace(settings, model=model)), dataset
 
 
-def _build(settings: Config, fabric: Fabric) -> _State:
+def _build(settings: Config, fabric: Fabric) -> State:
     torch.manual_seed(settings.train.seed)
     with fabric.init_module():
-        generator = dcgan.Generator(settings.model)
-        discriminator = dcgan.Discriminator(settings.model)
+        generator, discriminator = (make(settings.model) for make in NETWORKS[settings.model.name])
     generator.to(memory_format=torch.channels_last)
     discriminator.to(memory_format=torch.channels_last)
     average = copy.deepcopy(generator).requires_grad_(False)
     rates = settings.train
     betas = (rates.beta1, rates.beta2)
-    return _State(
+    return State(
         generator=generator,
         discriminator=discriminator,
         average=average.to(fabric.device),
@@ -234,23 +328,34 @@ def _build(settings: Config, fabric: Fabric) -> _State:
     )
 
 
-def _reals(
-    dataset: data.Dataset, settings: Config, first: int, count: int, device: torch.device
-) -> torch.Tensor:
-    """Training pictures first, first + 1, ... of the run, float32 [B, 3, H, W] in [-1, 1]."""
+def _batch(dataset: data.Dataset, settings: Config, images_seen: int, fabric: Fabric) -> _Batch:
+    """The part of the one global batch that this rank takes."""
+    count, seed = settings.train.batch_size // fabric.world_size, settings.train.seed
+    first = images_seen + fabric.global_rank * count
     indices = data.order(
-        seed=settings.train.seed,
-        images_seen=first,
-        count=count,
-        dataset_size=len(dataset.images),
+        seed=seed, images_seen=first, count=count, dataset_size=len(dataset.images)
     )
-    frames = torch.from_numpy(data.batch(dataset, indices)).to(device, non_blocking=True)
-    image = dcgan.to_float(frames)
+    frames = torch.from_numpy(data.batch(dataset, indices))
+    real = dcgan.to_float(frames.to(fabric.device, non_blocking=True))
     if settings.train.flip:
-        coin = latents.bits(settings.train.seed, _numbers(first, count)) & 1
-        mirrored = torch.from_numpy(coin.astype(bool)).to(device)
-        image = torch.where(mirrored[:, None, None, None], image.flip(3), image)
-    return image.contiguous(memory_format=torch.channels_last)
+        coin = latents.bits(seed, _numbers(first, count)) & 1
+        mirrored = torch.from_numpy(coin.astype(bool)).to(fabric.device)
+        real = torch.where(mirrored[:, None, None, None], real.flip(3), real)
+    classes = None
+    if settings.model.classes:
+        classes = torch.from_numpy(dataset.labels[indices]).to(fabric.device)
+    return _Batch(
+        real=real.contiguous(memory_format=torch.channels_last),
+        z=_training_latents(settings, first, count, fabric.device),
+        classes=classes,
+        first=first,
+    )
+
+
+def _every_class(settings: Config, count: int, device: torch.device) -> torch.Tensor | None:
+    """Labels 0, 1, ..., 0, 1, ...: int32 [count]."""
+    classes = settings.model.classes
+    return (torch.arange(count, device=device) % classes).int() if classes else None
 
 
 def _training_latents(
@@ -260,9 +365,7 @@ def _training_latents(
     return torch.from_numpy(z).to(device, non_blocking=True)
 
 
-def _distortion(
-    settings: Config, pictures: int
-) -> Callable[[torch.Tensor, int, int], torch.Tensor]:
+def _distortion(settings: Config, pictures: int) -> Distort:
     """Takes pictures, the number of the first, and which of the step's draws to use."""
     if not augment.is_on(settings.train.augment, pictures * (1 + settings.train.flip)):
         return lambda image, first, stream: image
@@ -280,7 +383,7 @@ def _numbers(first: int, count: int) -> np.ndarray:
 
 
 @torch.no_grad()
-def _update_average(state: _State, settings: Config, images: int) -> None:
+def _update_average(state: State, settings: Config, images: int) -> None:
     """Half of the average is younger than the half-life, which grows with the run at first."""
     halflife = min(settings.train.ema_halflife_images, 0.05 * state.images_seen)
     keep = 0.5 ** (images / halflife) if halflife > 0 else 0.0
@@ -290,7 +393,7 @@ def _update_average(state: _State, settings: Config, images: int) -> None:
 
 
 @torch.no_grad()
-def averaged_generator(state: _State, settings: Config) -> torch.nn.Module:
+def averaged_generator(state: State, settings: Config) -> torch.nn.Module:
     """The averaged weights with BatchNorm statistics of their own, in eval mode, on the CPU.
 
     Statistics gathered while the fast weights trained do not fit the averaged ones, so they are
@@ -303,21 +406,9 @@ def averaged_generator(state: _State, settings: Config) -> torch.nn.Module:
             module.momentum = None  # cumulative mean
     device = next(generator.parameters()).device
     for batch in range(_CALIBRATION_BATCHES):
-        generator(_training_latents(settings, batch * 64, 64, device))
+        z = _training_latents(settings, batch * 64, 64, device)
+        generator(z, _every_class(settings, 64, device))
     return generator.eval().cpu()
-
-
-def _open_run(
-    settings: Config, dataset: data.Dataset, runs: Path, resume: Path | None, fabric: Fabric
-) -> Path:
-    run = resume
-    if fabric.is_global_zero:
-        run = resume or _new_run(runs, f"{dataset.name}-{_model_name(settings)}")
-        if not resume:
-            (run / "checkpoints").mkdir()
-            write_png(run / "reals.png", tile(_first_reals(dataset), _PREVIEW_COLUMNS))
-        checkpoint.write_bytes(run / "config.toml", config.to_toml(settings).encode())
-    return fabric.broadcast(run) if fabric.world_size > 1 else run
 
 
 def _model_name(settings: Config) -> str:
@@ -326,126 +417,26 @@ def _model_name(settings: Config) -> str:
     return f"{model.name}{size}"
 
 
-def _new_run(runs: Path, name: str) -> Path:
-    """The next number; mkdir is exclusive, so that two runs started at once get two folders."""
-    try:
-        runs.mkdir(parents=True, exist_ok=True)
-        while True:
-            taken = [int(m[1]) for p in runs.iterdir() if (m := re.match(r"(\d{5})-", p.name))]
-            run = runs / f"{max(taken, default=-1) + 1:05d}-{name}"
-            try:
-                run.mkdir()
-            except FileExistsError:
-                continue
-            return run
-    except OSError as error:
-        raise SystemFault(f"{runs}: no run folder can be made here ({error.strerror}).") from error
+def _of_classes(settings: Config) -> str:
+    return f" of {settings.model.classes} classes" if settings.model.classes else ""
 
 
 def _first_reals(dataset: data.Dataset) -> np.ndarray:
-    spread = np.linspace(0, len(dataset.images) - 1, _PREVIEW_COLUMNS * _PREVIEW_ROWS).astype(int)
+    spread = np.linspace(0, len(dataset.images) - 1, PREVIEWS).astype(int)
     return data.batch(dataset, spread).transpose(0, 2, 3, 1)  # [N, 3, H, W] -> [N, H, W, 3]
 
 
-def _next_preview(settings: Config, images_seen: int) -> int:
-    """Every so many images; by default often at first, then ever rarer (a tenth of the way on)."""
-    every = settings.train.preview_every_images
-    if every:
-        return (images_seen // every + 1) * every
-    return int(images_seen * 1.1) + 1000 if images_seen >= 0 else 0
-
-
-def _preview(state: _State, settings: Config, run: Path) -> None:
-    generator = averaged_generator(state, settings)
-    count = _PREVIEW_COLUMNS * _PREVIEW_ROWS
+def _preview(state: State, settings: Config, run: Path) -> np.ndarray:
+    """Write and return what G makes of the latents that every preview shows."""
+    generator, cpu = averaged_generator(state, settings), torch.device("cpu")
     with torch.no_grad():
-        z = _training_latents(settings, 0, count, torch.device("cpu"))
-        frames = dcgan.to_frames(generator(z)).numpy()
-    target = run / f"fakes{state.images_seen:09d}.png"
-    write_png(target, tile(frames, _PREVIEW_COLUMNS))
+        z = _training_latents(settings, 0, PREVIEWS, cpu)
+        fakes = dcgan.to_frames(generator(z, _every_class(settings, PREVIEWS, cpu))).numpy()
+    write_fakes(run, fakes, state.images_seen)
+    return fakes
 
 
-def _film(run: Path) -> None:
-    """preview.mp4: the same latents through training, eight grids a second, the last one held."""
-    from PIL import Image
-
-    grids = sorted(run.glob("fakes*.png"))
-    with VideoWriter(run / "preview.mp4", fps=8, force=True) as video:
-        for path in [*grids, *grids[-1:] * 8]:
-            with Image.open(path) as image:
-                video.write(np.asarray(image.convert("RGB")))
-
-
-def _save(state: _State, settings: Config, dataset: data.Dataset, run: Path) -> None:
-    """The training state, and the generator as it stands; the oldest states go."""
-    facts = {
-        "images_seen": state.images_seen,
-        "data": dataset.name,
-        "data_fingerprint": dataset.fingerprint,
-    }
-    tensors = dict(_named_tensors(state))
-    meta = {"kind": "training state", "model": config.to_dict(settings.model), "facts": facts}
-    folder = run / "checkpoints"
-    checkpoint.write(folder / f"{state.images_seen:012d}.safetensors", tensors, meta)
-    checkpoint.save_generator(
-        run / "generator.safetensors",
-        averaged_generator(state, settings),
-        settings.model,
-        facts=facts,
-    )
-    for old in sorted(folder.glob("*.safetensors"))[: -settings.train.keep_checkpoints]:
-        old.unlink()
-
-
-def _named_tensors(state: _State) -> Iterator[tuple[str, torch.Tensor]]:
-    for part in ("generator", "discriminator", "average"):
-        for name, tensor in getattr(state, part).state_dict().items():
-            yield f"{part}/{name}", tensor
-    for part in ("adam_g", "adam_d"):
-        for index, moments in getattr(state, part).state_dict()["state"].items():
-            for name, tensor in moments.items():
-                yield f"{part}/{index}/{name}", tensor
-
-
-def _restore(
-    state: _State, run: Path, dataset: data.Dataset, notice: Callable[[str], None]
-) -> None:
-    """Load the newest state of a run that is whole; a damaged one is named and passed over."""
-    for path in sorted((run / "checkpoints").glob("*.safetensors"), reverse=True):
-        try:
-            tensors, meta = checkpoint.read(path, kind="training state")
-            break
-        except ModelError as error:
-            notice(f"{error} Going back to the one before.")
-    else:
-        raise ModelError(f"{run}: no checkpoint to resume from; start a new run.")
-    facts = meta["facts"]
-    if facts["data_fingerprint"] != dataset.fingerprint:
-        raise ModelError(
-            f"{run}: its data has changed since the checkpoint; restore it or start a new run."
-        )
-    for part in ("generator", "discriminator", "average"):
-        checkpoint.load_into(path, getattr(state, part), _below(tensors, part))
-    for part in ("adam_g", "adam_d"):
-        _restore_adam(getattr(state, part), _below(tensors, part))
-    state.images_seen = facts["images_seen"]
-    notice(f"resumed from {path} at {state.images_seen:,} images")
-
-
-def _below(tensors: dict[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:
-    return {k.removeprefix(f"{part}/"): t for k, t in tensors.items() if k.startswith(f"{part}/")}
-
-
-def _restore_adam(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    moments: dict[int, dict[str, torch.Tensor]] = {}
-    for key, tensor in tensors.items():
-        index, name = key.split("/")
-        moments.setdefault(int(index), {})[name] = tensor
-    groups = optimizer.state_dict()["param_groups"]
-    optimizer.load_state_dict({"state": moments, "param_groups": groups})
-
-
-def _diverged(state: _State, run: Path, loss_d: torch.Tensor, loss_g: torch.Tensor) -> None:
+def _diverged(state: State, run: Path, loss_d: torch.Tensor, loss_g: torch.Tensor) -> None:
     raise DivergedError(
         f"{run}: training left the numbers after {state.images_seen:,} images (loss of D "
         f"{loss_d.item()}, of G {loss_g.item()}). The last checkpoint is good; lower the learning "
@@ -468,36 +459,3 @@ def _signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-class _Log:
-    """stats.jsonl, and TensorBoard events where the extra [track] is installed."""
-
-    def __init__(self, run: Path, writes: bool) -> None:
-        self._file = (run / "stats.jsonl").open("a", encoding="utf-8") if writes else None
-        self._board = _tensorboard(run) if writes else None
-
-    def write(self, now: Progress) -> None:
-        if self._file is None:
-            return
-        self._file.write(json.dumps(now.__dict__) + "\n")
-        self._file.flush()
-        if self._board:
-            for name in ("loss_g", "loss_d", "sure_real", "sure_fake", "images_per_s"):
-                self._board.add_scalar(name, getattr(now, name), now.images_seen)
-
-    def __enter__(self) -> "_Log":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for sink in (self._file, self._board):
-            if sink:
-                sink.close()
-
-
-def _tensorboard(run: Path) -> object | None:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(run))

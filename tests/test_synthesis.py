@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+import torch
+
+from vidgan import checkpoint, dcgan
+from vidgan.config import ModelConfig
+from vidgan.synthesis import open_generator
+
+
+@pytest.fixture(scope="module")
+def model_of_classes(tmp_path_factory):
+    model = ModelConfig(width=32, height=32, channels=4, class_names=("cat", "dog", "owl"))
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("classes") / "generator.safetensors"
+    generator = dcgan.Generator(model)
+    with torch.no_grad():
+        generator.layers[-2].weight *= 20  # frames full of contrast
+    checkpoint.save_generator(path, generator, model, facts={})
+    return path
+
+
+def test_a_model_of_classes_shows_the_class_asked_for_and_mixtures_between(model_of_classes):
+    generator = open_generator(model_of_classes)
+    assert (generator.classes, generator.class_names) == (3, ("cat", "dog", "owl"))
+    z = np.zeros((3, generator.z_dim), np.float32)
+    cat, dog, between = generator(z, np.array([[1, 0, 0], [0, 1, 0], [0.5, 0.5, 0]], np.float32))
+    assert np.array_equal(generator(z[:1])[0], cat)  # no weights: the first class
+    assert not np.array_equal(cat, dog)
+    assert not np.array_equal(between, cat) and not np.array_equal(between, dog)
+
+
+def test_a_model_without_classes_says_so(model_file):
+    assert open_generator(model_file).classes == 0

@@ -1,0 +1,251 @@
+"""The run folder: its name, its lock, its states, its log, and the pictures of its progress.
+
+One process at a time trains in a folder. Knows no network and no step.
+"""
+
+import json
+import os
+import re
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vidgan import checkpoint, config
+from vidgan.config import Config
+from vidgan.data import Dataset
+from vidgan.errors import ModelError, SystemFault
+from vidgan.render import tile
+from vidgan.video import VideoWriter, write_png
+
+_COLUMNS = 8
+PREVIEWS = 4 * _COLUMNS  # pictures in a grid
+_LOCK = "lock"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """One line of stats.jsonl, and what the progress bar shows."""
+
+    images_seen: int
+    images_per_s: float
+    loss_g: float
+    loss_d: float
+    sure_real: float  # mean probability D gives reals; 0.5 = cannot tell
+    sure_fake: float  # ... gives fakes
+    gradient_g: float  # norm over all weights
+    gradient_d: float
+    variety: float  # of the previews: distance between two of them, that of two reals being 1
+    elapsed_s: float
+    flags: tuple[str, ...] = ()  # troubles named for the first time
+
+
+@dataclass
+class State:
+    """All that a step reads and changes."""
+
+    generator: torch.nn.Module
+    discriminator: torch.nn.Module
+    average: torch.nn.Module  # exponential moving average of the generator's weights
+    adam_g: torch.optim.Optimizer
+    adam_d: torch.optim.Optimizer
+    images_seen: int = 0
+
+
+def new_run(runs: Path, name: str) -> Path:
+    """The next number; mkdir is exclusive, so that two runs started at once get two folders."""
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        while True:
+            taken = [int(m[1]) for p in runs.iterdir() if (m := re.match(r"(\d{5})-", p.name))]
+            run = runs / f"{max(taken, default=-1) + 1:05d}-{name}"
+            try:
+                run.mkdir()
+            except FileExistsError:
+                continue
+            (run / "checkpoints").mkdir()
+            return run
+    except OSError as error:
+        raise SystemFault(f"{runs}: no run folder can be made here ({error.strerror}).") from error
+
+
+@contextmanager
+def locked(run: Path, notice: Callable[[str], None]) -> Iterator[None]:
+    """Hold the run: a file with process and host, which the system frees when the process ends.
+
+    A lock that a killed process left on this host is taken over; one of another host cannot be
+    judged from here. Raises SystemFault where somebody trains in the folder.
+    """
+    path, host = run / _LOCK, socket.gethostname()
+    with path.open("a+", encoding="utf-8") as file:
+        free = _take(file.fileno())
+        file.seek(0)
+        owner = file.read().split()  # process, host
+        if not free or (len(owner) == 2 and owner[1] != host):
+            raise SystemFault(
+                f"{run}: process {' on '.join(owner) or 'unknown'} trains here. Stop it first; if "
+                f"it is dead, delete {path}."
+            )
+        if owner:
+            notice(f"{run}: process {owner[0]} was killed while it trained here; going on from it.")
+        file.truncate(0)
+        file.write(f"{os.getpid()} {host}\n")
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)
+
+
+def _take(descriptor: int) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such lock; there it is the user who takes care
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def save(
+    state: State, generator: torch.nn.Module, settings: Config, dataset: Dataset, run: Path
+) -> None:
+    """The training state, and the generator to keep; the oldest states go."""
+    facts = {
+        "images_seen": state.images_seen,
+        "data": dataset.name,
+        "data_fingerprint": dataset.fingerprint,
+    }
+    meta = {"kind": "training state", "model": config.to_dict(settings.model), "facts": facts}
+    folder = run / "checkpoints"
+    tensors = dict(_named_tensors(state))
+    checkpoint.write(folder / f"{state.images_seen:012d}.safetensors", tensors, meta)
+    checkpoint.save_generator(run / "generator.safetensors", generator, settings.model, facts=facts)
+    for old in sorted(folder.glob("*.safetensors"))[: -settings.train.keep_checkpoints]:
+        old.unlink()
+
+
+def restore(state: State, run: Path, dataset: Dataset, notice: Callable[[str], None]) -> None:
+    """Load the newest state of a run that is whole; a damaged one is named and passed over."""
+    for path in sorted((run / "checkpoints").glob("*.safetensors"), reverse=True):
+        try:
+            tensors, meta = checkpoint.read(path, kind="training state")
+            break
+        except ModelError as error:
+            notice(f"{error} Going back to the one before.")
+    else:
+        raise ModelError(f"{run}: no checkpoint to resume from; start a new run.")
+    facts = meta["facts"]
+    if facts["data_fingerprint"] != dataset.fingerprint:
+        raise ModelError(
+            f"{run}: its data has changed since the checkpoint; restore it or start a new run."
+        )
+    for part in ("generator", "discriminator", "average"):
+        checkpoint.load_into(path, getattr(state, part), _below(tensors, part))
+    for part in ("adam_g", "adam_d"):
+        _restore_adam(getattr(state, part), _below(tensors, part))
+    state.images_seen = facts["images_seen"]
+    notice(f"resumed from {path} at {state.images_seen:,} images")
+
+
+def _below(tensors: dict[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(f"{part}/"): t for k, t in tensors.items() if k.startswith(f"{part}/")}
+
+
+def _restore_adam(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        index, name = key.split("/")
+        moments.setdefault(int(index), {})[name] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def _named_tensors(state: State) -> Iterator[tuple[str, torch.Tensor]]:
+    for part in ("generator", "discriminator", "average"):
+        for name, tensor in getattr(state, part).state_dict().items():
+            yield f"{part}/{name}", tensor
+    for part in ("adam_g", "adam_d"):
+        for index, moments in getattr(state, part).state_dict()["state"].items():
+            for name, tensor in moments.items():
+                yield f"{part}/{index}/{name}", tensor
+
+
+class Log:
+    """stats.jsonl, and TensorBoard events where the extra [track] is installed."""
+
+    def __init__(self, run: Path, *, writes: bool) -> None:
+        path = run / "stats.jsonl"
+        self.flags = _flags(path)  # named before the run was resumed
+        self._file = path.open("a", encoding="utf-8") if writes else None
+        self._board = _tensorboard(run) if writes else None
+
+    def write(self, now: Progress) -> None:
+        if self._file is None:
+            return
+        self._file.write(json.dumps(asdict(now)) + "\n")
+        self._file.flush()
+        if self._board:
+            for name, value in asdict(now).items():
+                if isinstance(value, float) and name != "elapsed_s":
+                    self._board.add_scalar(name, value, now.images_seen)
+
+    def __enter__(self) -> "Log":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for sink in (self._file, self._board):
+            if sink:
+                sink.close()
+
+
+def _flags(stats: Path) -> set[str]:
+    if not stats.exists():
+        return set()
+    found: set[str] = set()
+    for line in stats.read_text(encoding="utf-8").splitlines():
+        try:
+            found |= set(json.loads(line).get("flags", ()))
+        except json.JSONDecodeError:
+            continue  # cut off when the run was killed
+    return found
+
+
+def _tensorboard(run: Path) -> object | None:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(run))
+
+
+def next_preview(images_seen: int, every_images: int) -> int:
+    """Every so many images; by default often at first, then ever rarer (a tenth of the way on)."""
+    if every_images:
+        return (images_seen // every_images + 1) * every_images
+    return int(images_seen * 1.1) + 1000 if images_seen >= 0 else 0
+
+
+def write_reals(run: Path, reals: np.ndarray) -> None:
+    write_png(run / "reals.png", tile(reals, _COLUMNS))
+
+
+def write_fakes(run: Path, fakes: np.ndarray, images_seen: int) -> None:
+    write_png(run / f"fakes{images_seen:09d}.png", tile(fakes, _COLUMNS))
+
+
+def write_film(run: Path) -> None:
+    """preview.mp4: the same latents through training, eight grids a second, the last one held."""
+    from PIL import Image
+
+    grids = sorted(run.glob("fakes*.png"))
+    with VideoWriter(run / "preview.mp4", fps=8, force=True) as video:
+        for path in [*grids, *grids[-1:] * 8]:
+            with Image.open(path) as image:
+                video.write(np.asarray(image.convert("RGB")))

@@ -1,0 +1,82 @@
+"""Every run watches itself: collapse and divergence are named once, with what to do about them.
+
+It judges numbers that training has anyway, and the previews of the fixed latents. It changes
+nothing: what stops a run is a gradient that is no number, before it reaches a weight.
+"""
+
+import math
+
+import numpy as np
+
+_SETTLED_IMAGES = 20_000  # before that, grey fakes and a sure D are how every run begins
+_SURE = 0.99
+_COLLAPSED = 0.1  # of the variety of reals
+_VARIED = 0.3
+_EXPLODED = 1000.0  # times the smallest gradients of the run so far
+_SMOOTHING = 0.9
+
+ADVICE = {
+    "collapse": (
+        "G paints nearly one picture for all latents (variety {variety:.0%} of that of the reals). "
+        "Stop, and train anew with --model r3gan, or go back to a generator before this."
+    ),
+    "overpowered": (
+        "D has told reals from fakes with certainty for {images:,} images, so G learns little. "
+        "Give it more pictures or --flip, or lower train.learning_rate_d."
+    ),
+    "divergence": (
+        "gradients of {part} have grown {times:,.0f}-fold. Halve train.learning_rate_g and _d, or "
+        "raise train.r1 and train.r2 tenfold."
+    ),
+}
+
+
+def distance(pictures: np.ndarray) -> float:
+    """Mean distance between two of the pictures uint8 [N, H, W, 3], in grey levels (root mean
+    square)."""
+    rows = pictures.reshape(len(pictures), -1).astype(np.float64)  # [N, P]
+    spread = rows.var(0).mean()  # half the mean square over all pairs, a picture with itself too
+    return math.sqrt(2 * spread * len(rows) / max(len(rows) - 1, 1))
+
+
+class Watch:
+    """Is told what training sees; answers with troubles it has not named before."""
+
+    def __init__(self, reals: np.ndarray, named: set[str]) -> None:
+        self.variety = 0.0  # of the last previews
+        self._of_reals = max(distance(reals), 1e-9)
+        self._named = set(named)
+        self._was_varied = False
+        self._unsure_at: int | None = None  # images seen when D was last unsure
+        self._gradients: dict[str, tuple[float, float]] = {}  # log of now (smooth), and smallest
+
+    def previews(self, fakes: np.ndarray, images_seen: int) -> dict[str, str]:
+        self.variety = distance(fakes) / self._of_reals
+        self._was_varied |= self.variety > _VARIED
+        ripe = self._was_varied or images_seen > _SETTLED_IMAGES
+        if ripe and self.variety < _COLLAPSED:
+            return self._name("collapse", variety=self.variety)
+        return {}
+
+    def certainty(self, sure_real: float, sure_fake: float, images_seen: int) -> dict[str, str]:
+        if self._unsure_at is None or sure_real < _SURE or sure_fake > 1 - _SURE:
+            self._unsure_at = images_seen
+        sure_for = images_seen - max(self._unsure_at, _SETTLED_IMAGES)
+        return self._name("overpowered", images=sure_for) if sure_for > _SETTLED_IMAGES else {}
+
+    def gradients(self, of_g: float, of_d: float) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for part, norm in (("G", of_g), ("D", of_d)):
+            value = math.log(max(norm, 1e-12))
+            smooth, least = self._gradients.get(part, (value, value))
+            smooth = _SMOOTHING * smooth + (1 - _SMOOTHING) * value
+            self._gradients[part] = smooth, min(smooth, least)
+            if smooth - least > math.log(_EXPLODED):
+                found |= self._name("divergence", part=part, times=math.exp(smooth - least))
+        return found
+
+    def _name(self, trouble: str, **facts: object) -> dict[str, str]:
+        if trouble in self._named:
+            return {}
+        self._named.add(trouble)
+        return {trouble: f"{trouble}: {ADVICE[trouble].format(**facts)}"}
