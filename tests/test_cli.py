@@ -42,6 +42,15 @@ def test_render_takes_the_newest_run_and_says_so(model_file, tmp_path):
     assert "00001-x-dcgan64" in done.stdout
 
 
+def test_before_anything_is_trained_the_shipped_generator_renders_and_exports(tmp_path):
+    done = vidgan("render", "--frames", 5, "out.mp4", cwd=tmp_path)
+    assert "the shipped generator" in done.stdout
+    first, *_, last = read_frames(tmp_path / "out.mp4")
+    assert first.std() > 20 and (first != last).any()  # a picture, and it moves
+    vidgan("export", "generator.onnx", cwd=tmp_path)
+    assert (tmp_path / "generator.onnx").stat().st_size > 1_000_000
+
+
 def test_samples_as_a_grid_and_as_a_folder(model_file, tmp_path):
     vidgan("sample", "--grid", "3x2", "--model", model_file, "grid.png", cwd=tmp_path)
     vidgan("sample", "--count", 5, "--model", model_file, "stills", cwd=tmp_path)

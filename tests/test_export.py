@@ -1,6 +1,7 @@
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from tests.conftest import small_generator
 from vidgan import checkpoint, export, latents, render, trajectory
@@ -80,3 +81,13 @@ def test_a_file_of_another_format_is_one_clear_error(tmp_path, name, content):
     file.write_bytes(content)
     with pytest.raises(ModelError, match=r"model\."):
         open_generator(file)
+
+
+def test_weights_whose_bytes_spell_a_path_are_no_local_trace(tmp_path):
+    generator, model = small_generator()
+    with torch.no_grad():
+        generator.layers[-2].weight.view(-1)[0] = float(np.frombuffer(b".py ", np.float32)[0])
+    file, target = tmp_path / "generator.safetensors", tmp_path / "generator.onnx"
+    checkpoint.save_generator(file, generator, model, facts={})
+    export.export(file, target)
+    assert b".py " in target.read_bytes()
