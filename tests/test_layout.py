@@ -15,8 +15,8 @@ PACKAGE = ROOT / "vidgan"
 ROWS = (
     {"errors", "__init__"},
     {"bundled", "config", "latents", "provenance", "footage", "pictures", "losses", "terminal"},
-    {"trajectory", "video", "dcgan", "named_sets"},
-    {"sources", "checkpoint"},
+    {"trajectory", "encoders", "dcgan", "named_sets"},
+    {"video", "sources", "checkpoint"},
     {"data", "synthesis"},
     {"render", "export"},
     {"train"},
