@@ -22,7 +22,8 @@ def image():
 
 def test_draws_depend_on_seed_picture_and_stream_alone():
     a = augment.draw(3, 128, 8, 0)
-    assert torch.equal(a, augment.draw(3, 128, 8, 0))
+    assert torch.equal(a[2:5], augment.draw(3, 130, 3, 0))  # whatever the batch
+    assert augment.draw(3, 0, 9999, 0).min() >= 0 and augment.draw(3, 0, 9999, 0).max() < 1
     others = [augment.draw(*key) for key in ((4, 128, 8, 0), (3, 136, 8, 0), (3, 128, 8, 1))]
     assert not any(torch.equal(a, other) for other in others)
 

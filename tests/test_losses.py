@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.benchmarks import ring
-from vidgan import losses
+from vidgan import checkpoint, config, losses
 
 R, F = torch.tensor([0.0, 2.0]), torch.tensor([1.0, -3.0])
 
@@ -33,6 +33,11 @@ BY_HAND = {
     "wgan": (-1.0 - 1.0, 1.0),
     "rpgan": (mean(softplus(1), softplus(-5)), mean(softplus(-1), softplus(5))),
 }
+
+
+def test_the_settings_know_every_loss_and_network_by_name():
+    assert set(config.LOSSES) == {"auto", *losses.LOSSES}
+    assert set(config.MODELS) == set(checkpoint.NETWORKS)
 
 
 @pytest.mark.parametrize("name", losses.LOSSES)

@@ -30,7 +30,7 @@ def test_a_collapse_is_named_once_and_with_the_way_out(watch, said):
     assert watch.variety == pytest.approx(1) and said == []
     watch.previews(SAME, 6_000)
     watch.previews(SAME, 7_000)
-    assert len(said) == 1 and said[0].startswith("collapse") and "--model r3gan" in said[0]
+    assert len(said) == 1 and said[0].startswith("collapse") and "train anew" in said[0]
     assert watch.take_flags() == ("collapse",) and watch.take_flags() == ()
 
 

@@ -7,8 +7,11 @@ both sides, pictures cannot be learned by heart, and the gradient still reaches 
     B batch   C channels   H W pixels
 """
 
+import numpy as np
 import torch
 from torch.nn.functional import grid_sample
+
+from vidgan import latents
 
 DRAWS = 7  # uniform numbers that one picture needs
 AUGMENTED_BELOW = 100_000  # pictures, mirrored ones counted; with more, `auto` leaves them alone
@@ -23,9 +26,14 @@ def is_on(choice: str, pictures: int) -> bool:
 
 
 def draw(seed: int, first: int, count: int, stream: int) -> torch.Tensor:
-    """Uniform numbers float32 [count, DRAWS] for pictures first, first + 1, ... of a run."""
-    generator = torch.Generator().manual_seed(hash((seed, first, stream)) & (2**63 - 1))
-    return torch.rand(count, DRAWS, generator=generator)
+    """Uniform numbers float32 [count, DRAWS] for pictures first, first + 1, ... of a run.
+
+    A row is a function of (seed, number of the picture, stream), whatever the batch.
+    """
+    numbers = np.arange(first, first + count) % 2**32
+    lanes = [latents.bits(seed, numbers, lane=DRAWS * stream + i + 1) for i in range(DRAWS)]
+    high = np.stack(lanes, 1) >> 8  # 24 bits are exact in float32, and below 1
+    return torch.from_numpy(high.astype(np.float32) / 2**24)
 
 
 def diff_augment(image: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:

@@ -21,7 +21,10 @@ from vidgan.errors import ConfigError, ModelError, SystemFault
 from vidgan.provenance import DIGITAL_SOURCE_TYPE
 
 FORMAT_VERSION = 1
-_GENERATORS = {"dcgan": dcgan.Generator, "r3gan": r3gan.Generator}
+NETWORKS = {
+    "dcgan": (dcgan.Generator, dcgan.Discriminator),
+    "r3gan": (r3gan.Generator, r3gan.Discriminator),
+}
 
 
 def save_generator(
@@ -37,7 +40,7 @@ def load_generator(path: Path) -> tuple[torch.nn.Module, ModelConfig, dict[str, 
     """The generator in eval mode on the CPU, its model and the facts. Raises ModelError."""
     tensors, meta = read(path, kind="generator")
     model = model_of(path, meta)
-    generator = _GENERATORS[model.name](model)
+    generator = NETWORKS[model.name][0](model)
     load_into(path, generator, tensors)
     return generator.eval(), model, dict(meta.get("facts", {}))
 

@@ -8,7 +8,7 @@ that a file is whole or absent is the business of `video`.
 import contextlib
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -21,9 +21,9 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from vidgan import footage, provenance
 from vidgan.errors import UsageError
+from vidgan.footage import Notice
 
 Comment = Mapping[str, object] | None  # how a file was made; goes into it as JSON
-Notice = Callable[[str], None]  # takes one line that the user should know and did not ask for
 
 MAX_FPS = 1000
 ENLARGED_SIDE = 512  # pixels that the short side of a small frame reaches in a film

@@ -53,11 +53,11 @@ def gaussian(seed: int, indices: np.ndarray, *, z_dim: int) -> np.ndarray:
     return both.reshape(len(index), -1)[:, :z_dim].astype(np.float32)
 
 
-def bits(seed: int, indices: np.ndarray) -> np.ndarray:
-    """One random uint32 per index, from a part of the counter space that no latent uses."""
+def bits(seed: int, indices: np.ndarray, *, lane: int = 0) -> np.ndarray:
+    """One random uint32 per index and lane, from a part of the counter space no latent uses."""
     index = np.asarray(indices).astype(np.uint32)
-    lane = np.full_like(index, 0xFFFFFFFF)
-    return threefry2x32((seed & 0xFFFFFFFF, seed >> 32), (lane, index))[0]
+    lanes = np.full_like(index, 0xFFFFFFFF - lane)
+    return threefry2x32((seed & 0xFFFFFFFF, seed >> 32), (lanes, index))[0]
 
 
 def check_seed(seed: int) -> None:

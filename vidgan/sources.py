@@ -29,6 +29,7 @@ from vidgan import footage, named_sets
 from vidgan.bundled import bundled
 from vidgan.config import DataConfig
 from vidgan.errors import DataError
+from vidgan.footage import Notice
 from vidgan.pictures import (
     SUFFIXES,
     Size,
@@ -39,8 +40,6 @@ from vidgan.pictures import (
     resized,
     shown,
 )
-
-Notice = Callable[[str], None]  # takes one line that the user should know and did not ask for
 
 READS = (
     "vidgan reads folders and zip files of JPEG, PNG, WebP, GIF, BMP and TIFF, video files and "

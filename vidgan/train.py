@@ -23,7 +23,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 
-from vidgan import augment, checkpoint, config, data, dcgan, latents, losses, r3gan
+from vidgan import augment, checkpoint, config, data, dcgan, latents, losses
 from vidgan.config import Config
 from vidgan.errors import DivergedError, UsageError
 from vidgan.runs import (
@@ -43,10 +43,6 @@ from vidgan.runs import (
 )
 from vidgan.watch import Watch
 
-NETWORKS = {
-    "dcgan": (dcgan.Generator, dcgan.Discriminator),
-    "r3gan": (r3gan.Generator, r3gan.Discriminator),
-}
 Distort = Callable[[torch.Tensor, int, int], torch.Tensor]
 _CALIBRATION_BATCHES = 16
 _REPORT_EVERY_S = 1.0
@@ -311,7 +307,9 @@ def _open_data(settings: Config, notice: Callable[[str], None]) -> tuple[Config,
 def _build(settings: Config, fabric: Fabric) -> State:
     torch.manual_seed(settings.train.seed)
     with fabric.init_module():
-        generator, discriminator = (make(settings.model) for make in NETWORKS[settings.model.name])
+        generator, discriminator = (
+            make(settings.model) for make in checkpoint.NETWORKS[settings.model.name]
+        )
     generator.to(memory_format=torch.channels_last)
     discriminator.to(memory_format=torch.channels_last)
     average = copy.deepcopy(generator).requires_grad_(False)

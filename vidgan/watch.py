@@ -19,7 +19,7 @@ _SMOOTHING = 0.9
 ADVICE = {
     "collapse": (
         "G paints nearly one picture for all latents (variety {variety:.0%} of that of the reals). "
-        "Stop, and train anew with --model r3gan, or go back to a generator before this."
+        "Stop, and train anew with more pictures, --flip, another --seed, or train.r1 = 10."
     ),
     "overpowered": (
         "D has told reals from fakes with certainty for {images:,} images, so G learns little. "
