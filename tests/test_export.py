@@ -48,28 +48,26 @@ def test_sixteen_to_nine_exports_too(tmp_path):
     generator, model = small_generator(width=128, height=72)
     file = tmp_path / "generator.safetensors"
     checkpoint.save_generator(file, generator, model, facts={})
-    proof = export.export(file, tmp_path / "wide.onnx")
-    assert proof.max_level <= 1
+    (proof,) = export.export(file, tmp_path / "wide.onnx")
+    assert proof.found.max_level <= 1
     z = latents.gaussian(1, np.arange(3), z_dim=100)
     assert open_generator(tmp_path / "wide.onnx")(z).shape == (3, 72, 128, 3)
 
 
 def test_a_file_that_fails_its_proof_does_not_appear(model_file, tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "_PROOF_BATCHES", (1, 2))
-    monkeypatch.setattr(export.dcgan, "to_frames", _flawed(export.dcgan.to_frames))
+    with_pixels = export.assembly.with_pixels
+    monkeypatch.setattr(export.assembly, "with_pixels", _brighter(with_pixels))
     with pytest.raises(ModelError, match="grey levels"):
         export.export(model_file, tmp_path / "generator.onnx")
-    assert list(tmp_path.glob("*.onnx")) == []
+    assert list(tmp_path.iterdir()) == []
 
 
-def _flawed(to_frames):
-    """Right while the graph is traced, five levels off when the proof asks torch."""
-    calls = []
-
-    def wrapped(image):
-        calls.append(None)
-        frames = to_frames(image)
-        return frames + 5 if image.shape[0] == 1 else frames
+def _brighter(with_pixels):
+    def wrapped(core, *, layout):
+        proto = with_pixels(core, layout=layout)
+        (half,) = (w for w in proto.graph.initializer if w.name.endswith("half"))
+        half.float_data[:] = [130.0]
+        return proto
 
     return wrapped
 

@@ -15,9 +15,9 @@ PACKAGE = ROOT / "vidgan"
 ROWS = (
     {"errors", "__init__"},
     {"bundled", "config", "latents", "provenance", "footage", "pictures", "terminal"},
-    {"losses", "augment"},
+    {"losses", "augment", "runtime", "assembly", "variants"},
     {"trajectory", "video", "dcgan", "named_sets", "watch"},
-    {"sources", "r3gan"},
+    {"sources", "r3gan", "selftest"},
     {"data", "checkpoint"},
     {"synthesis"},
     {"render", "export"},
