@@ -19,7 +19,7 @@ ROWS = (
     {"trajectory", "video", "dcgan", "named_sets", "watch"},
     {"sources", "r3gan", "selftest"},
     {"data", "checkpoint"},
-    {"synthesis"},
+    {"synthesis", "import_weights"},
     {"render", "export"},
     {"runs"},
     {"train"},

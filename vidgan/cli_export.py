@@ -1,4 +1,4 @@
-"""The verbs that carry a generator elsewhere: export, verify."""
+"""The verbs that carry a generator elsewhere and back: export, verify, import."""
 
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,9 @@ def export(
     layout: Literal["rgb", "rgba"] = "rgb",
     weights: Literal["fp32", "fp16"] = "fp32",
     int8: bool = False,
+    walk: str | None = None,
+    frames: int = 240,
+    seed: int = 0,
     least_psnr: float | None = None,
     force: bool = False,
 ) -> None:
@@ -33,6 +36,12 @@ def export(
         fp16 halves the file; arithmetic stays in float32.
     int8
         A quarter of the file, 8-bit arithmetic; calibrated, and refused below 38 dB.
+    walk
+        Bake a path in, so that the input is a time t, 1.0 = once round: loop, or a recipe's .json.
+    frames
+        Of the walk.
+    seed
+        Of the walk.
     least_psnr
         Refuse what is further from torch's frames than this, in dB.
     force
@@ -53,6 +62,7 @@ def export(
     source, name = synthesis.find_model(model)
     if source.suffix != ".safetensors":
         raise ModelError(f"{source}: export reads generator.safetensors.")
+    path, recipe = _walk(walk, source, frames=frames, seed=seed) if walk else (None, None)
     proofs = exporting.export(
         source,
         target,
@@ -60,6 +70,8 @@ def export(
         layout=layout,
         weights=weights,
         int8=int8,
+        walk=path,
+        recipe=recipe,
         least_psnr_db=least_psnr,
     )
     print("weights      MB  PSNR dB  frames/s")
@@ -82,3 +94,55 @@ def verify(file: Path) -> None:
     from vidgan import selftest
 
     print(f"{file}: {selftest.verify(file)}")
+
+
+def import_(source: Path, target: Path, *, force: bool = False) -> None:
+    """Make a generator.safetensors of a DCGAN trained elsewhere, from its plain state_dict.
+
+    Parameters
+    ----------
+    source
+        weights.pt, as torch.save(netG.state_dict(), ...) writes it; layers named main.0.weight, ...
+    target
+        generator.safetensors
+    force
+        Overwrite the target.
+    """
+    if target.suffix != ".safetensors":
+        raise UsageError(f"{target}: the file's name must end in .safetensors.")
+    if target.exists() and not force:
+        raise UsageError(f"{target} exists; add --force to overwrite it.")
+    from vidgan import import_weights
+
+    model = import_weights.import_weights(source, target)
+    print(
+        f"{target}: {model.name} {model.width}x{model.height}, z_dim {model.z_dim}, from {source}"
+    )
+
+
+def _walk(walk: str, source: Path, *, frames: int, seed: int) -> tuple[object, dict[str, object]]:
+    """The path to bake in, and its recipe."""
+    import json
+
+    from vidgan import synthesis, trajectory
+
+    recipe: dict[str, object] = {"path": walk, "seed": seed, "frames": frames}
+    if walk.endswith(".json"):
+        try:
+            recipe = json.loads(Path(walk).read_text())
+        except (OSError, ValueError) as error:
+            raise UsageError(f"--walk {walk}: cannot be read as a recipe ({error}).") from error
+    generator = synthesis.open_generator(source)
+    given = {"seed": 0, "frames": 120, "closed": True, "truncation": 1.0} | recipe
+    if given["path"] != "loop":
+        raise UsageError(f"--walk {given['path']}: known is loop.")
+    path = trajectory.loop(
+        seed=given["seed"],
+        frames=given["frames"],
+        z_dim=generator.z_dim,
+        closed=given["closed"],
+        truncation=given["truncation"],
+    )
+    keyframes = [{"seed": given["seed"], "index": index} for index in range(path.keyframes)]
+    about = {"format": "vidgan-recipe-1", "model": generator.sha256, "z_dim": generator.z_dim}
+    return path, {**given, **about, "keyframes": keyframes}
