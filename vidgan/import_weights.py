@@ -6,6 +6,7 @@ The layers are told by number and shape, as in PyTorch's tutorial and examples (
 
 import pickle
 import re
+import warnings
 from pathlib import Path
 
 import torch
@@ -43,13 +44,14 @@ def _tensors(source: Path) -> dict[str, torch.Tensor]:
     if not source.is_file():
         raise ModelError(f"{source}: no such file.")
     try:
-        content = torch.load(source, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # on pickle protocols
+            content = torch.load(source, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
-            f"{source}: refused, for it holds more than tensors, or is damaged; running it could "
-            "run code. Save the weights alone: torch.save(netG.state_dict(), ...)."
+            f"{source}: refused, for it holds more than tensors (such files can run code), or is "
+            "damaged. Save the weights alone: torch.save(netG.state_dict(), ...)."
         ) from error
-    except (RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
+    except Exception as error:  # damage makes torch's reader stumble in any way
         raise ModelError(f"{source}: not a file of torch.save ({error!r:.100}).") from error
     for key in ("state_dict", "generator", "netG", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
