@@ -66,6 +66,7 @@ def test_export_then_render_the_exported_file(model_file, tmp_path):
 @pytest.mark.parametrize(
     ("code", "says", "arguments"),
     [
+        (2, "ships cifar10, demo, earth", ["train", "--recipe", "tinny"]),
         (2, "--frames 0", ["render", "--frames", "0", "out.mp4"]),
         (2, "out.xyz", ["render", "out.xyz"]),
         (2, "fps", ["render", "--fps", "0", "out.mp4"]),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vidgan import footage, video
+from vidgan import encoders, footage, video
 from vidgan.errors import DataError, SystemFault, UsageError
 from vidgan.footage import probe, read_frames
 from vidgan.video import VideoWriter, check_fps, check_target, write_png
@@ -455,7 +455,7 @@ def test_a_folder_that_takes_no_files_is_the_fault_of_the_machine(tmp_path, monk
 
 
 def test_a_missing_encoder_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(video._Mp4, "encoder", "libnothing")
+    monkeypatch.setattr(encoders._Mp4, "encoder", "libnothing")
     with pytest.raises(SystemFault, match=r"libnothing.*pip install"):
         check_target(tmp_path / "out.mp4")
 

@@ -77,7 +77,7 @@ def train(
     size
         Pixels of the pictures: 64, or 128x72 (width x height); multiples of 8 from 32 to 256.
     model
-        Architecture: dcgan.
+        Architecture: dcgan, or r3gan: slower, and harder to break.
     batch_size
         Pictures per step, over all devices together.
     channels
@@ -135,9 +135,14 @@ def _base(recipe: Path | None, resume: Path | None) -> object:
         return config.load(resume / "config.toml")
     if recipe is None:
         return config.Config()
-    named = bundled.bundled("train") / f"{recipe}.toml"
-    if not recipe.exists() and named.exists():  # --recipe tiny
-        return config.load(named)
+    shipped = {path.stem: path for path in bundled.bundled("train").glob("*.toml")}
+    if not recipe.exists() and not recipe.suffix:  # --recipe tiny
+        if str(recipe) not in shipped:
+            raise UsageError(
+                f"--recipe {recipe}: no such recipe; vidgan ships {', '.join(sorted(shipped))}, "
+                "and a file of your own is called by its path, such as ./mine.toml."
+            )
+        return config.load(shipped[str(recipe)])
     return config.load(recipe)
 
 

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from vidgan import checkpoint, config
-from vidgan.config import Config
-from vidgan.data import Dataset
+from vidgan.config import Config, ModelConfig
+from vidgan.data import Dataset, batch
 from vidgan.errors import ModelError, SystemFault
 from vidgan.render import tile
 from vidgan.video import VideoWriter, write_png
@@ -56,8 +56,10 @@ class State:
     images_seen: int = 0
 
 
-def new_run(runs: Path, name: str) -> Path:
+def new_run(runs: Path, dataset: Dataset, model: ModelConfig) -> Path:
     """The next number; mkdir is exclusive, so that two runs started at once get two folders."""
+    size = f"{model.width}" if model.width == model.height else f"{model.width}x{model.height}"
+    name = f"{dataset.name}-{model.name}{size}"
     try:
         runs.mkdir(parents=True, exist_ok=True)
         while True:
@@ -230,6 +232,12 @@ def next_preview(images_seen: int, every_images: int) -> int:
     if every_images:
         return (images_seen // every_images + 1) * every_images
     return int(images_seen * 1.1) + 1000 if images_seen >= 0 else 0
+
+
+def some_reals(dataset: Dataset) -> np.ndarray:
+    """Pictures spread over the data, as many as a grid has places: uint8 [N, H, W, 3]."""
+    spread = np.linspace(0, len(dataset.images) - 1, PREVIEWS).astype(int)
+    return batch(dataset, spread).transpose(0, 2, 3, 1)  # [N, 3, H, W] -> [N, H, W, 3]
 
 
 def write_reals(run: Path, reals: np.ndarray) -> None:

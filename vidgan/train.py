@@ -36,6 +36,7 @@ from vidgan.runs import (
     next_preview,
     restore,
     save,
+    some_reals,
     write_fakes,
     write_film,
     write_reals,
@@ -83,18 +84,18 @@ def train(
     state = _build(settings, fabric)
     run = resume
     if fabric.is_global_zero and not resume:
-        run = new_run(runs, f"{dataset.name}-{_model_name(settings)}")
+        run = new_run(runs, dataset, settings.model)
     run = fabric.broadcast(run) if fabric.world_size > 1 else run
     lock = locked(run, notice) if fabric.is_global_zero else nullcontext()
     with lock, _signals() as signalled:
         if resume:
             restore(state, run, dataset, notice)
         if fabric.is_global_zero:
-            write_reals(run, _first_reals(dataset))
+            write_reals(run, some_reals(dataset))
             checkpoint.write_bytes(run / "config.toml", config.to_toml(settings).encode())
         notice(
             f"{run}: {settings.model.name} {settings.model.width}x{settings.model.height}, "
-            f"{len(dataset.images):,} pictures{_of_classes(settings)}, "
+            f"{len(dataset.images):,} pictures of {settings.model.classes or 'no'} classes, "
             f"{fabric.device.type} x {fabric.world_size}, "
             f"{precision_for(settings.train.precision)}"
         )
@@ -130,7 +131,7 @@ def _loop(
     loss_g = gradient_g = torch.zeros(())
     current, stop = None, False
     with Log(run, writes=first_rank) as log:
-        watch = Watch(_first_reals(dataset), log.flags, say=notice if first_rank else _silent)
+        watch = Watch(some_reals(dataset), log.flags, say=notice if first_rank else _silent)
         while state.images_seen < how.images and not stop:
             if first_rank and state.images_seen >= preview_at:
                 watch.previews(_preview(state, settings, run), state.images_seen)
@@ -406,21 +407,6 @@ def averaged_generator(state: State, settings: Config) -> torch.nn.Module:
         z = _training_latents(settings, batch * 64, 64, device)
         generator(z, _every_class(settings, 64, device))
     return generator.eval().cpu()
-
-
-def _model_name(settings: Config) -> str:
-    model = settings.model
-    size = f"{model.width}" if model.width == model.height else f"{model.width}x{model.height}"
-    return f"{model.name}{size}"
-
-
-def _of_classes(settings: Config) -> str:
-    return f" of {settings.model.classes} classes" if settings.model.classes else ""
-
-
-def _first_reals(dataset: data.Dataset) -> np.ndarray:
-    spread = np.linspace(0, len(dataset.images) - 1, PREVIEWS).astype(int)
-    return data.batch(dataset, spread).transpose(0, 2, 3, 1)  # [N, 3, H, W] -> [N, H, W, 3]
 
 
 def _preview(state: State, settings: Config, run: Path) -> np.ndarray:
