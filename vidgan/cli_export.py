@@ -37,7 +37,7 @@ def export(
     int8
         A quarter of the file, 8-bit arithmetic; calibrated, and refused below 38 dB.
     walk
-        Bake a path in, so that the input is a time t, 1.0 = once round: loop, or a recipe's .json.
+        Bake a path in, so that the input is a time t, 1.0 = once round: loop.
     frames
         Of the walk.
     seed
@@ -122,27 +122,11 @@ def import_(source: Path, target: Path, *, force: bool = False) -> None:
 
 def _walk(walk: str, source: Path, *, frames: int, seed: int) -> tuple[object, dict[str, object]]:
     """The path to bake in, and its recipe."""
-    import json
-
     from vidgan import synthesis, trajectory
 
-    recipe: dict[str, object] = {"path": walk, "seed": seed, "frames": frames}
-    if walk.endswith(".json"):
-        try:
-            recipe = json.loads(Path(walk).read_text())
-        except (OSError, ValueError) as error:
-            raise UsageError(f"--walk {walk}: cannot be read as a recipe ({error}).") from error
+    if walk != "loop":
+        raise UsageError(f"--walk {walk}: known is loop.")
     generator = synthesis.open_generator(source)
-    given = {"seed": 0, "frames": 120, "closed": True, "truncation": 1.0} | recipe
-    if given["path"] != "loop":
-        raise UsageError(f"--walk {given['path']}: known is loop.")
-    path = trajectory.loop(
-        seed=given["seed"],
-        frames=given["frames"],
-        z_dim=generator.z_dim,
-        closed=given["closed"],
-        truncation=given["truncation"],
-    )
-    keyframes = [{"seed": given["seed"], "index": index} for index in range(path.keyframes)]
+    path = trajectory.loop(seed=seed, frames=frames, z_dim=generator.z_dim)
     about = {"format": "vidgan-recipe-1", "model": generator.sha256, "z_dim": generator.z_dim}
-    return path, {**given, **about, "keyframes": keyframes}
+    return path, about | {"path": walk, "closed": True, "seed": seed, "frames": frames}

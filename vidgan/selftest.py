@@ -30,7 +30,7 @@ class Difference:
     psnr_db: float
 
     def __str__(self) -> str:
-        return f"at most {self.max_level} grey level, {self.differing:.4%} of bytes differ"
+        return f"at most {self.max_level} grey levels, {self.differing:.4%} of bytes differ"
 
 
 def difference(actual: np.ndarray, expected: np.ndarray) -> Difference:

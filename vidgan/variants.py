@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from vidgan.errors import ModelError
 
+Step = tuple[str, list[np.ndarray], dict[str, object]]  # operator, its constants, its attributes
 _SMALL = 1000  # initializers of at most so many numbers stay as they are
 
 
@@ -70,7 +71,7 @@ def int8(model: onnx.ModelProto, feeds: Iterable[dict[str, np.ndarray]]) -> onnx
 
 
 def subpixel(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Every ConvTranspose as a plain convolution, exactly; ONNX Runtime has no int8 form of the
+    """Every ConvTranspose as a plain convolution, exactly: ONNX Runtime has no int8 form of the
     former."""
     result = _copy(model)
     graph = result.graph
@@ -82,73 +83,51 @@ def subpixel(model: onnx.ModelProto) -> onnx.ModelProto:
             continue
         settings = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         kernel = weights[node.input[1]]  # [C, O, kh, kw]
-        bias = weights[node.input[2]] if len(node.input) > 2 else np.zeros(kernel.shape[1])
-        assert settings.get("group", 1) == 1
-        one_place = settings["strides"] == [1, 1] and settings["pads"] == [0, 0, 0, 0]
-        rewrite = _as_gemm if one_place else _as_convolution
-        new_nodes, values = rewrite(node, kernel, bias.astype(np.float32), settings)
-        nodes += new_nodes
-        graph.initializer.extend(numpy_helper.from_array(v, n) for n, v in values.items())
+        bias = weights[node.input[2]] if len(node.input) > 2 else np.zeros(kernel.shape[1], "f4")
+        one_place = settings["strides"] == [1, 1] and not any(settings["pads"])
+        steps = _spread(kernel, bias) if one_place else _doubled(kernel, bias, settings)
+        at = node.input[0]
+        for number, (operator, constants, attributes) in enumerate(steps, 1):
+            end = node.output[0] + ("" if number == len(steps) else f"_{number}")
+            names = [f"{node.output[0]}_{number}_{k}" for k in range(len(constants))]
+            graph.initializer.extend(map(numpy_helper.from_array, constants, names))
+            nodes.append(helper.make_node(operator, [at, *names], [end], f"{end}_", **attributes))
+            at = end
+    _set_nodes(graph, nodes)
     used = {name for node in nodes for name in node.input}
     kept = [w for w in graph.initializer if w.name in used]
     del graph.initializer[:]
     graph.initializer.extend(kept)
-    _set_nodes(graph, nodes)
     return result
 
 
-def _as_gemm(
-    node: onnx.NodeProto, w: np.ndarray, bias: np.ndarray, settings: dict
-) -> tuple[list[onnx.NodeProto], dict[str, np.ndarray]]:
+def _spread(w: np.ndarray, bias: np.ndarray) -> list[Step]:
     """The first layer spreads one place over the whole kernel: a matrix product."""
-    name, (c, o, h, k) = node.output[0], w.shape
-    values = {
-        f"{name}_flat": np.array([-1, c]),
-        f"{name}_m": w.reshape(c, -1),
-        f"{name}_b": np.repeat(bias, h * k),
-        f"{name}_shape": np.array([-1, o, h, k]),
-    }
-    flat, m, b, shape = values
+    c, o, h, k = w.shape
     return [
-        helper.make_node("Reshape", [node.input[0], flat], [f"{name}_z"], f"{name}_reshape"),
-        helper.make_node("Gemm", [f"{name}_z", m, b], [f"{name}_y"], f"{name}_gemm"),
-        helper.make_node("Reshape", [f"{name}_y", shape], [name], f"{name}_unfold"),
-    ], values
+        ("Reshape", [np.array([-1, c])], {}),
+        ("Gemm", [w.reshape(c, -1), np.repeat(bias, h * k)], {}),
+        ("Reshape", [np.array([-1, o, h, k])], {}),
+    ]
 
 
-def _as_convolution(
-    node: onnx.NodeProto, w: np.ndarray, bias: np.ndarray, settings: dict
-) -> tuple[list[onnx.NodeProto], dict[str, np.ndarray]]:
+def _doubled(w: np.ndarray, bias: np.ndarray, settings: dict) -> list[Step]:
     """Kernel 4, stride 2: each place of a 2x2 convolution holds a 2x2 block of the result.
 
     Row 2j + a of the uncropped result reads w[a] of row j and w[2 + a] of row j - 1.
     """
-    name, (c, o, h, k) = node.output[0], w.shape
-    assert (h, k) == (4, 4) and settings["strides"] == [2, 2], "not a doubling of the side"
-    pads, extra = settings["pads"], settings.get("output_padding", [0, 0])
+    c, o, *kernel = w.shape
+    assert kernel == [4, 4] and settings["strides"] == [2, 2], "not a doubling of the side"
     taps = w.reshape(c, o, 2, 2, 2, 2)[:, :, ::-1, :, ::-1]  # [C, O, i, a, j, e]
-    values = {
-        f"{name}_k": taps.transpose(1, 3, 5, 0, 2, 4).reshape(4 * o, c, 2, 2),
-        f"{name}_b": np.repeat(bias, 4),
-        f"{name}_from": np.array(pads[:2]),
-        f"{name}_to": np.array([extra[0] - pads[2], extra[1] - pads[3]]),
-        f"{name}_axes": np.array([2, 3]),
-    }
-    kernel, b, first, last, axes = values
+    taps = taps.transpose(1, 3, 5, 0, 2, 4).reshape(4 * o, c, 2, 2)
+    top, left, bottom, right = settings["pads"]
+    more_h, more_w = settings.get("output_padding", (0, 0))
+    crop = [[top, left], [more_h - bottom, more_w - right], [2, 3]]
     return [
-        helper.make_node(
-            "Conv",
-            [node.input[0], kernel, b],
-            [f"{name}_y"],
-            f"{name}_conv",
-            kernel_shape=[2, 2],
-            pads=[1, 1, 1, 1],
-        ),
-        helper.make_node(
-            "DepthToSpace", [f"{name}_y"], [f"{name}_x"], f"{name}_d2s", blocksize=2, mode="CRD"
-        ),
-        helper.make_node("Slice", [f"{name}_x", first, last, axes], [name], f"{name}_crop"),
-    ], values
+        ("Conv", [taps, np.repeat(bias, 4)], {"kernel_shape": [2, 2], "pads": [1, 1, 1, 1]}),
+        ("DepthToSpace", [], {"blocksize": 2, "mode": "CRD"}),
+        ("Slice", [np.array(edge) for edge in crop], {}),
+    ]
 
 
 def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -158,6 +137,6 @@ def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _set_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
-    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:]
-    graph.node.extend(kept)
+    graph.node.extend(nodes)
