@@ -1,4 +1,4 @@
-"""The verbs that carry a generator elsewhere and back: export, verify, import."""
+"""The verbs that carry a generator elsewhere and back: export, preview, verify, import."""
 
 from pathlib import Path
 from typing import Literal
@@ -7,8 +7,10 @@ from vidgan.errors import ModelError, UsageError
 
 
 def export(
-    target: Path,
+    target: Path | None = None,
     *,
+    html: Path | None = None,
+    site: Path | None = None,
     model: Path | None = None,
     output: Literal["frames", "float"] = "frames",
     layout: Literal["rgb", "rgba"] = "rgb",
@@ -26,6 +28,10 @@ def export(
     ----------
     target
         generator.onnx; generator.json beside it tells the same to runtimes that read no metadata.
+    html
+        Instead: player.html, one page with everything in it, which opens from a folder or a server.
+    site
+        Instead: a folder for a web server, with threads and WebGPU; see vidgan preview.
     model
         generator.safetensors; else the newest run's, else the shipped one.
     output
@@ -47,6 +53,13 @@ def export(
     force
         Overwrite the target.
     """
+    if [target, html, site].count(None) != 2:
+        raise UsageError("export: one of generator.onnx, --html player.html, --site DIR.")
+    if target is None:
+        if walk or int8 or (output, layout, weights, least_psnr) != ("frames", "rgb", "fp32", None):
+            raise UsageError("--html and --site choose the model's form themselves.")
+        _page(html, site, model, force=force)
+        return
     if target.suffix != ".onnx":
         raise UsageError(f"{target}: the file's name must end in .onnx.")
     if int8 and weights == "fp16":
@@ -79,6 +92,46 @@ def export(
         row = f"{p.size_bytes / 1e6:8.2f} {p.found.psnr_db:8.1f} {p.frames_per_s:9.0f}"
         print(f"{p.weights:6} {row}")
     print(f"{target}: {name}; proved on {proofs[-1].frames} frames: {proofs[-1].found}")
+
+
+def _page(html: Path | None, site: Path | None, model: Path | None, *, force: bool) -> None:
+    from vidgan import page, synthesis
+
+    target = html or site
+    if html and html.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"{html}: the page's name must end in .html.")
+    if not target.absolute().parent.is_dir():
+        raise UsageError(f"{target}: its folder does not exist.")
+    if target.exists() and not force:
+        raise UsageError(f"{target} exists; add --force to overwrite it.")
+    if target.exists() and target.is_dir() != bool(site and (site / "model.onnx").is_file()):
+        raise UsageError(f"{target}: --force replaces only what vidgan export wrote.")
+    source, name = synthesis.find_model(model)
+    if source.suffix != ".safetensors":
+        raise ModelError(f"{source}: export reads generator.safetensors.")
+    if html:
+        page.write_html(source, html)
+        print(f"{html}: {name}, {html.stat().st_size / 1e6:.1f} MB; open it in a browser.")
+    else:
+        page.write_site(source, site)
+        print(f"{site}: {name}; look at it with: vidgan preview {site}")
+
+
+def preview(folder: Path, *, port: int = 8000) -> None:
+    """Serve what --site wrote to the browser of this machine, until Ctrl-C.
+
+    Parameters
+    ----------
+    folder
+        As given to vidgan export --site.
+    port
+        On 127.0.0.1; 0 takes a free one.
+    """
+    from vidgan import preview as previewing
+
+    with previewing.server(folder, port=port) as server:
+        print(f"http://127.0.0.1:{server.server_address[1]}/  (Ctrl-C ends)", flush=True)
+        server.serve_forever()
 
 
 def verify(file: Path) -> None:
