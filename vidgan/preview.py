@@ -18,6 +18,7 @@ _TYPES = {
     ".json": "application/json",
     ".txt": "text/plain; charset=utf-8",
     ".wasm": "application/wasm",
+    ".onnx": "application/octet-stream",
 }
 _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",

@@ -1,6 +1,6 @@
 // The page: a walk through a generator's latent space that a person can watch, steer and keep.
 
-import { axesAt, curve, gaussian, position, slerp, turned } from "./latents.js";
+import { axesAt, curve, position, slerp, turned } from "./latents.js";
 import { checkedSeed, framesOf, fromHash, fromRecipe, keyframesOf, latentOf, toHash, toRecipe } from "./recipe.js";
 import { bestFormat, record } from "./record.js";
 import { Strip } from "./strip.js";
@@ -166,10 +166,12 @@ export function start(generator) {
     const context = picture.getContext("2d");
     context.imageSmoothingEnabled = !view.crisp;
     context.imageSmoothingQuality = "high";
+    const gap = view.nine ? zoom : 0;
+    if (gap) context.clearRect(0, 0, picture.width, picture.height);
     for (const [cell, one] of data.entries()) {
       small.getContext("2d").putImageData(one, 0, 0);
-      const [x, y] = [cell % columns, Math.floor(cell / columns)];
-      context.drawImage(small, x * info.width * zoom, y * info.height * zoom, info.width * zoom, info.height * zoom);
+      const [x, y] = [(cell % columns) * info.width, Math.floor(cell / columns) * info.height];
+      context.drawImage(small, x * zoom + gap, y * zoom + gap, info.width * zoom - 2 * gap, info.height * zoom - 2 * gap);
     }
     if (shownFrames++ % 4 === 0) $("glow").getContext("2d").drawImage(small, 0, 0, 8, 8);
   }
@@ -253,8 +255,8 @@ export function start(generator) {
   }
 
   function nudge(x, y) {
-    nudge.axes ??= axesAt(latentNow(), ++drags);
-    moveTo(turned(Float32Array.from(latentNow()), axesAt(latentNow(), 0), x, y));
+    const from = Float32Array.from(latentNow());
+    moveTo(turned(from, axesAt(from, 0), x, y));
   }
 
   function pick(event) {
@@ -277,7 +279,8 @@ export function start(generator) {
     show();
   });
 
-  async function recorded(frames = framesOf(walk)) {
+  async function recorded() {
+    const frames = framesOf(walk);
     view.recording = new AbortController();
     show();
     $("record-progress").hidden = false;
@@ -293,7 +296,7 @@ export function start(generator) {
       if (i % 8 === 0) picture.getContext("2d").drawImage(small, 0, 0, picture.width, picture.height);
       return context.getImageData(0, 0, film.width, film.height).data;
     };
-    const comment = JSON.stringify({ ...JSON.parse(toRecipe(walk, info).replace(/("seed":)(\d+)/g, '$1"$2"')), frames });
+    const comment = toRecipe(walk, info);
     const onProgress = (done) => ($("record-progress").value = done / frames);
     const settings = { format, frames, fps: FPS, ...film, draw, comment, version: info.vidgan_version, onProgress };
     try {
@@ -354,13 +357,11 @@ export function start(generator) {
   function toggle(key) {
     if (key === "closed") walk.closed = !walk.closed;
     else view[key] = !view[key];
-    if (key === "nine") leaveNine();
+    if (key === "nine") {
+      view.free = view.glide = null; // nine walks, none of them off its path
+      $("hint").classList.add("gone");
+    }
     key === "closed" ? changed() : show();
-  }
-
-  function leaveNine() {
-    view.free = view.glide = null;
-    $("hint").classList.add("gone");
   }
 
   function setTruncation(value) {
@@ -449,7 +450,7 @@ export function start(generator) {
   setTimeout(() => $("hint").classList.add("gone"), 6000);
   changed();
   requestAnimationFrame(tick);
-  return { walk, view, generator, recorded, latent: (i) => scaled(path(position(i, framesOf(walk), walk.keyframes.length, walk.closed))), first: () => shownFrames };
+  return { walk, generator, latent: (i) => scaled(path(position(i, framesOf(walk), walk.keyframes.length, walk.closed))) };
 }
 
 /** The whole and even factor that brings the short side of a picture to FILM_SIDE at least. */
@@ -475,7 +476,7 @@ export async function boot(open) {
     root.dataset.theme = dark ? "light" : "dark";
   });
   try {
-    window.vidgan = start(await open());
+    window.vidgan = start(await open()); // for the console, and for tests
     $("status").textContent = "";
   } catch (error) {
     $("status").textContent = "This page could not start.";
