@@ -15,7 +15,7 @@ const browser = await chromium.launchPersistentContext(join(folder, `profile-${w
   executablePath: "/usr/bin/chromium", args: flags, viewport: { width: 1100, height: 800 },
   reducedMotion: what === "still" ? "reduce" : "no-preference",
 });
-const [page] = browser.pages(); // a second tab may wait for its first animation frame for ever
+const [page] = browser.pages();
 const found = { errors: [], requests: [] };
 page.on("pageerror", (error) => found.errors.push(error.message));
 page.on("console", (message) => message.type() === "error" && found.errors.push(message.text()));
@@ -116,7 +116,7 @@ try {
   if (what === "page") await used();
   found.isolated = await page.evaluate(() => crossOriginIsolated);
 } catch (error) {
-  console.error(JSON.stringify(found), await page.evaluate(() => [document.getElementById("status").textContent, document.readyState, document.visibilityState, typeof vidgan, JSON.stringify(document.documentElement.dataset), document.getElementById("toast").textContent, document.hasFocus()]), await page.evaluate(() => Promise.race([new Promise((d) => requestAnimationFrame(() => d("raf fires"))), new Promise((d) => setTimeout(() => d("raf dead"), 1500))])), await page.evaluate(() => Promise.race([vidgan.generator.frames([vidgan.latent(0)]).then(() => "gen ok"), new Promise((d) => setTimeout(() => d("gen dead"), 1500))])));
+  console.error(JSON.stringify(found), await toast());
   throw error;
 } finally {
   await browser.close();

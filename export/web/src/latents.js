@@ -52,9 +52,10 @@ export function curve(latents, closed) {
   const count = latents.length;
   const points = latents.map((z) => Float64Array.from([...z, norm(z)]));
   const size = points[0].length;
+  const round = (i) => ((i % count) + count) % count;
 
   function point(i) {
-    if (closed) return points[((i % count) + count) % count];
+    if (closed) return points[round(i)];
     const span = count - 1;
     if (span === 0) return points[0];
     // Reflection through each end makes the second derivative vanish there.
@@ -79,7 +80,7 @@ export function curve(latents, closed) {
     let i = Math.floor(at);
     if (!closed) i = Math.min(i, Math.max(count - 2, 0));
     const u = at - i;
-    const [a, b] = [((i % count) + count) % count, (i + 1) % count];
+    const [a, b] = [round(i), round(i + 1)];
     const [p, q, m, n] = [points[a], points[b], slopes[a], slopes[b]];
     const [u2, u3] = [u * u, u * u * u];
     const v = p.map(

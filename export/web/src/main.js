@@ -179,7 +179,7 @@ export function start(generator) {
   let last = performance.now();
   async function tick(now) {
     requestAnimationFrame(tick);
-    const elapsed = Math.min(0.25, (now - last) / 1000);
+    const elapsed = Math.min(0.25, Math.max(0, (now - last) / 1000)); // the first frame may date from before `last`
     last = now;
     if (view.playing && !view.recording && !view.free) {
       view.t += elapsed / duration();
