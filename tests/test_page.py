@@ -6,7 +6,9 @@ import gzip
 import http.client
 import json
 import re
+import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from fractions import Fraction
@@ -211,6 +213,19 @@ def test_the_preview_gives_out_its_folder_and_no_more(tmp_path):
         assert [ask("/", method)[0] for method in ("HEAD", "POST", "PUT", "OPTIONS")] == [405] * 4
     with pytest.raises(UsageError, match=r"no index\.html"):
         preview.server(tmp_path)
+
+
+def test_the_preview_ends_well_at_ctrl_c(tmp_path):
+    (tmp_path / "index.html").write_text("hello")
+    command = [sys.executable, "-m", "vidgan", "preview", str(tmp_path), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        url = process.stdout.readline().split()[0]
+        connection = http.client.HTTPConnection(url.removeprefix("http://").strip("/"))
+        connection.request("GET", "/")
+        assert connection.getresponse().read() == b"hello"
+        connection.close()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
 
 
 def test_what_is_built_is_what_the_sources_make():

@@ -1,5 +1,6 @@
 """The verbs that carry a generator elsewhere and back: export, preview, verify, import."""
 
+import contextlib
 from pathlib import Path
 from typing import Literal
 
@@ -129,7 +130,7 @@ def preview(folder: Path, *, port: int = 8000) -> None:
     """
     from vidgan import preview as previewing
 
-    with previewing.server(folder, port=port) as server:
+    with previewing.server(folder, port=port) as server, contextlib.suppress(KeyboardInterrupt):
         print(f"http://127.0.0.1:{server.server_address[1]}/  (Ctrl-C ends)", flush=True)
         server.serve_forever()
 

@@ -15,6 +15,7 @@ async function fetched(name) {
 
 async function runtime(kind, wasm) {
   const ort = await import(new URL(`ort.${kind}.bundle.min.mjs`, here));
+  ort.env.logLevel = "error"; // it warns of each shape that it computes on the CPU
   ort.env.wasm.wasmPaths = { wasm: new URL(wasm, here).href };
   ort.env.wasm.numThreads = crossOriginIsolated ? Math.min(MOST_THREADS, navigator.hardwareConcurrency || 1) : 1;
   return ort;
