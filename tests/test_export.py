@@ -74,7 +74,9 @@ def test_a_model_of_classes_takes_labels_and_has_an_int8_form(
     z, weights = latents.gaussian(1, np.arange(3), z_dim=100), np.eye(3, dtype=np.float32)
     ours, theirs = (open_generator(f)(z, weights).astype(int) for f in (file, target))
     assert ours.shape == (3, height, width, 3) and np.abs(ours - theirs).max() <= 1
-    export.export(file, tmp_path / "int8.onnx", int8=True)  # refused below 38 dB
+    # Here r3gan's frames stay 35 dB from torch's, which is refused unless asked for.
+    *_, proof = export.export(file, tmp_path / "int8.onnx", int8=True, least_psnr_db=30)
+    assert proof.found.psnr_db >= (38 if name == "dcgan" else 30)
 
 
 def test_over_two_gigabytes_of_weights_are_refused_at_once(model_file, tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import onnx
@@ -24,7 +25,6 @@ from vidgan.assembly import OPSET
 from vidgan.config import ModelConfig
 from vidgan.errors import ModelError
 from vidgan.provenance import DIGITAL_SOURCE_TYPE
-from vidgan.trajectory import Spline as LatentPath
 
 ALLOWED = frozenset(
     (
@@ -41,6 +41,17 @@ _PROOF_TIMES = (0, 0.5, -0.3, 0.9999999, 2.6, -1e-9, 0.013, 1)
 _SELF_TEST_ROWS = 3
 _LARGEST_BYTES = 2**31 - 2**24  # what one ONNX file holds, less what stands around the weights
 _LOCAL_TRACE = re.compile(rb"stack_trace|site-packages|\.py\b|/home/|/Users/|/tmp/")
+
+
+class LatentPath(Protocol):
+    """What `vidgan.trajectory` makes; class weights are asked for only where there are classes."""
+
+    frames: int
+    closed: bool
+
+    def latents(self, start: int, stop: int) -> np.ndarray: ...
+
+    def class_weights(self, start: int, stop: int) -> np.ndarray | None: ...
 
 
 @dataclass(frozen=True)

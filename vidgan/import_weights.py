@@ -15,7 +15,7 @@ from vidgan import checkpoint, dcgan
 from vidgan.config import ModelConfig
 from vidgan.errors import ConfigError, ModelError
 
-_KEY = re.compile(
+_NAME = re.compile(
     r"(?:module\.)?(?:\w+\.)?(\d+)\.(weight|bias|running_mean|running_var|num_batches_tracked)"
 )
 _EXPECTED = (
@@ -28,19 +28,21 @@ _EXPECTED = (
 
 def import_weights(source: Path, target: Path) -> ModelConfig:
     """Write `target` (generator.safetensors) from a state_dict. Raises ModelError."""
-    layers = _layers(source, _tensors(source))
+    state = _state_dict(source)
     try:
-        tensors, model = _translated(layers)
+        tensors, model = _translated(state)
         generator = dcgan.Generator(model)
         checkpoint.load_into(source, generator, tensors)
-    except (KeyError, IndexError, ConfigError, ModelError) as error:
-        shapes = ", ".join(f"{n}.weight {list(x['weight'].shape)}" for n, x in layers.items())
-        raise ModelError(f"{source}: {_EXPECTED} Found: {shapes}.") from error
+    except (KeyError, IndexError, AttributeError, ConfigError, ModelError) as error:
+        found = (
+            ", ".join(f"{name} {list(x.shape)}" for name, x in [*state.items()][:4]) or "nothing"
+        )
+        raise ModelError(f"{source}: {_EXPECTED} Found: {found}, ...") from error
     checkpoint.save_generator(target, generator, model, facts={"imported_from": source.name})
     return model
 
 
-def _tensors(source: Path) -> dict[str, torch.Tensor]:
+def _state_dict(source: Path) -> dict[str, torch.Tensor]:
     if not source.is_file():
         raise ModelError(f"{source}: no such file.")
     try:
@@ -53,49 +55,31 @@ def _tensors(source: Path) -> dict[str, torch.Tensor]:
         ) from error
     except Exception as error:  # damage makes torch's reader stumble in any way
         raise ModelError(f"{source}: not a file of torch.save ({error!r:.100}).") from error
-    for key in ("state_dict", "generator", "netG", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
     if not isinstance(content, dict) or not all(map(torch.is_tensor, content.values())):
         raise ModelError(f"{source}: not a state_dict; {_EXPECTED}")
-    return content
+    return {str(name): tensor for name, tensor in content.items()}
 
 
-def _layers(source: Path, tensors: dict[str, torch.Tensor]) -> dict[int, dict[str, torch.Tensor]]:
-    """Parameters by number of layer, in order."""
+def _translated(state: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], ModelConfig]:
+    """Names and numbers of vidgan's own DCGAN, and its sizes. Any error: another layout."""
     layers: dict[int, dict[str, torch.Tensor]] = {}
-    for key, tensor in tensors.items():
-        match = _KEY.fullmatch(str(key))
-        if not match:
-            raise ModelError(f"{source}: {_EXPECTED} Found: {str(key)[:60]}.")
-        layers.setdefault(int(match[1]), {})[match[2]] = tensor.float()
-    if not layers or not all("weight" in layer for layer in layers.values()):
-        raise ModelError(f"{source}: {_EXPECTED}")
-    return dict(sorted(layers.items()))
-
-
-def _translated(
-    layers: dict[int, dict[str, torch.Tensor]],
-) -> tuple[dict[str, torch.Tensor], ModelConfig]:
-    """Names and numbers of vidgan's own DCGAN, and its sizes."""
-    convolutions = [layer for layer in layers.values() if layer["weight"].ndim == 4]
-    norms = [layer for layer in layers.values() if layer["weight"].ndim == 1]
-    side = 4 * 2 ** (len(convolutions) - 1)
-    z_dim, channels = convolutions[0]["weight"].shape[0], convolutions[-1]["weight"].shape[0]
+    for name, tensor in state.items():
+        number, key = _NAME.fullmatch(name).groups()
+        layers.setdefault(int(number), {})[key] = tensor.float()
+    in_order = [layer for _, layer in sorted(layers.items())]
+    ups = [layer for layer in in_order if layer["weight"].ndim == 4]
+    norms = [layer for layer in in_order if layer["weight"].ndim == 1]
+    side, z_dim = 4 * 2 ** (len(ups) - 1), ups[0]["weight"].shape[0]
+    channels, colours = ups[-1]["weight"].shape[:2]
     model = ModelConfig(width=side, height=side, z_dim=z_dim, channels=channels)
-    tensors = {}
-    for number, layer in enumerate(convolutions):
-        tensors[f"layers.{3 * number}.weight"] = layer["weight"]
-    for number, layer in enumerate(norms):
+    tensors = {f"layers.{3 * i}.weight": layer["weight"] for i, layer in enumerate(ups)}
+    for i, norm in enumerate(norms):
         # A bias ahead of BatchNorm only shifts what that takes off again.
-        shift = convolutions[number].get("bias", torch.zeros(()))
-        layer["running_mean"] = layer["running_mean"] - shift
-        layer.setdefault("num_batches_tracked", torch.tensor(0))
-        tensors |= {f"layers.{3 * number + 1}.{key}": value for key, value in layer.items()}
-    last = f"layers.{3 * len(convolutions) - 3}"
-    colours = tensors[f"{last}.weight"].shape[1]
-    bias = convolutions[-1].get("bias", torch.zeros(colours))
-    grey = colours == 1
-    tensors[f"{last}.weight"] = tensors[f"{last}.weight"].repeat(1, 3 if grey else 1, 1, 1)
-    tensors[f"{last}.bias"] = bias.repeat(3 if grey else 1)
+        norm["running_mean"] = norm["running_mean"] - ups[i].get("bias", torch.zeros(()))
+        norm.setdefault("num_batches_tracked", torch.tensor(0))
+        tensors |= {f"layers.{3 * i + 1}.{key}": value for key, value in norm.items()}
+    last = f"layers.{3 * len(ups) - 3}"
+    copies = 3 if colours == 1 else 1  # grey
+    tensors[f"{last}.weight"] = tensors[f"{last}.weight"].repeat(1, copies, 1, 1)
+    tensors[f"{last}.bias"] = ups[-1].get("bias", torch.zeros(colours)).repeat(copies)
     return tensors, model
