@@ -174,9 +174,14 @@ def test_node_and_python_compute_the_same_walk(closed):
     assert answer["by_hash"] == answer["recipe"]
 
 
-def test_the_page_keeps_still_where_motion_is_unwelcome_and_fits_every_width(player):
-    found = node("drive.mjs", "still", player.as_uri(), player.parent)
+def test_without_motion_or_h264_and_at_every_width_the_page_holds(player):
+    found = node("drive.mjs", "still", player.as_uri() + HASH, player.parent)
     assert found["rests"] and found["overflow"] == [] and found["errors"] == []
+    film = player.parent / "film.webm"
+    with av.open(film) as container:
+        assert container.streams.video[0].codec_context.name == "vp9"
+        assert len(list(container.decode(video=0))) == 30
+    assert find_mark(film)["comment"]["seed"] == 7
 
 
 def test_the_site_runs_with_threads_behind_the_preview(shipped, tmp_path, expected):

@@ -32,7 +32,6 @@ def server(folder: Path, *, port: int = 0) -> ThreadingHTTPServer:
 
 class _Handler(BaseHTTPRequestHandler):
     folder: Path
-    server_version, sys_version = "vidgan", ""
 
     def parse_request(self) -> bool:
         if not super().parse_request():
@@ -54,9 +53,8 @@ class _Handler(BaseHTTPRequestHandler):
         if content is None:
             return self.send_error(404)
         self.send_response(200)
-        self.send_header(
-            "Content-Type", _TYPES.guess_type(file.name)[0] or "application/octet-stream"
-        )
+        kind = _TYPES.guess_type(file.name)[0] or "application/octet-stream"
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)

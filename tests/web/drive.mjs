@@ -100,6 +100,13 @@ async function used() {
 }
 
 try {
+  if (what === "still") {
+    // A browser without H.264, as some are built.
+    await page.addInitScript(() => {
+      const known = VideoEncoder.isConfigSupported.bind(VideoEncoder);
+      VideoEncoder.isConfigSupported = async (config) => (config.codec.startsWith("avc1") ? { supported: false } : known(config));
+    });
+  }
   await page.goto(url);
   if (what === "still") {
     await page.waitForFunction(() => document.documentElement.dataset.frames >= 1, null, { timeout: 15_000 });
@@ -112,6 +119,7 @@ try {
       await page.setViewportSize({ width, height: 800 });
       if (await page.evaluate(() => document.documentElement.scrollWidth > innerWidth)) found.overflow.push(width);
     }
+    await saved("#record", "film.webm");
   } else await watched();
   if (what === "page") await used();
   found.isolated = await page.evaluate(() => crossOriginIsolated);
