@@ -19,7 +19,12 @@ BIN := .venv/bin
 demo: .venv/ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh train/demo.sh
 
-test: .venv/ready
+# What builds the page and drives the browser in its tests; users of the page need none of it.
+export/web/node_modules/.package-lock.json: export/web/package-lock.json
+	cd export/web && npm ci --silent
+	touch $@
+
+test: .venv/ready export/web/node_modules/.package-lock.json
 	$(BIN)/python -m pytest
 
 lint: .venv/ready
@@ -27,4 +32,4 @@ lint: .venv/ready
 	$(BIN)/ruff check .
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv export/web/node_modules .pytest_cache .ruff_cache .hypothesis

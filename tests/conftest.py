@@ -1,4 +1,5 @@
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -39,6 +40,25 @@ def onnx_file(model_file):
     target = model_file.with_name("generator.onnx")
     export(model_file, target)
     return target
+
+
+@pytest.fixture(scope="session")
+def traced_once():
+    """One pass through torch's exporter per generator, where only what follows it is tested."""
+    from vidgan import export
+
+    made, trace = {}, export._core
+
+    def core(generator, model, *, mixed):
+        weights = b"".join(w.numpy().tobytes() for w in generator.state_dict().values())
+        key = (model, mixed, weights)
+        if key not in made:
+            made[key] = trace(generator, model, mixed=mixed).SerializeToString()
+        return onnx.ModelProto.FromString(made[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export, "_core", core)
+        yield
 
 
 @pytest.fixture

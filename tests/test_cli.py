@@ -63,6 +63,18 @@ def test_export_then_render_the_exported_file(model_file, tmp_path):
     vidgan("render", "--frames", 3, "--model", "generator.onnx", "out.gif", cwd=tmp_path)
 
 
+def test_export_a_walk_then_verify_it_and_find_it_damaged(model_file, tmp_path):
+    options = ("--walk", "loop", "--frames", 24, "--weights", "fp16")
+    done = vidgan("export", *options, "--model", model_file, "walk.onnx", cwd=tmp_path)
+    assert [line.split()[0] for line in done.stdout.splitlines()[1:3]] == ["fp32", "fp16"]
+    assert "at most 0 grey levels" in vidgan("verify", "walk.onnx", cwd=tmp_path).stdout
+    said = vidgan("render", "--model", "walk.onnx", "out.mp4", cwd=tmp_path, code=4).stderr
+    assert "path inside" in said
+    (tmp_path / "walk.onnx").write_bytes((tmp_path / "walk.onnx").read_bytes()[:-5000])
+    assert "walk.onnx" in vidgan("verify", "walk.onnx", cwd=tmp_path, code=4).stderr
+    assert leftovers(tmp_path) == ["walk.json", "walk.onnx"]
+
+
 @pytest.mark.parametrize(
     ("code", "says", "arguments"),
     [
@@ -80,6 +92,13 @@ def test_export_then_render_the_exported_file(model_file, tmp_path):
         (4, "notes.onnx", ["render", "--model", "notes.onnx", "out.mp4"]),
         (4, "no such file", ["export", "--model", "absent.safetensors", "generator.onnx"]),
         (2, ".onnx", ["export", "generator.bin"]),
+        (2, "one of the two", ["export", "--int8", "--weights", "fp16", "generator.onnx"]),
+        (2, "three channels", ["export", "--output", "float", "--layout", "rgba", "g.onnx"]),
+        (2, "--walk spiral", ["export", "--walk", "spiral", "walk.onnx"]),
+        (4, "notes.onnx", ["verify", "notes.onnx"]),
+        (4, "absent.onnx", ["verify", "absent.onnx"]),
+        (2, ".safetensors", ["import", "notes.txt", "generator.pt"]),
+        (4, "notes.txt", ["import", "notes.txt", "generator.safetensors"]),
         (2, "config.toml", ["train", "--resume", "empty"]),
     ],
 )

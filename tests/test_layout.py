@@ -15,13 +15,13 @@ PACKAGE = ROOT / "vidgan"
 ROWS = (
     {"errors", "__init__"},
     {"bundled", "config", "latents", "provenance", "footage", "pictures", "terminal"},
-    {"losses", "augment"},
-    {"trajectory", "encoders", "dcgan", "named_sets", "watch"},
+    {"losses", "augment", "runtime", "preview", "assembly", "variants"},
+    {"trajectory", "encoders", "dcgan", "named_sets", "watch", "selftest"},
     {"video", "sources", "r3gan"},
     {"data", "checkpoint"},
-    {"synthesis"},
+    {"synthesis", "import_weights"},
     {"render", "export"},
-    {"runs"},
+    {"runs", "page"},
     {"train"},
     {"doctor", "cli_render", "cli_export"},
     {"cli"},
@@ -90,6 +90,7 @@ def test_a_wheel_holds_the_package_and_what_it_bundles_and_nothing_else(tmp_path
     assert "vidgan/_bundled/assets/earth.mp4" in names
     assert "vidgan/_bundled/assets/generator.safetensors" in names
     assert "vidgan/_bundled/train/tiny.toml" in names
+    assert "vidgan/_bundled/export/web/built/page.html" in names
     subprocess.run(
         [sys.executable, "-m", "zipfile", "-e", str(wheel), tmp_path / "site"], check=True
     )

@@ -27,6 +27,9 @@ app = App(
 app.command(cli_render.render)
 app.command(cli_render.sample)
 app.command(cli_export.export)
+app.command(cli_export.preview)
+app.command(cli_export.verify)
+app.command(cli_export.import_, name="import")
 
 
 def main() -> None:

@@ -1,34 +1,186 @@
-"""The verbs that carry a generator elsewhere: export."""
+"""The verbs that carry a generator elsewhere and back: export, preview, verify, import."""
 
+import contextlib
 from pathlib import Path
+from typing import Literal
 
 from vidgan.errors import ModelError, UsageError
 
 
-def export(target: Path, *, model: Path | None = None, force: bool = False) -> None:
+def export(
+    target: Path | None = None,
+    *,
+    html: Path | None = None,
+    site: Path | None = None,
+    model: Path | None = None,
+    output: Literal["frames", "float"] = "frames",
+    layout: Literal["rgb", "rgba"] = "rgb",
+    weights: Literal["fp32", "fp16"] = "fp32",
+    int8: bool = False,
+    walk: str | None = None,
+    frames: int = 240,
+    seed: int = 0,
+    least_psnr: float | None = None,
+    force: bool = False,
+) -> None:
     """Write the generator as one ONNX file, proved against torch before it appears.
 
     Parameters
     ----------
     target
-        generator.onnx
+        generator.onnx; generator.json beside it tells the same to runtimes that read no metadata.
+    html
+        Instead: player.html, one page with everything in it, which opens from a folder or a server.
+    site
+        Instead: a folder for a web server, with threads and WebGPU; see vidgan preview.
     model
         generator.safetensors; else the newest run's, else the shipped one.
+    output
+        uint8 frames, or float pictures in [-1, 1], NCHW.
+    layout
+        rgb, or rgba for canvases.
+    weights
+        fp16 halves the file; arithmetic stays in float32.
+    int8
+        A quarter of the file, 8-bit arithmetic; calibrated, and refused below 38 dB.
+    walk
+        Bake a path in, so that the input is a time t, 1.0 = once round: loop.
+    frames
+        Of the walk.
+    seed
+        Of the walk.
+    least_psnr
+        Refuse what is further from torch's frames than this, in dB.
     force
         Overwrite the target.
     """
+    if [target, html, site].count(None) != 2:
+        raise UsageError("export: one of generator.onnx, --html player.html, --site DIR.")
+    if target is None:
+        if walk or int8 or (output, layout, weights, least_psnr) != ("frames", "rgb", "fp32", None):
+            raise UsageError("--html and --site choose the model's form themselves.")
+        _page(html, site, model, force=force)
+        return
     if target.suffix != ".onnx":
         raise UsageError(f"{target}: the file's name must end in .onnx.")
-    if target.exists() and not force:
-        raise UsageError(f"{target} exists; add --force to overwrite it.")
+    if int8 and weights == "fp16":
+        raise UsageError("--int8 and --weights fp16: one of the two.")
+    if output == "float" and layout == "rgba":
+        raise UsageError("--output float has three channels: no --layout rgba.")
+    for file in (target, target.with_suffix(".json")):
+        if file.exists() and not force:
+            raise UsageError(f"{file} exists; add --force to overwrite it.")
     from vidgan import export as exporting
     from vidgan import synthesis
 
     source, name = synthesis.find_model(model)
     if source.suffix != ".safetensors":
         raise ModelError(f"{source}: export reads generator.safetensors.")
-    proof = exporting.export(source, target)
-    print(
-        f"{target}: {name}, {proof.size_bytes / 1e6:.1f} MB; proved on {proof.frames} frames: "
-        f"at most {proof.max_level} grey level, {proof.differing:.4%} of bytes differ"
+    path, recipe = _walk(walk, source, frames=frames, seed=seed) if walk else (None, None)
+    proofs = exporting.export(
+        source,
+        target,
+        output=output,
+        layout=layout,
+        weights=weights,
+        int8=int8,
+        walk=path,
+        recipe=recipe,
+        least_psnr_db=least_psnr,
     )
+    print("weights      MB  PSNR dB  frames/s")
+    for p in proofs:
+        row = f"{p.size_bytes / 1e6:8.2f} {p.found.psnr_db:8.1f} {p.frames_per_s:9.0f}"
+        print(f"{p.weights:6} {row}")
+    print(f"{target}: {name}; proved on {proofs[-1].frames} frames: {proofs[-1].found}")
+
+
+def _page(html: Path | None, site: Path | None, model: Path | None, *, force: bool) -> None:
+    from vidgan import page, synthesis
+
+    target = html or site
+    if html and html.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"{html}: the page's name must end in .html.")
+    if not target.absolute().parent.is_dir():
+        raise UsageError(f"{target}: its folder does not exist.")
+    if target.exists() and not force:
+        raise UsageError(f"{target} exists; add --force to overwrite it.")
+    if target.exists() and target.is_dir() != bool(site and (site / "model.onnx").is_file()):
+        raise UsageError(f"{target}: --force replaces only what vidgan export wrote.")
+    source, name = synthesis.find_model(model)
+    if source.suffix != ".safetensors":
+        raise ModelError(f"{source}: export reads generator.safetensors.")
+    if html:
+        page.write_html(source, html)
+        print(f"{html}: {name}, {html.stat().st_size / 1e6:.1f} MB; open it in a browser.")
+    else:
+        page.write_site(source, site)
+        print(f"{site}: {name}; look at it with: vidgan preview {site}")
+
+
+def preview(folder: Path, *, port: int = 8000) -> None:
+    """Serve what --site wrote to the browser of this machine, until Ctrl-C.
+
+    Parameters
+    ----------
+    folder
+        As given to vidgan export --site.
+    port
+        On 127.0.0.1; 0 takes a free one.
+    """
+    from vidgan import preview as previewing
+
+    with previewing.server(folder, port=port) as server, contextlib.suppress(KeyboardInterrupt):
+        print(f"http://127.0.0.1:{server.server_address[1]}/  (Ctrl-C ends)", flush=True)
+        server.serve_forever()
+
+
+def verify(file: Path) -> None:
+    """Run the self-test inside an exported file, with ONNX Runtime alone.
+
+    Parameters
+    ----------
+    file
+        generator.onnx or walk.onnx
+    """
+    if file.suffix != ".onnx":
+        raise UsageError(f"{file}: verify takes an .onnx file.")
+    from vidgan import selftest
+
+    print(f"{file}: {selftest.verify(file)}")
+
+
+def import_(source: Path, target: Path, *, force: bool = False) -> None:
+    """Make a generator.safetensors of a DCGAN trained elsewhere, from its plain state_dict.
+
+    Parameters
+    ----------
+    source
+        weights.pt, as torch.save(netG.state_dict(), ...) writes it; layers named main.0.weight, ...
+    target
+        generator.safetensors
+    force
+        Overwrite the target.
+    """
+    if target.suffix != ".safetensors":
+        raise UsageError(f"{target}: the file's name must end in .safetensors.")
+    if target.exists() and not force:
+        raise UsageError(f"{target} exists; add --force to overwrite it.")
+    from vidgan import import_weights
+
+    model = import_weights.import_weights(source, target)
+    print(
+        f"{target}: {model.name} {model.width}x{model.height}, z_dim {model.z_dim}, from {source}"
+    )
+
+
+def _walk(walk: str, source: Path, *, frames: int, seed: int) -> tuple[object, dict[str, object]]:
+    """The path to bake in, and its recipe."""
+    from vidgan import synthesis, trajectory
+
+    if walk != "loop":
+        raise UsageError(f"--walk {walk}: known is loop.")
+    generator = synthesis.open_generator(source)
+    path = trajectory.loop(seed=seed, frames=frames, z_dim=generator.z_dim)
+    about = {"format": "vidgan-recipe-1", "model": generator.sha256, "z_dim": generator.z_dim}
+    return path, about | {"path": walk, "closed": True, "seed": seed, "frames": frames}

@@ -5,96 +5,212 @@ at most 0.1 % of bytes, over several batch sizes, and exactly the same frames wh
 """
 
 import contextlib
+import hashlib
 import io
 import json
 import re
+import time
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import onnx
 import torch
 
-from vidgan import __version__, checkpoint, dcgan, latents
+from vidgan import __version__, assembly, checkpoint, config, latents, runtime, selftest, variants
+from vidgan.assembly import OPSET
+from vidgan.config import ModelConfig
 from vidgan.errors import ModelError
 from vidgan.provenance import DIGITAL_SOURCE_TYPE
-from vidgan.synthesis import CONTRACT, open_generator
 
-OPSET = 18
 ALLOWED = frozenset(
     (
-        *("Reshape", "Gemm", "Conv", "ConvTranspose", "Relu", "LeakyRelu", "Tanh", "Resize"),
-        *("Add", "Mul", "Gather", "Concat", "Slice", "Round", "Clip", "Transpose", "Cast"),
+        *("Reshape", "Gemm", "MatMul", "Conv", "ConvTranspose", "Relu", "LeakyRelu", "Tanh"),
+        *("Resize", "Slice", "Add", "Mul", "Gather", "Concat"),
+        *("Round", "Clip", "Transpose", "Pad", "Cast"),  # pixels
+        *("Floor", "Sub", "Unsqueeze"),  # walks
+        *("DepthToSpace", "QuantizeLinear", "DequantizeLinear"),  # int8
     )
 )
+LEAST_PSNR_DB = {"fp32": 60.0, "fp16": 60.0, "int8": 38.0}
 _PROOF_BATCHES = (1, 2, 5, 16)
+_PROOF_TIMES = (0, 0.5, -0.3, 0.9999999, 2.6, -1e-9, 0.013, 1)
+_SELF_TEST_ROWS = 3
+_LARGEST_BYTES = 2**31 - 2**24  # what one ONNX file holds, less what stands around the weights
 _LOCAL_TRACE = re.compile(rb"stack_trace|site-packages|\.py\b|/home/|/Users/|/tmp/")
+
+
+class LatentPath(Protocol):
+    """What `vidgan.trajectory` makes; class weights are asked for only where there are classes."""
+
+    frames: int
+    closed: bool
+
+    def latents(self, start: int, stop: int) -> np.ndarray: ...
+
+    def class_weights(self, start: int, stop: int) -> np.ndarray | None: ...
 
 
 @dataclass(frozen=True)
 class Proof:
+    weights: str
     frames: int
-    max_level: int  # largest difference of a byte
-    differing: float  # fraction of bytes that differ
+    found: selftest.Difference  # from torch
     size_bytes: int
+    frames_per_s: float  # one by one in ONNX Runtime, here
 
 
-class _Exported(torch.nn.Module):
-    def __init__(self, generator: torch.nn.Module) -> None:
-        super().__init__()
-        self.generator = generator
+def export(
+    model_file: Path,
+    target: Path,
+    *,
+    output: str = "frames",
+    layout: str = "rgb",
+    weights: str = "fp32",
+    int8: bool = False,
+    walk: LatentPath | None = None,
+    recipe: Mapping[str, object] | None = None,
+    least_psnr_db: float | None = None,
+) -> list[Proof]:
+    """Write an ONNX file (its contract: export/README.md) and a side file from
+    generator.safetensors.
 
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        return dcgan.to_frames(self.generator(z))
-
-
-def export(model_file: Path, target: Path) -> Proof:
-    """Write generator.onnx (DESIGN: the ONNX contract) from generator.safetensors. Raises
-    ModelError."""
+    output          "frames", or "float" for `image` float32 [B, 3, H, W] in [-1, 1]
+    layout          "rgb" or "rgba", of frames
+    weights         "fp32", or "fp16" as stored; arithmetic stays float32
+    int8            8-bit weights and arithmetic instead
+    walk            a path to bake in, so that the input is a time; `recipe` tells how it was made
+    least_psnr_db   refuse what comes out worse; by default as in LEAST_PSNR_DB
+    Returns the proofs of the fp32 form and, last, of the file. Raises ModelError.
+    """
     generator, model, facts = checkpoint.load_generator(model_file)
-    proto = _to_onnx(generator, model.z_dim)
-    _strip(proto)
-    meta = {
-        "contract": CONTRACT,
-        "model": json.dumps(_plain(model)),
-        "facts": json.dumps(facts),
+    if sum(w.numel() * 4 for w in generator.state_dict().values()) > _LARGEST_BYTES:
+        raise ModelError(f"{model_file}: over 2 GB of weights, more than one ONNX file can hold.")
+    core = _core(generator, model, mixed=walk is not None)
+    rows = None if walk is None else _rows(walk, model.classes)
+    inputs, seen = _probe(model, rows, closed=walk is None or walk.closed)
+    with torch.inference_mode():  # row by row: sums may take another order in another batch
+        rowwise = zip(*(torch.from_numpy(x).split(1) for x in seen), strict=True)
+        expected = torch.cat([generator(*row) for row in rowwise]).numpy()
+    meta = _meta(model, facts) | {"output": output, "layout": layout}
+    if walk is not None:
+        meta |= {"contract": runtime.WALK, "recipe": recipe, "frames": walk.frames}
+    weights = "int8" if int8 else weights
+    part, proofs = target.with_name(f".{target.stem}.part.onnx"), []
+    try:
+        for meta["weights"] in dict.fromkeys(("fp32", weights)):
+            proto = _smaller(core, meta["weights"], model)
+            if output == "frames":
+                proto = assembly.with_pixels(proto, layout=layout)
+            if rows is not None:
+                proto = assembly.with_walk(proto, rows, closed=walk.closed)
+            _strip(proto)
+            _check(proto)
+            _write(part, proto, meta)
+            made, proof = _prove(part, meta["weights"], inputs, expected)
+            _judge(proof, least_psnr_db)
+            proofs.append(proof)
+        own = {name: array[:_SELF_TEST_ROWS] for name, array in inputs.items()}
+        meta["self_test"] = selftest.vectors(own, made[:_SELF_TEST_ROWS], exact=not int8)
+        meta["onnx_sha256"] = _write(part, proto, meta)
+        selftest.verify(part)
+        checkpoint.write_bytes(target.with_suffix(".json"), json.dumps(meta, indent=1).encode())
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+    return proofs
+
+
+def _core(generator: torch.nn.Module, model: ModelConfig, *, mixed: bool) -> onnx.ModelProto:
+    """z (and label int32 [B], or where classes mix class_weights) -> image."""
+    names, example = ["z"], [torch.zeros(2, model.z_dim)]
+    if model.classes:
+        names.append("class_weights" if mixed else "label")
+        example.append(
+            torch.zeros(2, model.classes) if mixed else torch.zeros(2, dtype=torch.int32)
+        )
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # the exporter's own deprecations are not the user's
+        program = torch.onnx.export(
+            generator.eval(),
+            tuple(example),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=names,
+            output_names=["image"],
+            dynamic_shapes=tuple({0: "batch"} for _ in names),
+            verbose=False,
+        )
+    core = program.model_proto
+    _strip(core)
+    core.graph.name = "core"
+    return core
+
+
+def _smaller(core: onnx.ModelProto, weights: str, model: ModelConfig) -> onnx.ModelProto:
+    if weights == "fp16":
+        return variants.half_weights(core)
+    if weights == "fp32":
+        return core
+    mixed = core.graph.input[-1].name == "class_weights"
+    # 128 latents of the model's own kind; the proof uses others.
+    batches = np.arange(128).reshape(-1, 16)
+    return variants.int8(core, (_feed(model, 1, index, mixed=mixed) for index in batches))
+
+
+def _feed(
+    model: ModelConfig, seed: int, index: np.ndarray, *, mixed: bool = False
+) -> dict[str, np.ndarray]:
+    """Latents of a seed, with the classes in turn."""
+    feed = {"z": latents.gaussian(seed, index, z_dim=model.z_dim)}
+    if model.classes:
+        label = (index % model.classes).astype(np.int32)
+        one_hot = np.eye(model.classes, dtype=np.float32)[label]
+        feed |= {"class_weights": one_hot} if mixed else {"label": label}
+    return feed
+
+
+def _rows(walk: LatentPath, classes: int) -> np.ndarray:
+    """float32 [F, Z + classes]: latents, and class weights where the model knows classes."""
+    z = walk.latents(0, walk.frames)
+    if not classes:
+        return z
+    weights = walk.class_weights(0, walk.frames)
+    first = np.eye(1, classes, dtype=np.float32).repeat(len(z), 0)
+    return np.concatenate([z, first if weights is None else weights], axis=1)
+
+
+def _probe(
+    model: ModelConfig, rows: np.ndarray | None, *, closed: bool
+) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
+    """What the proof feeds the file, and what the generator in torch must see for it."""
+    count = sum(_PROOF_BATCHES)
+    if rows is None:
+        feed = _feed(model, 0, np.arange(count))
+        return feed, list(feed.values())
+    on_rows = np.arange(count - len(_PROOF_TIMES)) * 37 % len(rows) / len(rows)
+    t = np.concatenate([_PROOF_TIMES, on_rows]).astype(np.float32)
+    way = assembly.walk_rows(rows, t, closed=closed)
+    return {"t": t}, [way[:, : model.z_dim], way[:, model.z_dim :]][: 1 + bool(model.classes)]
+
+
+def _meta(model: ModelConfig, facts: Mapping[str, object]) -> dict[str, object]:
+    """What stands in the file's metadata (as text) and in the side file (as JSON)."""
+    return {
+        "contract": runtime.GENERATOR,
+        "z_dim": model.z_dim,
+        "width": model.width,
+        "height": model.height,
+        "classes": model.classes,
+        "model": config.to_dict(model),
+        "facts": facts,
         "seed": "Threefry-2x32-20 + Box-Muller: key = seed, counter = (pair, index)",
         "digital_source_type": DIGITAL_SOURCE_TYPE,
         "vidgan_version": __version__,
     }
-    onnx.helper.set_model_props(proto, meta)
-    _check(proto)
-    part = target.with_name(f".{target.stem}.part.onnx")
-    try:
-        checkpoint.write_bytes(part, proto.SerializeToString(deterministic=True))
-        proof = _prove(generator, part, model.z_dim)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
-    return proof
-
-
-def _plain(model: object) -> dict[str, object]:
-    from vidgan.config import to_dict
-
-    return to_dict(model)
-
-
-def _to_onnx(generator: torch.nn.Module, z_dim: int) -> onnx.ModelProto:
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")  # the exporter's own deprecations are not the user's
-        program = torch.onnx.export(
-            _Exported(generator).eval(),
-            (torch.zeros(2, z_dim),),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=["z"],
-            output_names=["frames"],
-            dynamic_shapes={"z": {0: "batch"}},
-            verbose=False,
-        )
-    return program.model_proto
 
 
 def _strip(proto: onnx.ModelProto) -> None:
@@ -124,27 +240,42 @@ def _check(proto: onnx.ModelProto) -> None:
         )
 
 
-def _prove(generator: torch.nn.Module, file: Path, z_dim: int) -> Proof:
-    session = open_generator(file)
-    z = latents.gaussian(0, np.arange(sum(_PROOF_BATCHES)), z_dim=z_dim)
-    with torch.inference_mode():
-        expected = torch.cat(
-            [dcgan.to_frames(generator(row)) for row in torch.from_numpy(z).split(1)]
-        ).numpy()
+def _write(part: Path, proto: onnx.ModelProto, meta: Mapping[str, object]) -> str:
+    """Returns the SHA-256 of the file."""
+    told = {k: v if isinstance(v, str) else json.dumps(v) for k, v in meta.items()}
+    onnx.helper.set_model_props(proto, told)
+    content = proto.SerializeToString(deterministic=True)
+    checkpoint.write_bytes(part, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _prove(
+    file: Path, weights: str, inputs: dict[str, np.ndarray], expected: np.ndarray
+) -> tuple[np.ndarray, Proof]:
+    """Run the file in batches and, timed, one by one."""
+    opened = runtime.OnnxFile(file)
     cuts = np.cumsum(_PROOF_BATCHES)[:-1]
-    actual = np.concatenate([session(part) for part in np.split(z, cuts)])
-    if not np.array_equal(actual, np.concatenate([session(row[None]) for row in z])):
+    batches = zip(*(np.split(x, cuts) for x in inputs.values()), strict=True)
+    made = np.concatenate([opened.run(dict(zip(inputs, b, strict=True))) for b in batches])
+    start = time.perf_counter()
+    rows = ({name: x[i : i + 1] for name, x in inputs.items()} for i in range(len(made)))
+    if not np.array_equal(made, np.concatenate([opened.run(row) for row in rows])):
         raise ModelError(f"{file.name}: its frames depend on the batch size; nothing was written.")
-    difference = np.abs(actual.astype(np.int16) - expected)
-    proof = Proof(
-        frames=len(z),
-        max_level=int(difference.max()),
-        differing=float((difference > 0).mean()),
-        size_bytes=file.stat().st_size,
-    )
-    if proof.max_level > 1 or proof.differing > 0.001:
+    frames_per_s = len(made) / (time.perf_counter() - start)
+    found = selftest.difference(made, expected)
+    return made, Proof(weights, len(made), found, file.stat().st_size, frames_per_s)
+
+
+def _judge(proof: Proof, least_psnr_db: float | None) -> None:
+    found, least = proof.found, least_psnr_db
+    if proof.weights == "fp32" and (found.max_level > 1 or found.differing > 0.001):
         raise ModelError(
-            f"the exported file differs from torch by up to {proof.max_level} grey levels in "
-            f"{proof.differing:.2%} of bytes (allowed: 1 level, 0.1 %); nothing was written."
+            f"the exported file differs from torch by up to {found.max_level} grey levels in "
+            f"{found.differing:.2%} of bytes (allowed: 1 level, 0.1 %); nothing was written."
         )
-    return proof
+    least = LEAST_PSNR_DB[proof.weights] if least is None else least
+    if found.psnr_db < least:
+        raise ModelError(
+            f"with {proof.weights} weights the frames are {found.psnr_db:.1f} dB from torch's, "
+            f"below {least:g} dB; nothing was written. --least-psnr takes a lower bound."
+        )

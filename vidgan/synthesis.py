@@ -6,16 +6,14 @@ latent, and an ONNX file is exact in its batch by contract. torch is imported on
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from vidgan import runtime
 from vidgan.bundled import bundled
 from vidgan.errors import ModelError
-
-CONTRACT = "vidgan-generator-1"  # metadata key `contract` of every file `vidgan export` writes
 
 
 class Synthesize(Protocol):
@@ -69,35 +67,20 @@ def open_default(model: Path | None) -> tuple[Synthesize, str]:
 
 
 class _Onnx:
-    """The exported file in ONNX Runtime. No external data: one file, refused otherwise."""
+    """An exported file, of any layout and output."""
 
     def __init__(self, path: Path) -> None:
-        import onnxruntime
-
-        onnxruntime.set_default_logger_severity(4)  # failures come as exceptions
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = len(os.sched_getaffinity(0)) if _LINUX else 0
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        content = path.read_bytes()  # from memory, so that no path inside can open another file
+        self._file = file = runtime.OnnxFile(path)
+        if file.meta["contract"] != runtime.GENERATOR:
+            raise ModelError(f"{path}: a walk has its path inside; render generator.onnx instead.")
         try:
-            self._session = onnxruntime.InferenceSession(
-                content, options, providers=_providers(onnxruntime)
-            )
-            meta = self._session.get_modelmeta().custom_metadata_map
-            model = json.loads(meta["model"])
-        except Exception as error:  # ONNX Runtime's exceptions share no base of their own
-            raise ModelError(
-                f"{path}: not a generator that vidgan exported, or damaged "
-                f"({type(error).__name__}: {str(error).splitlines()[0][:120]})."
-            ) from error
-        if meta.get("contract") != CONTRACT:
-            raise ModelError(f"{path}: follows another contract than {CONTRACT}.")
-        self.z_dim, self.height, self.width = (model[k] for k in ("z_dim", "height", "width"))
-        self.class_names = tuple(model.get("class_names", ()))
+            model = json.loads(file.meta["model"])
+            self.z_dim, self.height, self.width = (model[k] for k in ("z_dim", "height", "width"))
+            self.class_names = tuple(model.get("class_names", ()))
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            raise ModelError(f"{path}: its metadata cannot be read ({error!r}).") from error
         self.classes = len(self.class_names)
-        self.sha256 = hashlib.sha256(content).hexdigest()
-        provider = self._session.get_providers()[0].removesuffix("ExecutionProvider")
-        self.runs_on = f"ONNX Runtime {onnxruntime.__version__} on {provider}"
+        self.sha256, self.runs_on = file.sha256, file.runs_on
 
     def __call__(self, z: np.ndarray, class_weights: np.ndarray | None = None) -> np.ndarray:
         feed = {"z": np.ascontiguousarray(z, np.float32)}
@@ -108,7 +91,8 @@ class _Onnx:
                     "an .onnx file shows one class a frame; render the .safetensors to mix classes."
                 )
             feed["label"] = weights.argmax(1).astype(np.int32)
-        return self._session.run(["frames"], feed)[0]
+        made = self._file.run(feed)
+        return made[..., :3] if made.dtype == np.uint8 else runtime.to_frames(made)
 
 
 class _Torch:
@@ -145,13 +129,3 @@ def _weights(given: np.ndarray | None, count: int, classes: int) -> np.ndarray:
         return np.repeat(np.eye(1, classes, dtype=np.float32), count, axis=0)
     assert given.shape == (count, classes), f"class weights {given.shape} for {classes} classes"
     return np.ascontiguousarray(given, np.float32)
-
-
-def _providers(onnxruntime: object) -> list[str]:
-    """CUDA where a device really is; the list of compiled-in providers does not tell."""
-    devices = {d.ep_name for d in onnxruntime.get_ep_devices()}
-    wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    return [name for name in wanted if name in devices]
-
-
-_LINUX = hasattr(os, "sched_getaffinity")

@@ -1,0 +1,57 @@
+// The exported generator in ONNX Runtime: latents in, RGBA pixels out. Calls run one after another,
+// because a session takes one at a time.
+
+export class Generator {
+  #session;
+  #ort;
+  #turn = Promise.resolve();
+
+  constructor(ort, session, info, runsOn) {
+    this.#ort = ort;
+    this.#session = session;
+    this.info = info;
+    this.runsOn = runsOn;
+  }
+
+  static async open(ort, model, info, provider, runsOn) {
+    const session = await ort.InferenceSession.create(model, { executionProviders: [provider], graphOptimizationLevel: "all" });
+    return new Generator(ort, session, info, runsOn);
+  }
+
+  /** Pictures as ImageData, one per latent (each z_dim long, truncation already applied). */
+  async frames(latents, label = 0) {
+    const { z_dim: zDim, width, height, classes } = this.info;
+    const z = new Float32Array(latents.length * zDim);
+    latents.forEach((latent, row) => z.set(latent, row * zDim));
+    const feeds = { z: new this.#ort.Tensor("float32", z, [latents.length, zDim]) };
+    if (classes) {
+      const labels = new Int32Array(latents.length).fill(label);
+      feeds.label = new this.#ort.Tensor("int32", labels, [latents.length]);
+    }
+    const run = this.#turn.then(() => this.#session.run(feeds));
+    this.#turn = run.catch(() => {}); // an error belongs to its caller, not to the next in line
+    const { data } = (await run).frames;
+    const size = width * height * 4;
+    return latents.map((_, row) => {
+      const pixels = new Uint8ClampedArray(data.buffer, data.byteOffset + row * size, size);
+      return new ImageData(pixels.slice(), width, height);
+    });
+  }
+
+  /** The vectors inside the model's side file, run here: the largest difference in grey levels. */
+  async worstLevel(selfTest) {
+    const { inputs, outputs } = selfTest;
+    const bytes = (array) => Uint8Array.from(atob(array.base64), (c) => c.charCodeAt(0));
+    const z = new Float32Array(bytes(inputs.z).buffer);
+    const labels = inputs.label && new Int32Array(bytes(inputs.label).buffer);
+    const expected = bytes(outputs.frames);
+    const [rows, zDim] = inputs.z.shape;
+    let worst = 0;
+    for (let row = 0; row < rows; row++) {
+      const [picture] = await this.frames([z.subarray(row * zDim, (row + 1) * zDim)], labels?.[row]);
+      const start = row * picture.data.length;
+      picture.data.forEach((value, i) => (worst = Math.max(worst, Math.abs(value - expected[start + i]))));
+    }
+    return worst;
+  }
+}

@@ -1,0 +1,50 @@
+// The hosted form: separate files, WebGPU where it makes the right frames, else threads where the
+// server sends the headers for them (`vidgan preview` does), else one thread.
+
+import { Generator } from "./generator.js";
+import { boot } from "./main.js";
+
+const here = new URL("./", import.meta.url);
+const MOST_THREADS = 4;
+
+async function fetched(name) {
+  const response = await fetch(new URL(name, here));
+  if (!response.ok) throw new Error(`${name}: ${response.status} ${response.statusText}`);
+  return response;
+}
+
+async function runtime(kind, wasm) {
+  const ort = await import(new URL(`ort.${kind}.bundle.min.mjs`, here));
+  ort.env.logLevel = "error"; // it warns of each shape that it computes on the CPU
+  ort.env.wasm.wasmPaths = { wasm: new URL(wasm, here).href };
+  ort.env.wasm.numThreads = crossOriginIsolated ? Math.min(MOST_THREADS, navigator.hardwareConcurrency || 1) : 1;
+  return ort;
+}
+
+async function onGpu(model, info) {
+  if (!(await navigator.gpu?.requestAdapter().catch(() => null))) return null;
+  try {
+    const ort = await runtime("webgpu", "ort-wasm-simd-threaded.asyncify.wasm");
+    const generator = await Generator.open(ort, model, info, "webgpu", "WebGPU");
+    const worst = await generator.worstLevel(info.self_test);
+    return worst <= Math.max(2, info.self_test.max_level) ? generator : null;
+  } catch (error) {
+    console.warn("WebGPU does not run this generator", error);
+    return null;
+  }
+}
+
+async function onCpu(model, info) {
+  const ort = await runtime("wasm", "ort-wasm-simd-threaded.wasm");
+  const threads = ort.env.wasm.numThreads;
+  return Generator.open(ort, model, info, "wasm", `${threads} ${threads === 1 ? "thread" : "threads"} of WebAssembly`);
+}
+
+boot(async () => {
+  const [info, model] = await Promise.all([
+    fetched("model.json").then((response) => response.json()),
+    fetched("model.onnx").then((response) => response.arrayBuffer()),
+  ]);
+  const bytes = new Uint8Array(model);
+  return (await onGpu(bytes, info)) ?? onCpu(bytes, info);
+});

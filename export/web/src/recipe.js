@@ -1,0 +1,149 @@
+// The recipe of a walk: JSON that `vidgan render --recipe` and this page both read and write, and
+// the same walk as text for the address bar. Keyframes are {seed, index} with the seed as a string
+// of digits, because a seed has 64 bits and a JavaScript number has 53; or {latent: Float32Array}.
+
+import { gaussian } from "./latents.js";
+
+export const FRAMES_PER_KEYFRAME = 30;
+const FORMAT = "vidgan-recipe-1";
+// What this page plays; a recipe that asks for more is refused rather than played wrongly.
+const ONLY = { path: "loop", hold: 0, ease: "linear", grid: null, constant_speed: false, audio: null };
+
+export const latentOf = (keyframe, zDim) => keyframe.latent ?? gaussian(keyframe.seed, keyframe.index, zDim);
+
+export function keyframesOf(seed, count) {
+  return Array.from({ length: count }, (_, index) => ({ seed: String(seed), index }));
+}
+
+/** A seed as typed: digits below 2^64 as a string, else null. */
+export function checkedSeed(text) {
+  const digits = text.trim();
+  return /^\d{1,20}$/.test(digits) && BigInt(digits) < 2n ** 64n ? String(BigInt(digits)) : null;
+}
+
+export function framesOf(walk) {
+  const segments = walk.closed ? walk.keyframes.length : walk.keyframes.length - 1;
+  return Math.max(1, Math.round((segments * FRAMES_PER_KEYFRAME) / walk.speed));
+}
+
+export function toRecipe(walk, info) {
+  const keyframes = walk.keyframes.map((k) =>
+    k.latent ? { latent: Array.from(k.latent) } : { seed: `#${k.seed}`, index: k.index },
+  );
+  const recipe = {
+    format: FORMAT,
+    model: info.sha256,
+    z_dim: info.z_dim,
+    path: "loop",
+    closed: walk.closed,
+    seed: `#${walk.seed}`,
+    keyframes,
+    frames: framesOf(walk),
+    fps: "30",
+    truncation: walk.truncation,
+    ...(info.classes ? { labels: [walk.label] } : {}),
+  };
+  return JSON.stringify(recipe).replace(/"#(\d+)"/g, "$1"); // seeds as whole numbers of any size
+}
+
+/** A walk from a recipe's text. Throws an Error of one line for a person. */
+export function fromRecipe(text, info) {
+  let recipe;
+  try {
+    recipe = JSON.parse(text.replace(/("seed"\s*:\s*)(\d+)/g, '$1"$2"'));
+  } catch {
+    throw new Error("This file is not JSON, so it is no recipe.");
+  }
+  if (recipe?.format !== FORMAT) throw new Error(`This file is no recipe of vidgan (${FORMAT}).`);
+  for (const [key, value] of Object.entries(ONLY)) {
+    if ((recipe[key] ?? value) !== value) {
+      throw new Error(`This page plays ${key} ${JSON.stringify(value)}; the recipe asks for ${JSON.stringify(recipe[key])}. vidgan render --recipe plays it.`);
+    }
+  }
+  if (recipe.z_dim !== info.z_dim) {
+    throw new Error(`The recipe's latents have ${recipe.z_dim} numbers, this generator takes ${info.z_dim}.`);
+  }
+  const seed = checkedSeed(String(recipe.seed ?? 0));
+  const closed = recipe.closed ?? true;
+  const frames = recipe.frames ?? 120;
+  const truncation = recipe.truncation ?? 1;
+  const label = recipe.labels?.[0] ?? 0;
+  const given = recipe.keyframes ?? Math.max(closed ? 3 : 2, Math.round(frames / FRAMES_PER_KEYFRAME));
+  if (seed === null || !(frames >= 1) || typeof truncation !== "number") {
+    throw new Error("The recipe's seed, frames or truncation is not one number.");
+  }
+  if (recipe.labels?.length > 1 || (info.classes ? label >= info.classes : recipe.labels?.length)) {
+    throw new Error("The recipe's labels are not one class of this generator.");
+  }
+  const keyframes = Array.isArray(given) ? given.map((k) => checkedKeyframe(k, info.z_dim)) : keyframesOf(seed, given);
+  if (!keyframes.length) throw new Error("The recipe has no keyframes.");
+  const segments = Math.max(1, closed ? keyframes.length : keyframes.length - 1);
+  const speed = (segments * FRAMES_PER_KEYFRAME) / frames;
+  return { seed, keyframes, closed, truncation, speed, label };
+}
+
+function checkedKeyframe(entry, zDim) {
+  const { seed, index, latent } = entry ?? {};
+  if (Array.isArray(latent) && latent.length === zDim && latent.every(Number.isFinite) && latent.some((x) => x)) {
+    return { latent: Float32Array.from(latent) };
+  }
+  const checked = checkedSeed(String(seed));
+  if (latent === undefined && checked !== null && Number.isInteger(index) && index >= 0 && index < 2 ** 32) {
+    return { seed: checked, index };
+  }
+  throw new Error(`A keyframe of the recipe is neither a seed nor a latent of ${zDim} numbers.`);
+}
+
+/** The walk for the address bar: short while keyframes are seeds, exact when they are latents. */
+export function toHash(walk) {
+  const values = { seed: walk.seed };
+  const ofSeed = walk.keyframes.every((k, i) => k.seed === walk.seed && k.index === i);
+  if (ofSeed) values.keyframes = walk.keyframes.length;
+  else values.keyframes = walk.keyframes.map((k) => (k.latent ? `z${base64(k.latent)}` : `${k.seed}.${k.index}`)).join(",");
+  if (!walk.closed) values.loop = 0;
+  if (walk.speed !== 1) values.speed = Number(walk.speed.toFixed(4));
+  if (walk.truncation !== 1) values.truncation = walk.truncation;
+  if (walk.label) values.label = walk.label;
+  return `#${Object.entries(values).map((pair) => pair.join("=")).join("&")}`;
+}
+
+/** A walk from the address bar; null where it says nothing that this generator can play. */
+export function fromHash(hash, info) {
+  const values = new URLSearchParams(hash.replace(/^#/, ""));
+  const seed = checkedSeed(values.get("seed") ?? "");
+  if (seed === null) return null;
+  const number = (key, low, high, otherwise) => {
+    const value = Number(values.get(key) ?? otherwise);
+    return Number.isFinite(value) ? Math.min(high, Math.max(low, value)) : otherwise;
+  };
+  try {
+    const text = values.get("keyframes") ?? "4";
+    const keyframes = /^\d{1,2}$/.test(text)
+      ? keyframesOf(seed, Math.max(1, Number(text)))
+      : text.split(",").map((entry) => {
+          if (entry[0] === "z") return checkedKeyframe({ latent: Array.from(floats(entry.slice(1))) }, info.z_dim);
+          const [of, index] = entry.split(".");
+          return checkedKeyframe({ seed: of, index: Number(index) }, info.z_dim);
+        });
+    return {
+      seed,
+      keyframes,
+      closed: values.get("loop") !== "0",
+      speed: number("speed", 0.05, 20, 1),
+      truncation: number("truncation", 0, 2, 1),
+      label: Math.round(number("label", 0, Math.max(0, info.classes - 1), 0)),
+    };
+  } catch {
+    return null;
+  }
+}
+
+function base64(latent) {
+  const text = btoa(String.fromCharCode(...new Uint8Array(latent.buffer, latent.byteOffset, latent.byteLength)));
+  return text.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+}
+
+function floats(text) {
+  const bytes = Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
+  return new Float32Array(bytes.buffer);
+}

@@ -1,0 +1,32 @@
+// One file from file://: everything lies in this page, compressed; nothing is fetched.
+
+import * as ort from "onnxruntime-web/wasm";
+import { Generator } from "./generator.js";
+import { boot } from "./main.js";
+
+/** The bytes of a <script> block of base64 around gzip. */
+async function unpacked(id) {
+  const text = document.getElementById(id).textContent;
+  const packed = Uint8Array.fromBase64?.(text) ?? Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  const plain = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(plain).arrayBuffer();
+}
+
+/** float16 weights compress better as one half of bytes, then the other; see vidgan/page.py. */
+function woven(halves) {
+  const source = new Uint8Array(halves);
+  const bytes = new Uint8Array(source.length);
+  const half = (source.length + 1) >> 1;
+  for (let i = 0; i < half; i++) bytes[2 * i] = source[i];
+  for (let i = half; i < source.length; i++) bytes[2 * (i - half) + 1] = source[i];
+  return bytes;
+}
+
+boot(async () => {
+  const info = JSON.parse(document.getElementById("info").textContent);
+  const [model, wasm] = await Promise.all([unpacked("model").then(woven), unpacked("wasm")]);
+  for (const id of ["model", "wasm"]) document.getElementById(id).remove(); // 13 MB of text
+  ort.env.wasm.wasmBinary = wasm;
+  ort.env.wasm.numThreads = 1; // threads need headers that no file has
+  return Generator.open(ort, model, info, "wasm", "One thread of WebAssembly");
+});

@@ -1,0 +1,113 @@
+"""What stands around a generator in an exported file: the pixel tail, and the head of a walk.
+
+Built from standard operators with onnx and numpy alone. The generator itself, from latents to a
+picture in [-1, 1], is called the core.
+
+    B batch   F frames   Z z_dim   N classes   H W pixels
+"""
+
+import numpy as np
+import onnx
+from onnx import compose, numpy_helper, parser
+
+OPSET = 18
+_HEADER = f'<ir_version: 10, opset_import: ["" : {OPSET}]>'
+# Clip before Cast, which is undefined beyond 255; the runtime's Round takes halves to even.
+_PIXELS = """pixels (float[batch, 3, {h}, {w}] image) => (uint8[batch, {h}, {w}, {c}] frames)
+<float half = {{127.5}}, float black = {{0.0}}, float white = {{255.0}}{pads}> {{
+    scaled = Mul(image, half)
+    shifted = Add(scaled, half)
+    whole = Round(shifted)
+    levels = Clip(whole, black, white)
+    rgb = Transpose<perm = [0, 2, 3, 1]>(levels)
+    {pad}
+    frames = Cast<to = 2>({last})
+}}"""
+_PADS = ", int64[8] pads = {0, 0, 0, 0, 0, 0, 0, 1}"
+# In float until both row numbers stand: whole-number arithmetic goes wrong in some runtimes.
+_WALK = """walk (float[batch] t) => ({outputs})
+<float count = {{{count}}}, float one = {{1.0}}, int64[1] axis = {{1}}{cuts}> {{
+    rounds = Floor(t)
+    part = Sub(t, rounds)
+    at = Mul(part, count)
+    first = Floor(at)
+    second = Add(first, one)
+    i = Cast<to = 6>(first)
+    j = Cast<to = 6>(second)
+    from = Gather<axis = 0>(table, i)
+    to = Gather<axis = 0>(table, j)
+    u = Sub(at, first)
+    u_tall = Unsqueeze(u, axis)
+    way = Sub(to, from)
+    step = Mul(u_tall, way)
+    {row} = Add(from, step)
+    {slices}
+}}"""
+
+
+def with_pixels(core: onnx.ModelProto, *, layout: str) -> onnx.ModelProto:
+    """image float32 [B, 3, H, W] -> frames uint8 [B, H, W, 3], or 4 with an alpha of 255."""
+    h, w = (d.dim_value for d in core.graph.output[0].type.tensor_type.shape.dim[2:])
+    opaque = layout == "rgba"
+    text = _PIXELS.format(
+        h=h,
+        w=w,
+        c=len(layout),
+        pads=_PADS if opaque else "",
+        pad="rgba = Pad(rgb, pads, white)" if opaque else "",
+        last=layout,
+    )
+    return _join(core, parser.parse_model(_HEADER + text))
+
+
+def with_walk(model: onnx.ModelProto, rows: np.ndarray, *, closed: bool) -> onnx.ModelProto:
+    """t float32 [B] -> what `model` makes of the latents on the way, rows [F, Z + N].
+
+    Row i stands at t = i / F and t counts rounds; between rows the way is straight.
+    """
+    widths = {i.name: i.type.tensor_type.shape.dim[1].dim_value for i in model.graph.input}
+    ends = np.cumsum([0, *widths.values()])
+    assert ends[-1] == rows.shape[1], f"rows {rows.shape} for {widths}"
+    cut = len(widths) > 1
+    text = _WALK.format(
+        count=float(len(rows)),
+        outputs=", ".join(f"float[batch, {width}] {name}" for name, width in widths.items()),
+        cuts="".join(f", int64[1] end_{k} = {{{end}}}" for k, end in enumerate(ends) if cut),
+        row="row" if cut else "z",
+        slices="\n".join(
+            f"{name} = Slice(row, end_{k}, end_{k + 1}, axis)"
+            for k, name in enumerate(widths)
+            if cut
+        ),
+    )
+    head = parser.parse_model(_HEADER + text)
+    head.graph.initializer.append(numpy_helper.from_array(_table(rows, closed), "table"))
+    return _join(head, model)
+
+
+def walk_rows(rows: np.ndarray, t: np.ndarray, *, closed: bool) -> np.ndarray:
+    """What the head of a walk computes, float32 for float32: [B, Z + N]."""
+    table = _table(rows, closed)
+    at = (t - np.floor(t)) * np.float32(len(rows))
+    first = np.floor(at)
+    i = first.astype(np.int32)
+    return table[i] + (at - first)[:, None] * (table[i + 1] - table[i])
+
+
+def _table(rows: np.ndarray, closed: bool) -> np.ndarray:
+    """Rows and two more, as float32 may make i + 1 = F + 1 just below a whole t: the first ones
+    again, or the last of an open path."""
+    spare = rows[[0, 1 % len(rows)]] if closed else rows[[-1, -1]]
+    return np.concatenate([rows, spare]).astype(np.float32)
+
+
+def _join(first: onnx.ModelProto, second: onnx.ModelProto) -> onnx.ModelProto:
+    """The outputs of `first` go into the inputs of `second` that bear their names."""
+    first, second = (
+        compose.add_prefix(m, f"{m.graph.name}_", rename_inputs=False, rename_outputs=False)
+        for m in (first, second)
+    )
+    joined = compose.merge_models(first, second, [(o.name, o.name) for o in first.graph.output])
+    del joined.opset_import[1:]
+    joined.graph.name = "net"
+    return joined
