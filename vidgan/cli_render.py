@@ -4,9 +4,10 @@ Heavy modules are imported inside the verb, so that --help answers at once and r
 file never loads torch.
 """
 
+import os
 from pathlib import Path
 
-from vidgan import terminal
+from vidgan import __version__, terminal
 from vidgan.errors import UsageError
 
 
@@ -22,6 +23,9 @@ def render(
     truncation: float = 1.0,
     scale: int | None = None,
     force: bool = False,
+    resume: bool = False,
+    contact_sheet: bool = False,
+    yes: bool = False,
 ) -> None:
     """Render a video: a smooth walk through the generator's latent space.
 
@@ -47,15 +51,27 @@ def render(
         Enlarge by a whole factor; by default small frames grow to 512 pixels.
     force
         Overwrite the target.
+    resume
+        Go on with a render that was killed, to the same frames; give the same command again.
+    contact_sheet
+        Also write out-sheet.png: 32 frames spread over the film.
+    yes
+        Go on though the job is very large.
     """
-    from vidgan import synthesis, video
+    import av
 
-    video.check_target(target, force=force)
-    rate = video.check_fps(fps)
-    if frames < 1:
-        raise UsageError(f"--frames {frames}: at least 1, for example --frames 120.")
     from vidgan import render as rendering
-    from vidgan import trajectory
+    from vidgan import segments, synthesis, trajectory, video
+
+    rank, world = _place()
+    rendering.check_frames(frames, yes=yes)
+    segments.check(target, resume=resume, world=world)
+    # After a kill between the end of a film and that of its segments, both are there.
+    video.check_target(target, force=force or (resume and segments.interrupted(target)))
+    rate = video.check_fps(fps)
+    sheet = target.with_name(f"{target.stem}-sheet.png")
+    if contact_sheet and sheet.exists() and not (force or resume):
+        raise UsageError(f"{sheet}: exists already; add --force to replace it.")
 
     generator, name = synthesis.open_default(model)
     path = trajectory.loop(
@@ -67,11 +83,49 @@ def render(
         truncation=truncation,
     )
     comment = {"model": generator.sha256, "seed": seed, "path": "loop" if loop else "open"}
-    writer = video.VideoWriter(
-        target, fps=rate, scale=scale, force=force, comment=comment, notice=terminal.say
+    told: set[str] = set()
+
+    def say_once(line: str) -> None:
+        if rank == 0 and line not in told:
+            told.add(line)
+            terminal.say(line)
+
+    def open_writer(part: Path) -> video.VideoWriter:
+        return video.VideoWriter(
+            part,
+            fps=rate,
+            scale=scale,
+            force=force or part != target,  # segments are the film's own
+            comment=comment,
+            notice=say_once,
+        )
+
+    film = segments.Film(
+        target,
+        open_writer,
+        frames=frames,
+        fps=rate,
+        key={
+            "model": generator.sha256,
+            "path": rendering.fingerprint(path),
+            "recipe": comment,
+            "scale": scale,
+            "vidgan": __version__,
+            "PyAV": av.__version__,
+            "runtime": generator.runs_on,
+        },
+        comment=comment,
+        resume=resume,
+        rank=rank,
+        world=world,
+        notice=say_once,
     )
-    with terminal.rendering_bar(frames) as advance:
-        rendering.render(generator, path, writer, progress=advance)
+    with terminal.rendering_bar(film.frames_here()) as advance:
+        rendering.render(generator, path, film, progress=advance)
+    if rank > 0:
+        return
+    if contact_sheet:
+        video.write_png(sheet, rendering.contact_sheet(generator, path), comment)
     print(f"{target}: {frames} frames of {name}, {generator.runs_on}")
 
 
@@ -120,3 +174,8 @@ def sample(
         generator, _ = synthesis.open_default(model)
         rendering.samples(generator, target, seed=seed, count=count, force=force)
     print(target)
+
+
+def _place() -> tuple[int, int]:
+    """Rank and number of the processes that share a render, as torchrun tells them."""
+    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
