@@ -2,7 +2,6 @@
 
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from vidgan.video import VideoWriter
 
 # A render of 60 small frames in segments of 7, in a process of its own, which can be killed.
 RENDER = """
+import shutil
 import sys
 from fractions import Fraction
 from pathlib import Path
