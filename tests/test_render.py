@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 import time
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from PIL import Image
 from vidgan import provenance, render, synthesis, trajectory
 from vidgan.errors import UsageError
 from vidgan.footage import read_frames
-from vidgan.segments import Film
 from vidgan.video import VideoWriter
 
 
@@ -35,11 +33,8 @@ class Painter:
         return np.stack([np.tile(v.repeat(4)[:, None, None], (1, 16, 3)) for v in levels])
 
 
-def film_of(target, frames, *, open_writer=None, **settings):
-    def plain(part):
-        return VideoWriter(part, fps=30, scale=1, force=True)
-
-    return Film(target, open_writer or plain, frames=frames, fps=Fraction(30), key={}, **settings)
+def writer_to(target, kind=VideoWriter):
+    return kind(target, fps=30, scale=1)
 
 
 def path_of(frames, z_dim=4):
@@ -50,9 +45,9 @@ def path_of(frames, z_dim=4):
 def test_frames_come_in_order_and_none_is_lost_between_the_stages(tmp_path, frames):
     seen = []
     painter, path = Painter(), path_of(frames)
-    film = film_of(tmp_path / "out", frames)
-    render.render(painter, path, film, progress=seen.append)
-    assert seen[-1] == frames
+    writer = writer_to(tmp_path / "out")
+    render.render(painter, path, writer, progress=lambda *done: seen.append(done))
+    assert seen[-1] == (frames, frames)
     wanted = painter(path.latents(0, frames))
     files = sorted((tmp_path / "out").iterdir())
     assert len(files) == frames
@@ -75,8 +70,7 @@ def test_the_generator_is_only_a_little_ahead_of_the_encoder(tmp_path):
             super().write(frame)
             ahead.append(painter.calls * 16 - self.frames_written)
 
-    film = film_of(tmp_path / "out.gif", 400, open_writer=lambda part: Slow(part, scale=1))
-    render.render(painter, path_of(400), film)
+    render.render(painter, path_of(400), writer_to(tmp_path / "out.gif", Slow))
     assert 16 <= max(ahead) <= 16 * 6  # made ahead, and yet bounded
 
 
@@ -97,20 +91,15 @@ def test_the_error_of_any_stage_stops_all_and_is_the_one_raised(tmp_path, stage,
                 raise ValueError("the encoder broke")
             super().write(frame)
 
-    def broken_progress(done):
-        if done > 300:
+    def broken_progress(done, total):
+        if stage == "progress" and done > 300:
             raise ValueError("the progress broke")
 
-    def broken_writer(part):
-        return BrokenWriter(part, scale=1)
-
-    film = film_of(tmp_path / name, 600, open_writer=broken_writer if stage == "encoder" else None)
+    writer = writer_to(tmp_path / name, BrokenWriter if stage == "encoder" else VideoWriter)
     painter = Painter(fail_after=20 if stage == "generator" else None)
     path = BrokenPath() if stage == "path" else path_of(600)
     with pytest.raises(ValueError, match=f"the {stage} broke"):
-        render.render(
-            painter, path, film, **({"progress": broken_progress} if stage == "progress" else {})
-        )
+        render.render(painter, path, writer, progress=broken_progress)
     assert list(tmp_path.iterdir()) == []
     assert [t.name for t in threading.enumerate() if t.name == "ahead"] == []
 

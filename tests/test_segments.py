@@ -69,12 +69,10 @@ def picture(index: int) -> np.ndarray:
     return ((one * (FRAMES - index) + other * index) // FRAMES).astype(np.uint8)
 
 
-def film_of(target: Path, writer=VideoWriter, *, frames: int = FRAMES, **settings) -> Film:
-    def open_writer(part: Path) -> VideoWriter:
-        return writer(part, fps=30, scale=1, force=True, comment={"seed": 5})
-
-    settings = {"segment_frames": SEGMENT, "key": {"seed": 5}, "comment": {"seed": 5}} | settings
-    return Film(target, open_writer, frames=frames, fps=Fraction(30), **settings)
+def film_of(target: Path, writer=VideoWriter, *, frames: int = FRAMES, seed=5, **settings) -> Film:
+    with_settings = writer(target, fps=30, scale=1, force=True, comment={"seed": 5})
+    settings = {"segment_frames": SEGMENT, "key": {"seed": seed}} | settings
+    return Film(with_settings, frames=frames, **settings)
 
 
 def write_film(target: Path, writer=VideoWriter, **settings) -> Path:
@@ -103,7 +101,7 @@ def test_a_render_killed_anywhere_and_resumed_has_the_frames_of_one_never_killed
     for number, kill in enumerate(points):
         target = tmp_path / f"out{number}.mp4"
         assert render_killed(target, kill=kill, resume=False) == -signal.SIGKILL
-        assert not target.exists() and segments.interrupted(target)
+        assert not target.exists() and segments.folder_of(target).exists()
         written = []
 
         class Counting(VideoWriter):
@@ -132,7 +130,7 @@ def test_a_render_may_be_killed_after_its_last_frame(tmp_path, kill):
     target = tmp_path / "out.mp4"
     wanted = decoded(write_film(tmp_path / "wanted.mp4"))
     assert render_killed(target, kill=kill, resume=False) == -signal.SIGKILL
-    assert target.exists() == (kill == PUBLISHED) and segments.interrupted(target)
+    assert target.exists() == (kill == PUBLISHED) and segments.folder_of(target).exists()
     write_film(target, resume=True)
     assert np.array_equal(decoded(target), wanted)
 
@@ -165,8 +163,8 @@ def test_segments_of_other_settings_are_not_joined(tmp_path):
     target = tmp_path / "out.mp4"
     render_killed(target, kill=20, resume=False)
     with pytest.raises(UsageError, match="begun with another seed"):
-        write_film(target, key={"seed": 6}, resume=True)
-    assert segments.interrupted(target)  # still there for the right command
+        write_film(target, seed=6, resume=True)
+    assert segments.folder_of(target).exists()  # still there for the right command
     write_film(target, frames=8)  # without resume they are dropped
     assert len(decoded(target)) == 8
 
@@ -202,7 +200,7 @@ def test_a_leftover_of_other_settings_never_gets_into_a_shared_film(tmp_path):
     render_killed(target, kill=30, resume=False)  # left behind with another key than below
     ranks = [
         threading.Thread(
-            target=write_film, args=(target,), kwargs={"key": {}, "rank": rank, "world": 2}
+            target=write_film, args=(target,), kwargs={"seed": 6, "rank": rank, "world": 2}
         )
         for rank in (1, 0)
     ]

@@ -7,7 +7,7 @@ file never loads torch.
 import os
 from pathlib import Path
 
-from vidgan import __version__, terminal
+from vidgan import terminal
 from vidgan.errors import UsageError
 
 
@@ -58,16 +58,16 @@ def render(
     yes
         Go on though the job is very large.
     """
-    import av
-
     from vidgan import render as rendering
     from vidgan import segments, synthesis, trajectory, video
 
-    rank, world = _place()
+    # As torchrun tells the processes that share a render.
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     rendering.check_frames(frames, yes=yes)
     segments.check(target, resume=resume, world=world)
     # After a kill between the end of a film and that of its segments, both are there.
-    video.check_target(target, force=force or (resume and segments.interrupted(target)))
+    left = resume and segments.folder_of(target).exists()
+    video.check_target(target, force=force or left)
     rate = video.check_fps(fps)
     sheet = target.with_name(f"{target.stem}-sheet.png")
     if contact_sheet and sheet.exists() and not (force or resume):
@@ -83,45 +83,21 @@ def render(
         truncation=truncation,
     )
     comment = {"model": generator.sha256, "seed": seed, "path": "loop" if loop else "open"}
-    told: set[str] = set()
-
-    def say_once(line: str) -> None:
-        if rank == 0 and line not in told:
-            told.add(line)
-            terminal.say(line)
-
-    def open_writer(part: Path) -> video.VideoWriter:
-        return video.VideoWriter(
-            part,
-            fps=rate,
-            scale=scale,
-            force=force or part != target,  # segments are the film's own
-            comment=comment,
-            notice=say_once,
-        )
-
-    film = segments.Film(
-        target,
-        open_writer,
-        frames=frames,
-        fps=rate,
-        key={
-            "model": generator.sha256,
-            "path": rendering.fingerprint(path),
-            "recipe": comment,
-            "scale": scale,
-            "vidgan": __version__,
-            "PyAV": av.__version__,
-            "runtime": generator.runs_on,
-        },
-        comment=comment,
-        resume=resume,
-        rank=rank,
-        world=world,
-        notice=say_once,
+    say = terminal.say if rank == 0 else lambda line: None
+    writer = video.VideoWriter(
+        target, fps=rate, scale=scale, force=force or left, comment=comment, notice=say
     )
-    with terminal.rendering_bar(film.frames_here()) as advance:
-        rendering.render(generator, path, film, progress=advance)
+    with terminal.rendering_bar(frames) as advance:
+        rendering.render(
+            generator,
+            path,
+            writer,
+            resume=resume,
+            rank=rank,
+            world=world,
+            progress=advance,
+            notice=say,
+        )
     if rank > 0:
         return
     if contact_sheet:
@@ -174,8 +150,3 @@ def sample(
         generator, _ = synthesis.open_default(model)
         rendering.samples(generator, target, seed=seed, count=count, force=force)
     print(target)
-
-
-def _place() -> tuple[int, int]:
-    """Rank and number of the processes that share a render, as torchrun tells them."""
-    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))

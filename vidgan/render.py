@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+import av
 import numpy as np
 
-from vidgan import latents
+from vidgan import __version__, latents
 from vidgan.errors import UsageError
 from vidgan.segments import Film
 from vidgan.synthesis import Synthesize
@@ -65,33 +66,41 @@ def frames(
 def render(
     generator: Synthesize,
     path: LatentPath,
-    film: Film,
+    writer: VideoWriter,
     *,
-    progress: Callable[[int], None] = lambda done: None,
+    resume: bool = False,
+    rank: int = 0,
+    world: int = 1,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    notice: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Write what a film misses of a path. The first error of any stage stops all and is raised.
+    """Write all frames of a path. The first error of any stage stops all and is raised.
 
-    progress    told the number of frames written by this call
+    resume        go on with what a killed render of the same frames left
+    rank, world   this process, and how many share the film; see `segments.Film`
+    progress      told how many frames are done, of how many this process has to do
     """
+    key = {
+        "model": generator.sha256,
+        "runtime": generator.runs_on,
+        "path": _fingerprint(path),
+        "versions": f"vidgan {__version__}, PyAV {av.__version__}",
+    }
+    film = Film(
+        writer, frames=path.frames, key=key, resume=resume, rank=rank, world=world, notice=notice
+    )
     size = max(1, min(_BATCH, _BATCH_BYTES // (generator.height * generator.width * 3)))
     with film:
+        done, total = 0, sum(len(piece) for piece in film.missing())
         made = _ahead(_batches(generator, path, film.missing(), size), _QUEUED_BATCHES)
-        done = 0
         with contextlib.closing(made):
             for piece, batches in itertools.groupby(made, key=lambda pair: pair[0]):
-                with film.open(piece) as writer:
+                with film.open(piece) as part:
                     for _, batch in batches:
                         for frame in batch:
-                            writer.write(frame)
+                            part.write(frame)
                         done += len(batch)
-                        progress(done)
-
-
-def fingerprint(path: LatentPath) -> str:
-    """A hash of latents spread over a path: what its settings do, whatever they are called."""
-    index = sorted({round(i * (path.frames - 1) / 15) for i in range(16)})
-    z = [path.latents(i, i + 1) for i in index]
-    return hashlib.sha256(np.concatenate(z).tobytes()).hexdigest()
+                        progress(done, total)
 
 
 def contact_sheet(generator: Synthesize, path: LatentPath) -> np.ndarray:
@@ -99,8 +108,43 @@ def contact_sheet(generator: Synthesize, path: LatentPath) -> np.ndarray:
     columns, rows = _SHEET
     index = np.arange(columns * rows) * path.frames // (columns * rows)
     k = -(-max(generator.height, generator.width) // _SHEET_SIDE)
-    stills = [generator(path.latents(i, i + 1))[0] for i in index.tolist()]
-    return tile(np.stack([_shrink(still, k) for still in stills]), columns)
+    stills = [generator(path.latents(i, i + 1))[0, ::k, ::k] for i in index.tolist()]
+    return tile(np.stack(stills), columns)
+
+
+def grid(generator: Synthesize, *, seed: int, columns: int, rows: int) -> np.ndarray:
+    """Samples of a seed side by side: uint8 [rows * H, columns * W, 3]."""
+    if columns < 1 or rows < 1 or columns * rows > 10_000:
+        raise UsageError(f"--grid {columns}x{rows}: from 1x1 to 10,000 pictures, for example 8x4.")
+    z = latents.gaussian(seed, np.arange(columns * rows), z_dim=generator.z_dim)
+    return tile(generator(z), columns)
+
+
+def tile(pictures: np.ndarray, columns: int) -> np.ndarray:
+    """uint8 [N, H, W, 3] -> uint8 [N / columns * H, columns * W, 3]."""
+    n, h, w, c = pictures.shape
+    rows = pictures.reshape(n // columns, columns, h, w, c).swapaxes(1, 2)  # [R, H, columns, W, C]
+    return rows.reshape(n // columns * h, columns * w, c)
+
+
+def samples(
+    generator: Synthesize, folder: Path, *, seed: int, count: int, force: bool = False
+) -> None:
+    """`count` stills of a seed as marked PNG files, whole folder or none."""
+    if count < 1:
+        raise UsageError(f"--count {count}: at least 1.")
+    with VideoWriter(f"{folder}/", scale=1, force=force) as writer:
+        for start in range(0, count, _BATCH):
+            index = np.arange(start, min(start + _BATCH, count))
+            for picture in generator(latents.gaussian(seed, index, z_dim=generator.z_dim)):
+                writer.write(picture)
+
+
+def _fingerprint(path: LatentPath) -> str:
+    """A hash of latents spread over a path: what its settings do, whatever they are called."""
+    index = sorted({round(i * (path.frames - 1) / 15) for i in range(16)})
+    z = [path.latents(i, i + 1) for i in index]
+    return hashlib.sha256(np.concatenate(z).tobytes()).hexdigest()
 
 
 def _batches(
@@ -156,38 +200,3 @@ def _ahead(items: Iterator[Item], count: int) -> Iterator[Item]:
         worker.join()
     if item is not None:
         raise item
-
-
-def _shrink(frame: np.ndarray, k: int) -> np.ndarray:
-    """Means over k x k pixels; a rest at the right and the bottom is left out."""
-    h, w = frame.shape[0] // k, frame.shape[1] // k
-    blocks = frame[: h * k, : w * k].reshape(h, k, w, k, 3)
-    return np.rint(blocks.mean(axis=(1, 3))).astype(np.uint8)
-
-
-def grid(generator: Synthesize, *, seed: int, columns: int, rows: int) -> np.ndarray:
-    """Samples of a seed side by side: uint8 [rows * H, columns * W, 3]."""
-    if columns < 1 or rows < 1 or columns * rows > 10_000:
-        raise UsageError(f"--grid {columns}x{rows}: from 1x1 to 10,000 pictures, for example 8x4.")
-    z = latents.gaussian(seed, np.arange(columns * rows), z_dim=generator.z_dim)
-    return tile(generator(z), columns)
-
-
-def tile(pictures: np.ndarray, columns: int) -> np.ndarray:
-    """uint8 [N, H, W, 3] -> uint8 [N / columns * H, columns * W, 3]."""
-    n, h, w, c = pictures.shape
-    rows = pictures.reshape(n // columns, columns, h, w, c).swapaxes(1, 2)  # [R, H, columns, W, C]
-    return rows.reshape(n // columns * h, columns * w, c)
-
-
-def samples(
-    generator: Synthesize, folder: Path, *, seed: int, count: int, force: bool = False
-) -> None:
-    """`count` stills of a seed as marked PNG files, whole folder or none."""
-    if count < 1:
-        raise UsageError(f"--count {count}: at least 1.")
-    with VideoWriter(f"{folder}/", scale=1, force=force) as writer:
-        for start in range(0, count, _BATCH):
-            index = np.arange(start, min(start + _BATCH, count))
-            for picture in generator(latents.gaussian(seed, index, z_dim=generator.z_dim)):
-                writer.write(picture)

@@ -20,7 +20,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from fractions import Fraction
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -93,17 +92,18 @@ def encoder_alone(model, frames, folder, *, scale, held, clock):
 
 
 def whole(model, frames, folder, *, scale, held, clock):
-    from vidgan import render, segments, trajectory, video
+    from vidgan import render, trajectory, video
 
     generator = opened(model, held)
     path = trajectory.loop(seed=0, frames=frames, z_dim=generator.z_dim)
     generator(latents(generator, 16))
-    first, target, run = [True], folder / "out.mp4", generator.__call__
+    first, run = [True], generator.__call__
 
     class Held:
         """The same generator, on a core of its own. The encoder's threads keep the other one."""
 
         height, width = generator.height, generator.width
+        sha256, runs_on = generator.sha256, generator.runs_on
 
         def __call__(self, z):
             if held and first:
@@ -111,14 +111,10 @@ def whole(model, frames, folder, *, scale, held, clock):
                 first.clear()
             return run(z)
 
-    def open_writer(part):
-        return video.VideoWriter(part, fps=30, scale=scale)
-
     clock()
     if held:
         os.sched_setaffinity(0, {cores()[0]})
-    film = segments.Film(target, open_writer, frames=frames, fps=Fraction(30), key={})
-    render.render(Held(), path, film)
+    render.render(Held(), path, video.VideoWriter(folder / "out.mp4", fps=30, scale=scale))
 
 
 PIECES = {"generator": generator_alone, "encoder": encoder_alone, "render": whole}
