@@ -17,7 +17,7 @@ ROWS = (
     {"bundled", "config", "latents", "provenance", "footage", "pictures", "losses", "terminal"},
     {"trajectory", "encoders", "dcgan", "named_sets"},
     {"video", "sources", "checkpoint"},
-    {"data", "synthesis"},
+    {"data", "synthesis", "segments"},
     {"render", "export"},
     {"train"},
     {"doctor", "cli_render", "cli_export"},
