@@ -76,7 +76,8 @@ def film_of(target: Path, writer=VideoWriter, *, frames: int = FRAMES, seed=5, *
 
 
 def write_film(target: Path, writer=VideoWriter, **settings) -> Path:
-    with film_of(target, writer, **settings) as film:
+    film = film_of(target, writer, **settings)
+    with film.made():
         for piece in film.missing():
             with film.open(piece) as video:
                 for index in piece:
@@ -177,10 +178,8 @@ def test_nothing_to_resume_starts_at_the_beginning_and_says_so(tmp_path):
 
 
 def test_a_damaged_segment_is_named(tmp_path):
-    with (
-        pytest.raises(SystemFault, match=r"000000007\.mp4: damaged, 3 of 7"),
-        film_of(tmp_path / "out.mp4") as film,
-    ):
+    film = film_of(tmp_path / "out.mp4")
+    with pytest.raises(SystemFault, match=r"000000007\.mp4: damaged, 3 of 7"), film.made():
         for piece in film.missing():
             with film.open(piece) as video:
                 for index in piece[:3] if piece.start == 7 else piece:

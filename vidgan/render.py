@@ -90,11 +90,11 @@ def render(
         writer, frames=path.frames, key=key, resume=resume, rank=rank, world=world, notice=notice
     )
     size = max(1, min(_BATCH, _BATCH_BYTES // (generator.height * generator.width * 3)))
-    with film:
+    with film.made():
         done, total = 0, sum(len(piece) for piece in film.missing())
-        made = _ahead(_batches(generator, path, film.missing(), size), _QUEUED_BATCHES)
-        with contextlib.closing(made):
-            for piece, batches in itertools.groupby(made, key=lambda pair: pair[0]):
+        stream = _ahead(_batches(generator, path, film.missing(), size), _QUEUED_BATCHES)
+        with contextlib.closing(stream):
+            for piece, batches in itertools.groupby(stream, key=lambda pair: pair[0]):
                 with film.open(piece) as part:
                     for _, batch in batches:
                         for frame in batch:

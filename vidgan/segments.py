@@ -5,6 +5,7 @@ killed render goes on where it stopped, and several processes share one film. Wh
 on stands in a manifest; other segments are never joined. Knows nothing of models and paths.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -12,8 +13,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import av
 
@@ -48,10 +47,9 @@ class Film:
     key           all else that the frames depend on, as JSON; --resume compares it
     rank, world   this process, and how many share the film through the file system
 
-    Leaving the with-block joins the segments onto the target, or after an exception removes them;
-    only a process that was killed leaves any. With more than one process, rank 0 prepares, waits
-    for all and joins; segments with an equal manifest are then taken over as with `resume`.
-    A kind that cannot be joined is one piece.
+    Only a process that was killed leaves segments behind. With more than one process, rank 0
+    prepares, waits for all and joins; segments with an equal manifest are then taken over as with
+    `resume`. A kind that cannot be joined is one piece.
     """
 
     def __init__(
@@ -76,16 +74,22 @@ class Film:
         # As JSON gives it back, so that it can be compared with what a file holds.
         self._manifest = json.loads(json.dumps(facts | writer.settings | dict(key), default=str))
 
-    def __enter__(self) -> Self:
-        if self._joined and self._rank == 0:
-            try:
+    @contextlib.contextmanager
+    def made(self) -> Iterator[None]:
+        """Around the writing of the pieces: the folder before, the target or nothing after it."""
+        if self._joined:
+            self._check_begun()
+        try:
+            if self._joined and self._rank == 0:
                 self._prepare()
-            except KeyboardInterrupt:
+            while self._joined and self._found() != self._manifest:  # rank 0 is still preparing
+                time.sleep(_POLL_S)
+            yield
+            if self._joined and self._rank == 0:
+                self._finish()
+        finally:
+            if self._rank == 0:
                 shutil.rmtree(self._folder, ignore_errors=True)
-                raise
-        while self._joined and self._found() != self._manifest:  # rank 0 is still preparing
-            time.sleep(_POLL_S)
-        return self
 
     def missing(self) -> Iterator[range]:
         """The frames of each piece that this process has yet to write, in order."""
@@ -98,20 +102,6 @@ class Film:
     def open(self, piece: range) -> VideoWriter:
         """A writer for the frames of one piece; it appears when it is whole."""
         return self._writer.copy(self._file(piece)) if self._joined else self._writer
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if not self._joined or self._rank > 0:
-            return
-        try:
-            if error is None:
-                self._finish()
-        finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _pieces(self) -> Iterator[range]:
         for start in range(0, self._frames, self._length):
@@ -126,8 +116,7 @@ class Film:
         except (OSError, ValueError):
             return {}
 
-    def _prepare(self) -> None:
-        """Take over a folder with the same manifest if wanted, or else make it anew."""
+    def _check_begun(self) -> None:
         wanted, found = self._manifest, self._found()
         if self._resume and found and found != wanted:
             other = [k for k in sorted(wanted.keys() | found) if wanted.get(k) != found.get(k)]
@@ -135,7 +124,10 @@ class Film:
                 f"--resume: {self._target} was begun with another {', '.join(other)}; repeat that "
                 "command, or leave out --resume to start anew."
             )
-        if self._keep and found == wanted:
+
+    def _prepare(self) -> None:
+        """Take over a folder with the same manifest if wanted, or else make it anew."""
+        if self._keep and self._found() == self._manifest:
             held = sum(len(piece) for piece in self._pieces() if self._file(piece).exists())
             self._notice(f"{self._target}: {held} of {self._frames} frames are there already.")
             return
@@ -145,7 +137,7 @@ class Film:
         try:
             self._folder.mkdir()
             part = self._folder / "manifest.part"
-            part.write_text(json.dumps(wanted, indent=1))
+            part.write_text(json.dumps(self._manifest, indent=1))
             part.replace(self._folder / "manifest.json")
         except OSError as error:
             raise SystemFault(f"{self._folder}: cannot be written ({error.strerror}).") from error
