@@ -19,7 +19,7 @@ ROWS = (
     {"trajectory", "encoders", "dcgan", "named_sets", "watch", "selftest"},
     {"video", "sources", "r3gan"},
     {"data", "checkpoint"},
-    {"synthesis", "import_weights"},
+    {"synthesis", "import_weights", "segments"},
     {"render", "export"},
     {"runs", "page"},
     {"train"},

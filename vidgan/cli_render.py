@@ -4,6 +4,7 @@ Heavy modules are imported inside the verb, so that --help answers at once and r
 file never loads torch.
 """
 
+import os
 from pathlib import Path
 
 from vidgan import terminal
@@ -22,6 +23,9 @@ def render(
     truncation: float = 1.0,
     scale: int | None = None,
     force: bool = False,
+    resume: bool = False,
+    contact_sheet: bool = False,
+    yes: bool = False,
 ) -> None:
     """Render a video: a smooth walk through the generator's latent space.
 
@@ -47,15 +51,27 @@ def render(
         Enlarge by a whole factor; by default small frames grow to 512 pixels.
     force
         Overwrite the target.
+    resume
+        Go on with a render that was killed, to the same frames; give the same command again.
+    contact_sheet
+        Also write out-sheet.png: 32 frames spread over the film.
+    yes
+        Go on though the job is very large.
     """
-    from vidgan import synthesis, video
-
-    video.check_target(target, force=force)
-    rate = video.check_fps(fps)
-    if frames < 1:
-        raise UsageError(f"--frames {frames}: at least 1, for example --frames 120.")
     from vidgan import render as rendering
-    from vidgan import trajectory
+    from vidgan import segments, synthesis, trajectory, video
+
+    # As torchrun tells the processes that share a render.
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    rendering.check_frames(frames, yes=yes)
+    segments.check(target, resume=resume, world=world)
+    # After a kill between the end of a film and that of its segments, both are there.
+    left = resume and segments.folder_of(target).exists()
+    video.check_target(target, force=force or left)
+    rate = video.check_fps(fps)
+    sheet = target.with_name(f"{target.stem}-sheet.png")
+    if contact_sheet and sheet.exists() and not (force or resume):
+        raise UsageError(f"{sheet}: exists already; add --force to replace it.")
 
     generator, name = synthesis.open_default(model)
     path = trajectory.loop(
@@ -67,11 +83,25 @@ def render(
         truncation=truncation,
     )
     comment = {"model": generator.sha256, "seed": seed, "path": "loop" if loop else "open"}
+    say = terminal.say if rank == 0 else lambda line: None
     writer = video.VideoWriter(
-        target, fps=rate, scale=scale, force=force, comment=comment, notice=terminal.say
+        target, fps=rate, scale=scale, force=force or left, comment=comment, notice=say
     )
     with terminal.rendering_bar(frames) as advance:
-        rendering.render(generator, path, writer, progress=advance)
+        rendering.render(
+            generator,
+            path,
+            writer,
+            resume=resume,
+            rank=rank,
+            world=world,
+            progress=advance,
+            notice=say,
+        )
+    if rank > 0:
+        return
+    if contact_sheet:
+        video.write_png(sheet, rendering.contact_sheet(generator, path), comment)
     print(f"{target}: {frames} frames of {name}, {generator.runs_on}")
 
 

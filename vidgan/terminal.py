@@ -31,10 +31,10 @@ def say(line: str) -> None:
 
 
 @contextmanager
-def rendering_bar(frames: int) -> Iterator[Callable[[int], None]]:
-    """Yields a function that is told how many frames are done."""
+def rendering_bar(frames: int) -> Iterator[Callable[[int, int], None]]:
+    """Yields a function that is told how many frames are done, and of how many."""
     if not sys.stderr.isatty():
-        yield lambda done: None
+        yield lambda done, total: None
         return
     from rich.console import Console
     from rich.progress import (
@@ -54,7 +54,7 @@ def rendering_bar(frames: int) -> Iterator[Callable[[int], None]]:
     columns = (BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("", total=frames)
-        yield lambda done: progress.update(task, completed=done)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 @contextmanager

@@ -6,6 +6,8 @@ Knows neither models nor latents, nor where frames come from.
 """
 
 import contextlib
+import copy
+import dataclasses
 import errno
 import math
 import os
@@ -111,6 +113,19 @@ class VideoWriter:
         self._job = encoders.Job(_part(self.target), self.fps, scale, quality, comment, notice)
         # Opened when a frame tells the size.
         self._file: encoders.Encoder | encoders.PngFolder | None = None
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """All but the target that the file depends on."""
+        job = vars(self._job)
+        return {name: job[name] for name in job if name not in ("part", "notice")}
+
+    def copy(self, target: Path) -> "VideoWriter":
+        """A writer with the same settings for another target of the same kind, in a folder of
+        one's own."""
+        other = copy.copy(self)
+        other.target, other._job = target, dataclasses.replace(self._job, part=_part(target))
+        return other
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,30 @@
+"""The script people write today, kept as the reference that `vidgan render` is measured against.
+
+    python tests/benchmarks/naive_render.py generator.safetensors out.mp4 120
+
+One frame at a time through torch, all frames in a list, imageio at the end; 64 pixels stay 64, and
+colours are what imageio makes of them. Needs `pip install imageio imageio-ffmpeg`, which are no
+dependencies of vidgan.
+"""
+
+import sys
+from pathlib import Path
+
+import imageio
+import numpy as np
+import torch
+
+from vidgan.checkpoint import load_generator
+
+model, target, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+generator, config, _ = load_generator(model)
+keys = torch.randn(5, config.z_dim)
+
+frames = []
+with torch.no_grad():
+    for t in np.linspace(0, len(keys) - 1, count, endpoint=False):
+        i = int(t)
+        z = torch.lerp(keys[i], keys[(i + 1) % len(keys)], float(t - i))
+        image = generator(z[None])[0].permute(1, 2, 0)  # [3, H, W] -> [H, W, 3]
+        frames.append(((image + 1) * 127.5).clamp(0, 255).byte().numpy())
+imageio.mimwrite(target, frames, fps=30)

@@ -1,0 +1,150 @@
+"""The pipeline of a render: overlap, bounds, errors of any stage, and signals."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vidgan import provenance, render, synthesis, trajectory
+from vidgan.errors import UsageError
+from vidgan.footage import read_frames
+from vidgan.video import VideoWriter
+
+
+class Painter:
+    """A generator that paints its latent, 16x16, and can be told to be slow or to fail."""
+
+    z_dim, height, width, classes = 4, 16, 16, 0
+    sha256, runs_on = "painter", "numpy"
+
+    def __init__(self, fail_after: int | None = None) -> None:
+        self.calls, self._fail_after = 0, fail_after
+
+    def __call__(self, z: np.ndarray) -> np.ndarray:
+        self.calls += 1
+        if self._fail_after is not None and self.calls > self._fail_after:
+            raise ValueError("the generator broke")
+        levels = np.clip(128 + 60 * z, 0, 255).astype(np.uint8)
+        return np.stack([np.tile(v.repeat(4)[:, None, None], (1, 16, 3)) for v in levels])
+
+
+def writer_to(target, kind=VideoWriter):
+    return kind(target, fps=30, scale=1)
+
+
+def path_of(frames, z_dim=4):
+    return trajectory.loop(seed=0, frames=frames, z_dim=z_dim)
+
+
+@pytest.mark.parametrize("frames", [1, 16, 17, 241, 500])
+def test_frames_come_in_order_and_none_is_lost_between_the_stages(tmp_path, frames):
+    seen = []
+    painter, path = Painter(), path_of(frames)
+    writer = writer_to(tmp_path / "out")
+    render.render(painter, path, writer, progress=lambda *done: seen.append(done))
+    assert seen[-1] == (frames, frames)
+    wanted = painter(path.latents(0, frames))
+    files = sorted((tmp_path / "out").iterdir())
+    assert len(files) == frames
+    assert all(np.array_equal(Image.open(f), w) for f, w in zip(files, wanted, strict=True))
+
+
+def test_frames_do_not_depend_on_batch_size(onnx_file):
+    generator = synthesis.open_generator(onnx_file)
+    path = path_of(21, generator.z_dim)
+    one = np.stack(list(render.frames(generator, path, batch_size=1)))
+    assert np.array_equal(one, np.stack(list(render.frames(generator, path, batch_size=16))))
+
+
+def test_the_generator_is_only_a_little_ahead_of_the_encoder(tmp_path):
+    painter, ahead = Painter(), []
+
+    class Slow(VideoWriter):
+        def write(self, frame):
+            time.sleep(0.002)
+            super().write(frame)
+            ahead.append(painter.calls * 16 - self.frames_written)
+
+    render.render(painter, path_of(400), writer_to(tmp_path / "out.gif", Slow))
+    assert 16 <= max(ahead) <= 16 * 6  # made ahead, and yet bounded
+
+
+@pytest.mark.parametrize("stage", ["path", "generator", "encoder", "progress"])
+@pytest.mark.parametrize("name", ["out.mp4", "out.gif"])
+def test_the_error_of_any_stage_stops_all_and_is_the_one_raised(tmp_path, stage, name):
+    class BrokenPath:
+        frames = 600
+
+        def latents(self, start, stop):
+            if start:
+                raise ValueError("the path broke")
+            return path_of(600).latents(start, stop)
+
+    class BrokenWriter(VideoWriter):
+        def write(self, frame):
+            if self.frames_written == 5:
+                raise ValueError("the encoder broke")
+            super().write(frame)
+
+    def broken_progress(done, total):
+        if stage == "progress" and done > 300:
+            raise ValueError("the progress broke")
+
+    writer = writer_to(tmp_path / name, BrokenWriter if stage == "encoder" else VideoWriter)
+    painter = Painter(fail_after=20 if stage == "generator" else None)
+    path = BrokenPath() if stage == "path" else path_of(600)
+    with pytest.raises(ValueError, match=f"the {stage} broke"):
+        render.render(painter, path, writer, progress=broken_progress)
+    assert list(tmp_path.iterdir()) == []
+    assert [t.name for t in threading.enumerate() if t.name == "ahead"] == []
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.webp"])
+def test_ctrl_c_leaves_nothing_behind(onnx_file, tmp_path, name):
+    command = [sys.executable, "-m", "vidgan", "render", "--frames", "100000"]
+    command += ["--model", str(onnx_file), "--scale", "2", name]
+    running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    # Once at least one segment is whole, or the single file has begun to grow.
+    deadline = time.monotonic() + 30
+    while not any(p.suffix == ".mp4" or ".part" in p.name for p in tmp_path.rglob("*")):
+        assert time.monotonic() < deadline and running.poll() is None
+        time.sleep(0.02)
+    time.sleep(0.2)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=20)
+    assert running.returncode == 130
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("frames", [0, -1])
+def test_no_frames_are_refused(frames):
+    with pytest.raises(UsageError, match=f"--frames {frames}"):
+        render.check_frames(frames, yes=True)
+
+
+def test_a_very_large_job_is_estimated_and_needs_a_yes():
+    with pytest.raises(UsageError, match=r"hours and [\d,.]+ GB .*--yes"):
+        render.check_frames(10**9, yes=False)
+    render.check_frames(10**9, yes=True)
+    render.check_frames(20_000, yes=False)
+
+
+def test_a_contact_sheet_shows_frames_spread_over_the_film(tmp_path):
+    painter, path = Painter(), path_of(320)
+    sheet = render.contact_sheet(painter, path)
+    assert sheet.shape == (4 * 16, 8 * 16, 3)
+    assert np.array_equal(sheet[16:32, :16], painter(path.latents(80, 81))[0])
+
+
+def test_the_command_writes_a_marked_contact_sheet_beside_the_film(onnx_file, tmp_path):
+    command = [sys.executable, "-m", "vidgan", "render", "--frames", "40", "--contact-sheet"]
+    subprocess.run([*command, "--model", onnx_file, "out.mp4"], cwd=tmp_path, check=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out-sheet.png", "out.mp4"]
+    assert provenance.find_mark(tmp_path / "out-sheet.png")
+    assert len(list(read_frames(tmp_path / "out.mp4"))) == 40

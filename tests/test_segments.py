@@ -1,0 +1,260 @@
+"""A killed render goes on to the same frames; several processes share one film."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from vidgan import provenance, segments
+from vidgan.errors import SystemFault, UsageError
+from vidgan.footage import read_frames
+from vidgan.segments import Film
+from vidgan.video import VideoWriter
+
+# A render of 60 small frames in segments of 7, in a process of its own, which can be killed.
+RENDER = """
+import shutil
+import sys
+from fractions import Fraction
+from pathlib import Path
+sys.path.insert(0, {here!r})
+from test_segments import *
+
+class Killed(VideoWriter):
+    def write(self, frame):
+        super().write(frame)
+        if tick() == {kill}:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+join, rmtree, target = segments.join, shutil.rmtree, Path({target!r})
+
+def join_and_die(*arguments, **settings):
+    join(*arguments, **settings)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def die_or_rmtree(folder, **settings):
+    if target.exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    rmtree(folder, **settings)
+
+if {kill} == JOINED:
+    segments.join = join_and_die
+if {kill} == PUBLISHED:
+    shutil.rmtree = die_or_rmtree
+write_film(target, Killed, resume={resume})
+"""
+FRAMES, SEGMENT = 60, 7
+JOINED, PUBLISHED = 1000, 1001  # kill points after the last frame
+_ticks = 0
+
+
+def tick() -> int:
+    global _ticks
+    _ticks += 1
+    return _ticks
+
+
+def picture(index: int) -> np.ndarray:
+    """Noise that becomes another noise: x264 reorders frames and has something to lose."""
+    one, other = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3))
+    return ((one * (FRAMES - index) + other * index) // FRAMES).astype(np.uint8)
+
+
+def film_of(target: Path, writer=VideoWriter, *, frames: int = FRAMES, seed=5, **settings) -> Film:
+    with_settings = writer(target, fps=30, scale=1, force=True, comment={"seed": 5})
+    settings = {"segment_frames": SEGMENT, "key": {"seed": seed}} | settings
+    return Film(with_settings, frames=frames, **settings)
+
+
+def write_film(target: Path, writer=VideoWriter, **settings) -> Path:
+    film = film_of(target, writer, **settings)
+    with film.made():
+        for piece in film.missing():
+            with film.open(piece) as video:
+                for index in piece:
+                    video.write(picture(index))
+    return target
+
+
+def render_killed(target: Path, *, kill: int, resume: bool) -> int:
+    here = str(Path(__file__).parent)
+    code = RENDER.format(here=here, kill=kill, target=str(target), resume=resume)
+    return subprocess.run([sys.executable, "-c", code]).returncode
+
+
+def decoded(path: Path) -> np.ndarray:
+    return np.stack(list(read_frames(path)))
+
+
+def test_a_render_killed_anywhere_and_resumed_has_the_frames_of_one_never_killed(tmp_path):
+    wanted = write_film(tmp_path / "wanted.mp4")
+    frames, content = decoded(wanted), wanted.read_bytes()
+    points = random.Random(0).sample(range(1, FRAMES + 1), 20)
+    for number, kill in enumerate(points):
+        target = tmp_path / f"out{number}.mp4"
+        assert render_killed(target, kill=kill, resume=False) == -signal.SIGKILL
+        assert not target.exists() and segments.folder_of(target).exists()
+        written = []
+
+        class Counting(VideoWriter):
+            def write(self, frame, written=written):
+                written.append(1)
+                super().write(frame)
+
+        write_film(target, Counting, resume=True)
+        assert np.array_equal(decoded(target), frames)
+        assert target.read_bytes() == content
+        whole = (kill - 1) // SEGMENT * SEGMENT  # frames of segments finished before the kill
+        assert len(written) == FRAMES - whole
+        assert not segments.folder_of(target).exists()
+
+
+def test_a_render_may_be_killed_again_while_it_resumes(tmp_path):
+    target = tmp_path / "out.mp4"
+    assert render_killed(target, kill=20, resume=False) == -signal.SIGKILL
+    assert render_killed(target, kill=20, resume=True) == -signal.SIGKILL
+    write_film(target, resume=True)
+    assert np.array_equal(decoded(target), decoded(write_film(tmp_path / "wanted.mp4")))
+
+
+@pytest.mark.parametrize("kill", [JOINED, PUBLISHED])
+def test_a_render_may_be_killed_after_its_last_frame(tmp_path, kill):
+    target = tmp_path / "out.mp4"
+    wanted = decoded(write_film(tmp_path / "wanted.mp4"))
+    assert render_killed(target, kill=kill, resume=False) == -signal.SIGKILL
+    assert target.exists() == (kill == PUBLISHED) and segments.folder_of(target).exists()
+    write_film(target, resume=True)
+    assert np.array_equal(decoded(target), wanted)
+
+
+@pytest.mark.parametrize("frames", [*range(1, 24), 60])
+def test_joined_films_hold_every_frame_at_its_time(tmp_path, frames):
+    path = write_film(tmp_path / "out.mp4", frames=frames)
+    with av.open(str(path)) as film:
+        stream = film.streams.video[0]
+        times = [frame.pts * frame.time_base for frame in film.decode(stream)]
+        assert times == [Fraction(i, 30) for i in range(frames)]
+        assert stream.frames == frames
+        assert stream.duration * stream.time_base == Fraction(frames, 30)
+    with av.open(str(path)) as film:
+        dts = [packet.dts for packet in film.demux(video=0) if packet.dts is not None]
+        assert dts == sorted(set(dts))
+    mark = provenance.find_mark(path)
+    assert mark and mark["comment"] == {"seed": 5}
+
+
+def test_a_joined_film_is_the_film_of_one_encoder_where_it_fits_one_segment(tmp_path):
+    one = write_film(tmp_path / "one.mp4", segment_frames=FRAMES)
+    with VideoWriter(tmp_path / "plain.mp4", fps=30, scale=1, comment={"seed": 5}) as plain:
+        for index in range(FRAMES):
+            plain.write(picture(index))
+    assert one.read_bytes() == (tmp_path / "plain.mp4").read_bytes()
+
+
+def test_segments_of_other_settings_are_not_joined(tmp_path):
+    target = tmp_path / "out.mp4"
+    render_killed(target, kill=20, resume=False)
+    with pytest.raises(UsageError, match="begun with another seed"):
+        write_film(target, seed=6, resume=True)
+    assert segments.folder_of(target).exists()  # still there for the right command
+    write_film(target, frames=8)  # without resume they are dropped
+    assert len(decoded(target)) == 8
+
+
+def test_nothing_to_resume_starts_at_the_beginning_and_says_so(tmp_path):
+    said = []
+    write_film(tmp_path / "out.mp4", resume=True, notice=said.append)
+    assert "nothing to resume" in said[0]
+    assert len(decoded(tmp_path / "out.mp4")) == FRAMES
+
+
+def test_a_damaged_segment_is_named(tmp_path):
+    film = film_of(tmp_path / "out.mp4")
+    with pytest.raises(SystemFault, match=r"000000007\.mp4: damaged, 3 of 7"), film.made():
+        for piece in film.missing():
+            with film.open(piece) as video:
+                for index in piece[:3] if piece.start == 7 else piece:
+                    video.write(picture(index))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["out.gif", "out.webp", "out"])
+def test_kinds_that_cannot_be_joined_are_neither_resumed_nor_shared(tmp_path, name):
+    for asked in ({"resume": True}, {"world": 2}):
+        with pytest.raises(UsageError, match=r"joined.*\.mp4"):
+            film_of(tmp_path / name, **asked)
+
+
+def test_a_leftover_of_other_settings_never_gets_into_a_shared_film(tmp_path):
+    target = tmp_path / "out.mp4"
+    render_killed(target, kill=30, resume=False)  # left behind with another key than below
+    ranks = [
+        threading.Thread(
+            target=write_film, args=(target,), kwargs={"seed": 6, "rank": rank, "world": 2}
+        )
+        for rank in (1, 0)
+    ]
+    for thread in ranks:
+        thread.start()
+        time.sleep(0.1)  # rank 1 first: it has to wait
+    for thread in ranks:
+        thread.join(20)
+    assert np.array_equal(decoded(target), decoded(write_film(tmp_path / "wanted.mp4")))
+
+
+def render_command(onnx_file: Path, target: str) -> list[str]:
+    return [
+        "vidgan",
+        "render",
+        "--frames",
+        "500",
+        "--scale",
+        "2",
+        "--model",
+        str(onnx_file),
+        target,
+    ]
+
+
+def test_two_processes_under_torchrun_make_the_film_of_one(onnx_file, tmp_path):
+    alone = [sys.executable, "-m", *render_command(onnx_file, "alone.mp4")]
+    subprocess.run(alone, cwd=tmp_path, check=True)
+    shared = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*shared, *render_command(onnx_file, "shared.mp4")],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.count("shared.mp4: 500 frames") == 1
+    assert np.array_equal(decoded(tmp_path / "shared.mp4"), decoded(tmp_path / "alone.mp4"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["alone.mp4", "shared.mp4"]
+
+
+def test_the_command_resumes(onnx_file, tmp_path):
+    command = [sys.executable, "-m", *render_command(onnx_file, "out.mp4")]
+    running = subprocess.Popen(command, cwd=tmp_path)
+    first = tmp_path / ".out.mp4.segments" / "000000000.mp4"
+    while not first.exists():
+        assert running.poll() is None
+        time.sleep(0.005)
+    running.kill()
+    assert running.wait() == -signal.SIGKILL
+    done = subprocess.run(
+        [*command, "--resume"], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert "of 500 frames are there already" in done.stderr
+    assert len(decoded(tmp_path / "out.mp4")) == 500
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]

@@ -1,0 +1,196 @@
+"""A film in segments: closed pieces in a hidden folder beside the target, joined by stream copy.
+
+Each segment is a whole small film of its own, so it may be made by any process at any time: a
+killed render goes on where it stopped, and several processes share one film. What the frames depend
+on stands in a manifest; other segments are never joined. Knows nothing of models and paths.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from vidgan import provenance
+from vidgan.errors import SystemFault, UsageError
+from vidgan.video import VideoWriter
+
+FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+SEGMENT_FRAMES = 240  # below x264's own limit of 250, so that a segment costs no further key frame
+_POLL_S = 0.05
+
+
+def check(target: Path, *, resume: bool, world: int) -> None:
+    """Refuse to resume or share what cannot be joined, while nothing is lost yet."""
+    asked = "--resume" if resume else f"a render by {world} processes"
+    if (resume or world > 1) and target.suffix.lower() not in FORMATS:
+        raise UsageError(
+            f"{target}: {asked} needs a kind whose parts are joined without encoding again: "
+            f"{', '.join(FORMATS)}."
+        )
+
+
+def folder_of(target: Path) -> Path:
+    """Where the segments of a target stand while it is not finished."""
+    return target.absolute().with_name(f".{target.name}.segments")
+
+
+class Film:
+    """The pieces of one target that this process has to write, and the target at the end.
+
+    writer        what says target and settings; it is copied for each piece
+    key           all else that the frames depend on, as JSON; --resume compares it
+    rank, world   this process, and how many share the film through the file system
+
+    Only a process that was killed leaves segments behind. With more than one process, rank 0
+    prepares, waits for all and joins; segments with an equal manifest are then taken over as with
+    `resume`. A kind that cannot be joined is one piece.
+    """
+
+    def __init__(
+        self,
+        writer: VideoWriter,
+        *,
+        frames: int,
+        key: Mapping[str, object],
+        resume: bool = False,
+        rank: int = 0,
+        world: int = 1,
+        segment_frames: int = SEGMENT_FRAMES,
+        notice: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        check(writer.target, resume=resume, world=world)
+        self._writer, self._frames, self._resume, self._notice = writer, frames, resume, notice
+        self._rank, self._world, self._keep = rank, world, resume or world > 1
+        self._target, self._folder = writer.target, folder_of(writer.target)
+        self._joined = writer.target.suffix.lower() in FORMATS
+        self._length = segment_frames if self._joined else frames
+        facts = {"format": "vidgan-segments-1", "frames": frames, "segment": self._length}
+        # As JSON gives it back, so that it can be compared with what a file holds.
+        self._manifest = json.loads(json.dumps(facts | writer.settings | dict(key), default=str))
+
+    @contextlib.contextmanager
+    def made(self) -> Iterator[None]:
+        """Around the writing of the pieces: the folder before, the target or nothing after it."""
+        if self._joined:
+            self._check_begun()
+        try:
+            if self._joined and self._rank == 0:
+                self._prepare()
+            while self._joined and self._found() != self._manifest:  # rank 0 is still preparing
+                time.sleep(_POLL_S)
+            yield
+            if self._joined and self._rank == 0:
+                self._finish()
+        finally:
+            if self._rank == 0:
+                shutil.rmtree(self._folder, ignore_errors=True)
+
+    def missing(self) -> Iterator[range]:
+        """The frames of each piece that this process has yet to write, in order."""
+        for number, piece in enumerate(self._pieces()):
+            if number % self._world == self._rank and not (
+                self._keep and self._file(piece).exists()
+            ):
+                yield piece
+
+    def open(self, piece: range) -> VideoWriter:
+        """A writer for the frames of one piece; it appears when it is whole."""
+        return self._writer.copy(self._file(piece)) if self._joined else self._writer
+
+    def _pieces(self) -> Iterator[range]:
+        for start in range(0, self._frames, self._length):
+            yield range(start, min(start + self._length, self._frames))
+
+    def _file(self, piece: range) -> Path:
+        return self._folder / f"{piece.start:09d}{self._target.suffix.lower()}"
+
+    def _found(self) -> dict[str, object]:
+        try:
+            return json.loads((self._folder / "manifest.json").read_text())
+        except (OSError, ValueError):
+            return {}
+
+    def _check_begun(self) -> None:
+        wanted, found = self._manifest, self._found()
+        if self._resume and found and found != wanted:
+            other = [k for k in sorted(wanted.keys() | found) if wanted.get(k) != found.get(k)]
+            raise UsageError(
+                f"--resume: {self._target} was begun with another {', '.join(other)}; repeat that "
+                "command, or leave out --resume to start anew."
+            )
+
+    def _prepare(self) -> None:
+        """Take over a folder with the same manifest if wanted, or else make it anew."""
+        if self._keep and self._found() == self._manifest:
+            held = sum(len(piece) for piece in self._pieces() if self._file(piece).exists())
+            self._notice(f"{self._target}: {held} of {self._frames} frames are there already.")
+            return
+        if self._resume:
+            self._notice(f"{self._target}: nothing to resume, starting with frame 0.")
+        shutil.rmtree(self._folder, ignore_errors=True)
+        try:
+            self._folder.mkdir()
+            part = self._folder / "manifest.part"
+            part.write_text(json.dumps(self._manifest, indent=1))
+            part.replace(self._folder / "manifest.json")
+        except OSError as error:
+            raise SystemFault(f"{self._folder}: cannot be written ({error.strerror}).") from error
+
+    def _finish(self) -> None:
+        counts = {self._file(piece): len(piece) for piece in self._pieces()}
+        for file in counts if self._world > 1 else ():
+            while not file.exists():
+                time.sleep(_POLL_S)
+        whole = next(iter(counts))  # already what the target shall be, if it is the only one
+        try:
+            if len(counts) > 1:
+                whole = self._folder / f"joined{self._target.suffix.lower()}"
+                join(counts, whole, fps=self._writer.fps)
+            whole.replace(self._target)
+        except (OSError, av.FFmpegError) as error:
+            raise SystemFault(f"{self._target}: cannot be written ({error.strerror}).") from error
+
+
+def join(counts: Mapping[Path, int], target: Path, *, fps: Fraction) -> None:
+    """Copy films of equal settings, each with its number of frames, into one with the same mark.
+
+    Times come from the running number of the frame, so that rounding never adds up.
+    Raises SystemFault where a film holds another number of frames.
+    """
+    comment = (provenance.find_mark(next(iter(counts))) or {}).get("comment")
+    options, stream, first = {"fflags": "+bitexact"}, None, 0
+    if target.suffix in (".mp4", ".mov"):
+        # The file's clock as fine as the track's: its length is exact, not in milliseconds.
+        options |= {"movflags": "+faststart", "movie_timescale": str(fps.numerator)}
+    form = FORMATS[target.suffix]
+    with av.open(str(target), "w", format=form, container_options=options) as film:
+        for file, count in counts.items():
+            with av.open(str(file)) as source:
+                template, seen = source.streams.video[0], 0
+                clock = Fraction(template.time_base.numerator, template.time_base.denominator)
+                if stream is None:
+                    film.metadata.update(source.metadata)
+                    stream = film.add_stream_from_template(template)
+                    stream.time_base = clock
+                for packet in source.demux(template):
+                    if packet.dts is None:  # the last one is empty and only ends the stream
+                        break
+                    pts, dts = (first + round(t * clock * fps) for t in (packet.pts, packet.dts))
+                    packet.pts, packet.dts, end = (
+                        round(i / fps / clock) for i in (pts, dts, pts + 1)
+                    )
+                    packet.duration, packet.stream = end - packet.pts, stream
+                    film.mux(packet)
+                    seen += 1
+            if seen != count:
+                raise SystemFault(f"{file}: damaged, {seen} of {count} frames; render again.")
+            first += count
+    provenance.append_mark(target, comment)
+    with target.open("r+b") as written:  # Windows flushes only what is open for writing
+        os.fsync(written.fileno())
