@@ -15,10 +15,12 @@ PACKAGE = ROOT / "vidgan"
 ROWS = (
     {"errors", "__init__"},
     {"bundled", "config", "latents", "provenance", "footage", "pictures", "losses", "terminal"},
-    {"trajectory", "video", "dcgan", "named_sets"},
+    {"trajectory", "audio", "video", "dcgan", "named_sets"},
     {"sources", "checkpoint"},
     {"data", "synthesis"},
     {"render", "export"},
+    {"pacing", "mosaic"},
+    {"recipe"},
     {"train"},
     {"doctor", "cli_render", "cli_export"},
     {"cli"},

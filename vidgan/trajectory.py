@@ -4,10 +4,9 @@ A path is a pure function of its settings and the index. Only what was measured 
 a song) is a table; otherwise a path of a million frames costs what one of ten costs. numpy only.
 It knows no model, no video and no clock.
 
-    K keyframes   Z z_dim   t position on the path, 0 to 1   at position in keyframes, 0 to K or K - 1
+    K keyframes   Z z_dim   t position on the path, 0 to 1   at position counted in keyframes
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -36,6 +35,17 @@ class Keyframes:
     count: int
     seed: int = 0
     given: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise UsageError(f"keyframes = {self.count}: at least 1.")
+        if self.given is None:
+            return
+        if self.given.shape != (self.count, self.z_dim) or self.given.dtype.kind not in "fiu":
+            shape = list(self.given.shape)
+            raise UsageError(f"keyframes of shape {shape}: this model takes [K, {self.z_dim}].")
+        if not np.isfinite(self.given).all() or not self.given.any(axis=1).all():
+            raise UsageError("keyframes: a latent is all zero, or holds what is no number.")
 
     def __call__(self, index: np.ndarray) -> np.ndarray:
         if self.given is not None:
@@ -81,6 +91,8 @@ def circle(keyframes: Keyframes, at: np.ndarray, closed: bool) -> np.ndarray:
     radius = np.linalg.norm(a)
     a = a / radius
     b = b - (a * b).sum() * a
+    if np.linalg.norm(b) < 1e-6 * radius:
+        raise UsageError("--path circle: its two keyframes point the same way; give others.")
     angle = 2 * np.pi * at[:, None] / keyframes.count
     return radius * (np.cos(angle) * a + np.sin(angle) * (b / np.linalg.norm(b)))
 
@@ -137,10 +149,16 @@ EASES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Path:
-    """A curve and its timing. Made by `make`, which says what the settings mean.
+    """A curve of PATHS and its timing. Raises UsageError where settings do not go together.
 
     Closed: frame i stands at i / frames of the round, so that the last is followed by the first
     with no frame doubled. Open: the first and the last frame are the two ends.
+
+    hold         share of the time between two keyframes that is spent standing on them, below 1
+    truncation   scale of the latents, below 1 safer pictures, less variety; several: in turn
+    labels       classes in turn, of the `classes` that the model knows
+    timings      tables [m + 1] rising from 0 to 1, applied in turn: positions at equal steps
+    gain         times the truncation, [frames]
     """
 
     kind: str
@@ -149,11 +167,29 @@ class Path:
     closed: bool = True
     hold: float = 0.0
     ease: str = "linear"
-    truncation: tuple[float, ...] = (1.0,)
-    labels: tuple[int, ...] = ()
+    truncation: Sequence[float] = (1.0,)
+    labels: Sequence[int] = ()
     classes: int = 0
-    timings: tuple[np.ndarray, ...] = ()  # each [m + 1], rising 0 to 1: positions at equal steps
-    gain: np.ndarray | None = None  # [frames], times the truncation
+    timings: Sequence[np.ndarray] = ()
+    gain: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.ease not in EASES:
+            raise UsageError(f"--ease {self.ease}: known are {', '.join(EASES)}.")
+        if not 0 <= self.hold < 1:
+            raise UsageError(f"--hold {self.hold:g}: a share of the time, from 0 to below 1.")
+        if self.kind in ALWAYS_CLOSED and not self.closed:
+            raise UsageError(f"--path {self.kind} is always a loop; loop, walk, ... can be open.")
+        if self.kind in ALWAYS_CLOSED and self.keyframes.count < 2:
+            raise UsageError(f"--path {self.kind}: at least two keyframes.")
+        if (self.hold or self.ease != "linear") and self.kind not in THROUGH_KEYFRAMES:
+            raise UsageError(f"--path {self.kind} stops at no keyframe: no --hold, no --ease.")
+        if not len(self.truncation) or not np.isfinite(self.truncation).all():
+            raise UsageError("--truncation: a number, or several in turn, for example 0.5,1.")
+        if len(self.labels) and not self.classes:
+            raise UsageError("--labels: this model was trained without classes.")
+        if wrong := [label for label in self.labels if not 0 <= label < self.classes]:
+            raise UsageError(f"--labels {wrong[0]}: this model has 0 to {self.classes - 1}.")
 
     @property
     def steps(self) -> int:
@@ -185,7 +221,7 @@ class Path:
         return (z * _in_turn(np.array(self.truncation)[:, None], t, self.closed)).astype(np.float32)
 
     def class_weights_at(self, t: np.ndarray) -> np.ndarray | None:
-        if not self.labels:
+        if not len(self.labels):
             return None
         one_hot = np.eye(self.classes)[list(self.labels)]
         return _in_turn(one_hot, t, self.closed).astype(np.float32)
@@ -197,74 +233,19 @@ class Path:
         return t
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Paths side by side, for `render.Mosaic`: their latents in one row, float32 [n, cells * Z]."""
-
-    paths: Sequence[Path]
-
-    @property
-    def frames(self) -> int:
-        return self.paths[0].frames
-
-    def latents(self, start: int, stop: int) -> np.ndarray:
-        return np.concatenate([path.latents(start, stop) for path in self.paths], axis=1)
-
-    def class_weights(self, start: int, stop: int) -> np.ndarray | None:
-        return self.paths[0].class_weights(start, stop)
-
-
-def make(
-    kind: str = "loop",
-    *,
-    z_dim: int,
-    frames: int,
-    seed: int = 0,
-    keyframes: int | np.ndarray | None = None,
-    closed: bool = True,
-    hold: float = 0.0,
-    ease: str = "linear",
-    truncation: Sequence[float] = (1.0,),
-    labels: Sequence[int] = (),
-    classes: int = 0,
-) -> Path:
-    """A path of a kind in PATHS; raises UsageError where the settings do not go together.
-
-    keyframes    how many to draw from `seed`, by default one per 30 frames; or latents [K, Z]
-    hold         share of the time between two keyframes that is spent standing on them, below 1
-    truncation   scale of the latents, below 1 safer pictures, less variety; several in turn
-    labels       classes in turn, of `classes` that the model knows
-    """
+def seeded(
+    kind: str, *, seed: int, z_dim: int, frames: int, closed: bool = True, count: int | None = None
+) -> Keyframes:
+    """Keyframes 0, 1, 2, ... of a seed for a kind of path; by default one per 30 frames."""
     latents.check_seed(seed)
     if kind not in PATHS:
         raise UsageError(f"--path {kind}: known are {', '.join(PATHS)}.")
     if frames < 1:
         raise UsageError(f"frames = {frames}: at least 1, for example --frames 120.")
-    if kind in ALWAYS_CLOSED and not closed:
-        raise UsageError(f"--path {kind} is always a loop; an open path is loop, spline or walk.")
-    if ease not in EASES:
-        raise UsageError(f"--ease {ease}: known are {', '.join(EASES)}.")
-    if not 0 <= hold < 1:
-        raise UsageError(f"--hold {hold:g}: a share of the time, from 0 to below 1.")
-    if (hold or ease != "linear") and kind not in THROUGH_KEYFRAMES:
-        raise UsageError(f"--path {kind} stops at no keyframe, so it takes no --hold or --ease.")
-    if not truncation or not all(math.isfinite(value) for value in truncation):
-        raise UsageError("--truncation: a number, or several in turn, for example 0.5>1.")
-    if labels and not classes:
-        raise UsageError("--labels: this model was trained without classes.")
-    if wrong := [label for label in labels if not 0 <= label < classes]:
-        raise UsageError(f"--labels {wrong[0]}: this model's classes are 0 to {classes - 1}.")
-    return Path(
-        kind=kind,
-        keyframes=_keyframes(kind, z_dim, frames, seed, keyframes, closed),
-        frames=frames,
-        closed=closed,
-        hold=hold,
-        ease=ease,
-        truncation=tuple(truncation),
-        labels=tuple(labels),
-        classes=classes,
-    )
+    if count is None:
+        least = {"circle": 2, "noise": 4, "walk": 4}.get(kind, 3 if closed else 2)
+        count = 2 if kind == "circle" else max(least, round(frames / _FRAMES_PER_KEYFRAME))
+    return Keyframes(z_dim=z_dim, count=count, seed=seed)
 
 
 def loop(
@@ -278,41 +259,12 @@ def loop(
 ) -> Path:
     """The default path: a smooth walk through keyframes 0, 1, 2, ... of `seed`, closed into a loop.
 
-    The settings are those of `make`.
+    keyframes    all of them share the frames; by default one per 30 frames, at least 3 (open: 2)
     """
-    return make(
-        "loop",
-        seed=seed,
-        frames=frames,
-        z_dim=z_dim,
-        keyframes=keyframes,
-        closed=closed,
-        truncation=(truncation,),
+    points = seeded("loop", seed=seed, z_dim=z_dim, frames=frames, closed=closed, count=keyframes)
+    return Path(
+        kind="loop", keyframes=points, frames=frames, closed=closed, truncation=(truncation,)
     )
-
-
-def _keyframes(
-    kind: str, z_dim: int, frames: int, seed: int, wanted: int | np.ndarray | None, closed: bool
-) -> Keyframes:
-    least = {"circle": 2, "noise": 2}.get(kind, 1)
-    if wanted is None:
-        start = {"circle": 2, "noise": 4, "walk": 4}.get(kind, 3 if closed else 2)
-        wanted = 2 if kind == "circle" else max(start, round(frames / _FRAMES_PER_KEYFRAME))
-    if isinstance(wanted, int):
-        if wanted < least:
-            raise UsageError(f"keyframes = {wanted}: --path {kind} needs at least {least}.")
-        return Keyframes(z_dim=z_dim, count=wanted, seed=seed)
-    if wanted.ndim != 2 or wanted.shape[1] != z_dim or len(wanted) < least:
-        raise UsageError(
-            f"keyframes of shape {list(wanted.shape)}: --path {kind} of this model takes "
-            f"[K, {z_dim}], K at least {least}."
-        )
-    wanted = wanted.astype(np.float32)
-    if not np.isfinite(wanted).all() or not wanted.any(axis=1).all():
-        raise UsageError("keyframes: a latent is all zero, or holds what is no number.")
-    if kind == "circle" and abs(np.prod(_norm(wanted[:2])) - abs(wanted[0] @ wanted[1])) < 1e-6:
-        raise UsageError("keyframes: the two of a circle point the same way; give others.")
-    return Keyframes(z_dim=z_dim, count=len(wanted), given=wanted)
 
 
 def _norm(z: np.ndarray) -> np.ndarray:
