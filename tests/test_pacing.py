@@ -87,12 +87,22 @@ def test_a_video_of_one_frame_has_no_speed(generator, closed):
     assert paced.latents(0, 1).shape == (1, generator.z_dim)
 
 
-def test_a_change_adds_up_along_a_moving_edge():
-    frames = np.zeros((9, 64, 64, 3), np.uint8)
-    for number, frame in enumerate(frames):
-        frame[:, : 16 + 2 * number] = 255
-    short = [pacing.change(a, b) for a, b in itertools.pairwise(frames)]
-    assert pacing.change(frames[0], frames[8]) == pytest.approx(sum(short), rel=1e-5)
+def test_a_change_is_in_grey_levels_and_lies_between_mean_and_root_mean_square():
+    black = np.zeros((64, 48, 3), np.uint8)
+    assert pacing.change(black, black) == 0
+    assert pacing.change(black, black + 10) == pytest.approx(10, rel=1e-5)
+    corner = black.copy()
+    corner[:32, :24] = 160  # a quarter, in every picture of the pyramid
+    change = pacing.change(black, corner)
+    assert 40 < change < 80 and change == pytest.approx(160 * 0.25 ** (2 / 3), rel=1e-5)
+
+
+def test_speed_is_even_by_other_measures_too(generator):
+    paced, *_ = pacing.constant_speed(walk_of(generator, "spline"), generator)
+    frames = np.stack(list(render.frames(generator, paced))).astype(np.float32)
+    moved = frames - np.roll(frames, 1, axis=0)
+    for norm in (np.abs(moved).mean((1, 2, 3)), np.sqrt((moved**2).mean((1, 2, 3)))):
+        assert norm.std() / norm.mean() <= 0.10 and norm.max() / np.median(norm) <= 1.3
 
 
 def test_what_sets_the_speed_itself_or_is_too_long_is_refused(generator):
