@@ -6,7 +6,7 @@ import pytest
 
 from tests.sounds import write_sound
 from vidgan import audio, provenance
-from vidgan.errors import DataError, UsageError
+from vidgan.errors import DataError, SystemFault, UsageError
 from vidgan.video import VideoWriter
 
 
@@ -65,10 +65,20 @@ def test_a_film_holds_the_whole_sound_in_time_and_both_are_as_long(rate, tmp_pat
     ]
 
 
+def test_sound_beyond_the_last_frame_is_cut_so_that_both_end_together(tmp_path):
+    song = write_sound(tmp_path / "song.wav", duration_s=2.4)
+    with VideoWriter(tmp_path / "silent.mp4", fps=1) as video:
+        for _ in range(len(audio.listen(song, fps=Fraction(1)).speed)):
+            video.write(np.zeros((64, 64, 3), np.uint8))
+    audio.add_sound(tmp_path / "silent.mp4", song, tmp_path / "film.mp4", {})
+    with av.open(str(tmp_path / "film.mp4")) as container:
+        assert [stream.duration * stream.time_base for stream in container.streams] == [2, 2]
+
+
 def test_a_failure_while_sound_is_put_in_leaves_nothing(tmp_path):
     (tmp_path / "film.mp4").write_text("no film")
     song = write_sound(tmp_path / "song.wav")
-    with pytest.raises(av.FFmpegError):
+    with pytest.raises(SystemFault, match="cannot be written"):
         audio.add_sound(tmp_path / "film.mp4", song, tmp_path / "out.mp4", {})
     assert not list(tmp_path.glob("*out*"))
 

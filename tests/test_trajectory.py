@@ -143,6 +143,7 @@ def test_a_timing_moves_frames_along_the_curve_and_nothing_else():
         ("walk", {"hold": 0.1}, "stops at no keyframe"),
         ("circle", {"closed": False}, "always a loop"),
         ("circle", {"count": 1}, "two keyframes"),
+        ("loop", {"count": 10**9}, "at most 1000 per frame"),
         ("loop", {"truncation": ()}, "--truncation"),
         ("loop", {"truncation": (1.0, float("nan"))}, "--truncation"),
         ("loop", {"labels": (1,)}, "without classes"),

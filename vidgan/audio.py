@@ -15,7 +15,7 @@ import av
 import numpy as np
 
 from vidgan import provenance
-from vidgan.errors import DataError, UsageError
+from vidgan.errors import DataError, SystemFault, UsageError
 
 _RATE, _HOP, _WINDOW = 22_050, 512, 1024  # samples; of the analysis only
 _DECAY_S = 0.2  # in which the push of an onset falls to a third
@@ -87,12 +87,15 @@ def add_sound(film: Path, sound: Path, target: Path, comment: Mapping[str, objec
                 copy = out.add_stream_from_template(picture)
                 voice = out.add_stream(_CODECS[target.suffix.lower()], rate=48_000)
                 voice.codec_context.options = {"flags": "+bitexact"}
-                packets = _copied(source, picture, copy), _encoded(song, voice, picture)
+                end_s = picture.duration * picture.time_base
+                packets = _copied(source, picture, copy), _encoded(song, voice, end_s)
                 # By time, or FFmpeg would keep all of one stream in memory.
                 for packet in heapq.merge(*packets, key=lambda p: p.dts * p.time_base):
                     out.mux(packet)
         provenance.append_mark(part, comment)
         part.replace(target)
+    except (av.FFmpegError, OSError) as error:
+        raise SystemFault(f"{target}: cannot be written ({error.strerror}).") from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -111,11 +114,9 @@ def _opened(sound: Path) -> av.container.InputContainer:
 def _mono(sound: Path) -> Iterator[np.ndarray]:
     resampler = av.AudioResampler(format="flt", layout="mono", rate=_RATE)
     with _opened(sound) as song:
-        for frame in _decoded(song):
+        for frame in itertools.chain(_decoded(song), [None]):
             for block in resampler.resample(frame):
                 yield block.to_ndarray()[0].astype(np.float64)
-    for block in resampler.resample(None):
-        yield block.to_ndarray()[0].astype(np.float64)
 
 
 def _decoded(song: av.container.InputContainer) -> Iterator[av.AudioFrame]:
@@ -127,19 +128,20 @@ def _decoded(song: av.container.InputContainer) -> Iterator[av.AudioFrame]:
 
 
 def _encoded(
-    song: av.container.InputContainer, voice: av.AudioStream, film: av.VideoStream
+    song: av.container.InputContainer, voice: av.AudioStream, end_s: Fraction
 ) -> Iterator[av.Packet]:
-    """The sound in packets, from the film's first frame to the end of its last."""
+    """The sound in packets; the last one is cut where the film ends."""
     resampler = av.AudioResampler(format=voice.format, layout=voice.layout, rate=voice.rate)
-    end, samples = round(film.duration * film.time_base * voice.rate), 0
+    end, samples = round(end_s * voice.rate), 0
     for frame in itertools.chain(_decoded(song), [None]):
-        for part in resampler.resample(frame):
-            part.pts, samples = samples, samples + part.samples
-            yield from voice.encode(part)
-    for packet in voice.encode():
-        packet.duration = max(1, min(packet.duration, end - packet.pts))
-        if packet.pts < end:
-            yield packet
+        parts = resampler.resample(frame)
+        for part in parts if frame else [*parts, None]:
+            if part:
+                part.pts, samples = samples, samples + part.samples
+            for packet in voice.encode(part):
+                if packet.pts < end:
+                    packet.duration = max(1, min(packet.duration, end - packet.pts))
+                    yield packet
 
 
 def _copied(

@@ -36,9 +36,7 @@ class Recipe:
     path: str = "loop"
     closed: bool = True
     seed: int = 0
-    keyframes: list | int | None = (
-        None  # {"seed": s, "index": i}, {"latent": [...]}; so many of seed
-    )
+    keyframes: list | int | None = None  # of {"seed": 3, "index": 0} or {"latent": [...]}; how many
     frames: int = 120
     fps: str = "30"
     hold: int | float = 0.0

@@ -182,6 +182,8 @@ class Path:
             raise UsageError(f"--path {self.kind} is always a loop; loop, walk, ... can be open.")
         if self.kind in ALWAYS_CLOSED and self.keyframes.count < 2:
             raise UsageError(f"--path {self.kind}: at least two keyframes.")
+        if self.keyframes.count > 1000 * self.frames:  # memory holds what lies between two frames
+            raise UsageError(f"keyframes = {self.keyframes.count}: at most 1000 per frame.")
         if (self.hold or self.ease != "linear") and self.kind not in THROUGH_KEYFRAMES:
             raise UsageError(f"--path {self.kind} stops at no keyframe: no --hold, no --ease.")
         if not len(self.truncation) or not np.isfinite(self.truncation).all():
