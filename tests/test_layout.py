@@ -17,11 +17,13 @@ ROWS = (
     {"bundled", "config", "latents", "provenance", "footage", "pictures", "terminal"},
     {"losses", "augment", "runtime", "preview", "assembly", "variants"},
     {"trajectory", "encoders", "dcgan", "named_sets", "watch", "selftest"},
+    {"audio"},
     {"video", "sources", "r3gan"},
     {"data", "checkpoint"},
     {"synthesis", "import_weights", "segments"},
     {"render", "export"},
-    {"runs", "page"},
+    {"runs", "page", "pacing", "mosaic"},
+    {"recipe"},
     {"train"},
     {"doctor", "cli_render", "cli_export"},
     {"cli"},
@@ -67,7 +69,7 @@ def test_rendering_an_onnx_file_loads_no_torch(onnx_file, tmp_path):
 
 
 def test_the_library_keeps_its_budget():
-    assert sum(len(p.read_text().splitlines()) for p in PACKAGE.glob("*.py")) <= 6000
+    assert sum(len(p.read_text().splitlines()) for p in PACKAGE.glob("*.py")) <= 7000
 
 
 @pytest.mark.parametrize("recipe", sorted((ROOT / "train").glob("*.toml")), ids=lambda p: p.stem)

@@ -16,7 +16,6 @@ from typing import ClassVar
 
 import av
 import numpy as np
-from av.container import OutputContainer
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from vidgan import footage, provenance
@@ -38,17 +37,12 @@ class Job:
     comment: Comment
     notice: Notice
 
-    @property
-    def copy(self) -> Path:  # a second file that a kind may need beside `part`
-        return self.part.with_name(f"{self.part.name}-copy")
-
 
 class Encoder:
     """One stream in one container, by PyAV. A kind below says with which settings."""
 
     encoder: ClassVar[str]
     container: ClassVar[str]
-    container_options: ClassVar[dict[str, str]]
     pixel_format: ClassVar[str] = "yuv420p"
     max_fps: ClassVar[int] = MAX_FPS
     ticks_per_s: ClassVar[int | None] = None  # of the container's clock; None: a tick per frame
@@ -60,7 +54,10 @@ class Encoder:
         self._tick = Fraction(1, self.ticks_per_s) if self.ticks_per_s else 1 / job.fps
         self._converter = VideoReformatter()  # one per file: each holds megabytes
         self._container = av.open(
-            str(job.part), "w", format=self.container, container_options=self.container_options
+            str(job.part),
+            "w",
+            format=self.container,
+            container_options={"fflags": "+bitexact"} | self._container_options(),
         )
         options = {"flags": "+bitexact"} | self._options(job.quality)
         self._stream = self._container.add_stream(self.encoder, rate=job.fps, options=options)
@@ -83,7 +80,6 @@ class Encoder:
         """Leave a complete, marked file at the job's part."""
         self._container.mux(self._stream.encode())
         self._container.close()
-        self._polish()
         provenance.append_mark(self._job.part, self._job.comment)
 
     def close(self) -> None:
@@ -93,11 +89,11 @@ class Encoder:
     def _options(self, quality: int) -> dict[str, str]:
         return {}
 
+    def _container_options(self) -> dict[str, str]:
+        return {}
+
     def _convert(self, frame: np.ndarray) -> av.VideoFrame:
         raise NotImplementedError
-
-    def _polish(self) -> None:
-        """What a kind does to its closed file."""
 
     def _yuv420(self, frame: np.ndarray, colorspace: Colorspace) -> av.VideoFrame:
         """Enlarge, pad and convert to limited-range 4:2:0.
@@ -130,12 +126,6 @@ class _Mp4(Encoder):
     encoder = "libx264"
     container = "mp4"
     even_sides = True
-    # While it grows the file is in fragments, so that a killed process leaves something that plays.
-    container_options: ClassVar[dict[str, str]] = {
-        "movflags": "+hybrid_fragmented+frag_every_frame",
-        "flush_packets": "1",
-        "fflags": "+bitexact",
-    }
 
     def __init__(self, job: Job, height: int, width: int) -> None:
         super().__init__(job, height, width)
@@ -147,7 +137,13 @@ class _Mp4(Encoder):
         context.color_range = 1  # limited
         # x264 writes the number of threads into the stream: fixed, equal input gives equal bytes.
         context.thread_type, context.thread_count = "AUTO", 4
-        self._tell(self._container)
+        if job.comment:
+            self._container.metadata["comment"] = provenance.comment_json(job.comment)
+
+    def _container_options(self) -> dict[str, str]:
+        # The index in front, so that a browser starts before it has the whole file; and the
+        # file's clock as fine as the track's: its length is exact, not in milliseconds.
+        return {"movflags": "+faststart", "movie_timescale": str(self._job.fps.numerator)}
 
     def _options(self, quality: int) -> dict[str, str]:
         # Measured at 512 pixels, on enlarged small frames and on native ones: superfast at crf 12
@@ -158,39 +154,11 @@ class _Mp4(Encoder):
     def _convert(self, frame: np.ndarray) -> av.VideoFrame:
         return self._yuv420(frame, Colorspace.ITU709)
 
-    def _tell(self, container: OutputContainer) -> None:
-        if self._job.comment:
-            container.metadata["comment"] = provenance.comment_json(self._job.comment)
-
-    def _polish(self) -> None:
-        """Bring the index to the front, so that a browser starts before it has the whole file."""
-        with av.open(str(self._job.part)) as source:
-            film = source.streams.video[0]
-            # The file's clock as fine as the track's: its length is exact, not in milliseconds.
-            options = {
-                "movflags": "+faststart",
-                "movie_timescale": str(film.time_base.denominator),
-                "fflags": "+bitexact",
-            }
-            with av.open(str(self._job.copy), "w", format="mp4", container_options=options) as copy:
-                self._tell(copy)
-                stream, start = copy.add_stream_from_template(film), None
-                for packet in source.demux(film):
-                    if packet.dts is None:  # the last one is empty and only ends the stream
-                        break
-                    # Time in fragments cannot begin below zero, so frame 0 stands a bit late.
-                    start = packet.pts if start is None else start
-                    packet.pts, packet.dts = packet.pts - start, packet.dts - start
-                    packet.stream = stream
-                    copy.mux(packet)
-        self._job.copy.replace(self._job.part)
-
 
 class _Gif(Encoder):
     """256 colours chosen per frame; a clock of hundredths, so that delays alternate."""
 
     encoder = container = "gif"
-    container_options: ClassVar[dict[str, str]] = {"fflags": "+bitexact"}
     pixel_format = "pal8"
     ticks_per_s = max_fps = 100
 
@@ -217,8 +185,10 @@ class _Webp(Encoder):
 
     encoder = "libwebp"
     container = "webp"
-    container_options: ClassVar[dict[str, str]] = {"loop": "0", "fflags": "+bitexact"}
     ticks_per_s = 1000
+
+    def _container_options(self) -> dict[str, str]:
+        return {"loop": "0"}
 
     def _options(self, quality: int) -> dict[str, str]:
         # Measured: level 0 is three times as fast as the default 4, for a file a tenth larger.

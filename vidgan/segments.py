@@ -152,6 +152,7 @@ class Film:
             if len(counts) > 1:
                 whole = self._folder / f"joined{self._target.suffix.lower()}"
                 join(counts, whole, fps=self._writer.fps)
+            self._writer.seal(whole)
             whole.replace(self._target)
         except (OSError, av.FFmpegError) as error:
             raise SystemFault(f"{self._target}: cannot be written ({error.strerror}).") from error

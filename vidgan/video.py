@@ -23,7 +23,7 @@ from typing import Self
 import av
 import numpy as np
 
-from vidgan import encoders
+from vidgan import audio, encoders
 from vidgan.encoders import MAX_FPS, Comment, Notice
 from vidgan.errors import SystemFault, UsageError
 
@@ -82,6 +82,7 @@ class VideoWriter:
 
     scale    whole factor of nearest-neighbour enlargement; None: small frames grow until the short
              side has 512 pixels (PNG: never), because film keeps colour at half resolution
+    sound    a file whose sound goes into the film, as far as both reach; see `audio.check`
     quality  0 (smallest file) to 100 (best); GIF and PNG take no notice
 
     The target appears at the end of the with-block, complete and marked as synthetic, or not at
@@ -97,6 +98,7 @@ class VideoWriter:
         scale: int | None = None,
         quality: int = 80,
         force: bool = False,
+        sound: Path | None = None,
         comment: Comment = None,
         notice: Notice = lambda line: None,
     ) -> None:
@@ -109,7 +111,7 @@ class VideoWriter:
             raise UsageError(f"--scale {scale}: a whole number from 1.")
         if not 0 <= quality <= 100:
             raise UsageError(f"--quality {quality}: from 0 (smallest file) to 100 (best).")
-        self.frames_written = 0
+        self.frames_written, self._sound = 0, sound
         self._job = encoders.Job(_part(self.target), self.fps, scale, quality, comment, notice)
         # Opened when a frame tells the size.
         self._file: encoders.Encoder | encoders.PngFolder | None = None
@@ -125,7 +127,13 @@ class VideoWriter:
         one's own."""
         other = copy.copy(self)
         other.target, other._job = target, dataclasses.replace(self._job, part=_part(target))
+        other._sound = None  # belongs to the whole film
         return other
+
+    def seal(self, film: Path) -> None:
+        """What a film needs once, when all of its frames are together."""
+        if self._sound:
+            audio.add_sound(film, self._sound, self._kind.container, self._job.comment)
 
     def __enter__(self) -> Self:
         return self
@@ -149,12 +157,12 @@ class VideoWriter:
             if self._file and error is None:
                 with self._disk_faults():
                     self._file.finish()
+                    self.seal(self._job.part)
                     _publish(self._job.part, self.target)
         finally:
             if self._file:
                 self._file.close()
             _remove(self._job.part)
-            _remove(self._job.copy)
 
     @contextlib.contextmanager
     def _disk_faults(self) -> Iterator[None]:
@@ -164,8 +172,7 @@ class VideoWriter:
             reason = f"cannot be written ({error.strerror})."
             # EFBIG: a limit of the file system or the process on the size of one file.
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                # Twice: an MP4 is copied once to bring its index to the front.
-                needed_mb = 2 * _size_mb(self._job.part)
+                needed_mb = _size_mb(self._job.part)
                 reason = (
                     f"no space left after {self.frames_written} frames, and these alone need "
                     f"about {needed_mb} MB; free some, or write elsewhere."
