@@ -84,7 +84,7 @@ def conditional_model(folder, name="dcgan", width=64, height=64):
     names = ("sea", "land", "ice")
     generator, _ = small_generator()
     model = ModelConfig(name=name, width=width, height=height, channels=8, class_names=names)
-    generator = checkpoint._GENERATORS[name](model).eval()
+    generator = checkpoint.NETWORKS[name][0](model).eval()
     file = folder / f"{name}.safetensors"
     checkpoint.save_generator(file, generator, model, facts={})
     return file

@@ -4,6 +4,7 @@ import contextlib
 from pathlib import Path
 from typing import Literal
 
+from vidgan import terminal
 from vidgan.errors import ModelError, UsageError
 
 
@@ -44,11 +45,12 @@ def export(
     int8
         A quarter of the file, 8-bit arithmetic; calibrated, and refused below 38 dB.
     walk
-        Bake a path in, so that the input is a time t, 1.0 = once round: loop.
+        Bake a path in, so that the input is a time t, 1.0 = once round: a path of vidgan render
+        (loop, circle, ...) or the .json of --save-recipe.
     frames
-        Of the walk.
+        Of the walk; a recipe has its own.
     seed
-        Of the walk.
+        Of the walk; a recipe has its own.
     least_psnr
         Refuse what is further from torch's frames than this, in dB.
     force
@@ -76,7 +78,7 @@ def export(
     source, name = synthesis.find_model(model)
     if source.suffix != ".safetensors":
         raise ModelError(f"{source}: export reads generator.safetensors.")
-    path, recipe = _walk(walk, source, frames=frames, seed=seed) if walk else (None, None)
+    path, recipe = _walk(walk, source, target, frames=frames, seed=seed) if walk else (None, None)
     proofs = exporting.export(
         source,
         target,
@@ -174,13 +176,20 @@ def import_(source: Path, target: Path, *, force: bool = False) -> None:
     )
 
 
-def _walk(walk: str, source: Path, *, frames: int, seed: int) -> tuple[object, dict[str, object]]:
+def _walk(
+    walk: str, source: Path, target: Path, *, frames: int, seed: int
+) -> tuple[object, dict[str, object]]:
     """The path to bake in, and its recipe."""
-    from vidgan import synthesis, trajectory
+    from vidgan import recipe as recipes
+    from vidgan import synthesis
 
-    if walk != "loop":
-        raise UsageError(f"--walk {walk}: known is loop.")
-    generator = synthesis.open_generator(source)
-    path = trajectory.loop(seed=seed, frames=frames, z_dim=generator.z_dim)
-    about = {"format": "vidgan-recipe-1", "model": generator.sha256, "z_dim": generator.z_dim}
-    return path, about | {"path": walk, "closed": True, "seed": seed, "frames": frames}
+    generator, name = synthesis.open_default(source)
+    asked = recipes.Recipe(z_dim=0, path=walk, seed=seed, frames=frames)
+    if walk.endswith(".json"):
+        asked = recipes.load(Path(walk))
+    if asked.grid:
+        raise UsageError(f"{walk}: a grid cannot be baked in; leave it out.")
+    asked, drive = asked.heard(target)
+    asked = asked.made_for(generator, name, terminal.say)
+    (path,) = asked.paced(generator, drive, terminal.say)
+    return path, asked.comment()

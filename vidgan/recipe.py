@@ -51,7 +51,8 @@ class Recipe:
         """As long as its sound, and what that sound does. Raises UsageError or DataError."""
         if not self.audio:
             return self, None
-        audio.check(Path(self.audio), target)
+        if target.suffix != ".onnx":  # a baked walk moves to the sound and holds none
+            audio.check(Path(self.audio), target)
         drive = audio.listen(Path(self.audio), fps=video.check_fps(self.fps))
         return replace(self, frames=len(drive.speed)), drive
 
@@ -107,6 +108,16 @@ class Recipe:
         self, generator: Synthesize, drive: Drive | None, notice: Notice
     ) -> tuple[LatentPath, Synthesize]:
         """The path, paced and driven, and the generator that makes its frames."""
+        paths = self.paced(generator, drive, notice)
+        if not (self.grid or self.labels):
+            return paths[0], generator
+        columns, rows = self.grid or (1, 1)
+        return mosaic.Walks(paths), mosaic.Mosaic(generator, columns=columns, rows=rows)
+
+    def paced(
+        self, generator: Synthesize, drive: Drive | None, notice: Notice
+    ) -> list[trajectory.Path]:
+        """The paths, one per cell, at the speed asked for."""
         paths = self.paths(getattr(generator, "classes", 0))
         if drive:
             way = drive.timing(paths[0].steps)
@@ -115,10 +126,7 @@ class Recipe:
             for cell, path in enumerate(paths):
                 paths[cell], before, after = pacing.constant_speed(path, generator)
                 notice(f"change per frame: {before}; at constant speed: {after}")
-        if not (self.grid or self.labels):
-            return paths[0], generator
-        columns, rows = self.grid or (1, 1)
-        return mosaic.Walks(paths), mosaic.Mosaic(generator, columns=columns, rows=rows)
+        return paths
 
     def _keyframes(self, cell: int) -> trajectory.Keyframes:
         given = self.keyframes if isinstance(self.keyframes, list) else None
