@@ -1,11 +1,12 @@
 # make demo   train, render and export on the embedded footage, from nothing
 # make test   every promise, on a CPU, from nothing
+# make gallery   the README's moving pictures again
 # make lint   formatting and static checks
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test gallery lint clean
 
 # A torch that pip already has at hand (a wheel in its find-links) is taken before the registry is
 # asked for gigabytes; whatever is taken is then held while the rest is resolved around it.
@@ -26,6 +27,11 @@ export/web/node_modules/.package-lock.json: export/web/package-lock.json
 
 test: .venv/ready export/web/node_modules/.package-lock.json
 	$(BIN)/python -m pytest
+
+# The README's moving pictures, by the commands that stand under them.
+gallery: .venv/ready
+	rm -rf assets/gallery && mkdir assets/gallery
+	grep -o "vidgan render .* assets/gallery/[a-z]*\.webp" README.md | PATH="$(CURDIR)/$(BIN):$$PATH" sh -e
 
 lint: .venv/ready
 	$(BIN)/ruff format --check .
