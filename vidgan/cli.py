@@ -22,6 +22,10 @@ app = App(
     name="vidgan",
     version=__version__,
     help="Train an image GAN on pictures or film, turn it into video, ship it as ONNX.",
+    suppress_keyboard_interrupt=False,  # main() says so, in one line
+    default_parameter=Parameter(
+        negative=(), show_default=lambda value: value is not False and value
+    ),
 )
 
 app.command(cli_render.render)

@@ -7,6 +7,9 @@ file never loads torch.
 import os
 import re
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from vidgan import terminal
 from vidgan.errors import UsageError
@@ -22,7 +25,7 @@ def render(
     seeds: str | None = None,
     keyframes: str | None = None,
     fps: str | None = None,
-    loop: bool | None = None,
+    loop: Annotated[bool | None, Parameter(negative="--no-loop")] = None,
     hold: float | None = None,
     ease: str | None = None,
     truncation: str | None = None,
