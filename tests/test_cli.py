@@ -1,8 +1,10 @@
 """Commands as a person types them; mistakes as one line and the right exit code."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -118,6 +120,19 @@ def test_an_existing_target_is_kept_unless_forced(model_file, tmp_path):
     (tmp_path / "out.mp4").write_text("mine")
     done = vidgan("render", "--model", model_file, "out.mp4", cwd=tmp_path, code=2)
     assert "--force" in done.stderr and (tmp_path / "out.mp4").read_text() == "mine"
+
+
+def test_ctrl_c_is_one_line_and_leaves_nothing(onnx_file, tmp_path):
+    command = [sys.executable, "-m", "vidgan", "render", "--frames", "90000", "out.mp4"]
+    process = subprocess.Popen(
+        [*command, "--model", str(onnx_file)], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    while not list(tmp_path.glob(".out.mp4.segments/*.mp4")):  # until it is in the midst of it
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30)[1].splitlines()[-1] == "vidgan: interrupted"
+    assert process.returncode == 130 and leftovers(tmp_path) == []
 
 
 def test_doctor_names_device_precision_and_encoders(tmp_path):

@@ -23,9 +23,7 @@ app = App(
     version=__version__,
     help="Train an image GAN on pictures or film, turn it into video, ship it as ONNX.",
     suppress_keyboard_interrupt=False,  # main() says so, in one line
-    default_parameter=Parameter(
-        negative=(), show_default=lambda value: value is not False and value
-    ),
+    default_parameter=Parameter(negative=()),
 )
 
 app.command(cli_render.render)
@@ -61,7 +59,7 @@ def train(
     model: str | None = None,
     batch_size: int | None = None,
     channels: int | None = None,
-    flip: bool | None = None,
+    flip: Annotated[bool | None, Parameter(negative="--no-flip")] = None,
     seed: int | None = None,
     precision: str | None = None,
     every: int | None = None,
