@@ -63,21 +63,15 @@ def export(
             raise UsageError("--html and --site choose the model's form themselves.")
         _page(html, site, model, force=force)
         return
-    if target.suffix != ".onnx":
-        raise UsageError(f"{target}: the file's name must end in .onnx.")
     if int8 and weights == "fp16":
         raise UsageError("--int8 and --weights fp16: one of the two.")
     if output == "float" and layout == "rgba":
         raise UsageError("--output float has three channels: no --layout rgba.")
-    for file in (target, target.with_suffix(".json")):
-        if file.exists() and not force:
-            raise UsageError(f"{file} exists; add --force to overwrite it.")
+    _check(target, ".onnx", force=force)
+    _check(target.with_suffix(".json"), ".json", force=force)
     from vidgan import export as exporting
-    from vidgan import synthesis
 
-    source, name = synthesis.find_model(model)
-    if source.suffix != ".safetensors":
-        raise ModelError(f"{source}: export reads generator.safetensors.")
+    source, name = _weights(model)
     path, recipe = _walk(walk, source, target, frames=frames, seed=seed) if walk else (None, None)
     proofs = exporting.export(
         source,
@@ -92,32 +86,44 @@ def export(
     )
     print("weights      MB  PSNR dB  frames/s")
     for p in proofs:
-        row = f"{p.size_bytes / 1e6:8.2f} {p.found.psnr_db:8.1f} {p.frames_per_s:9.0f}"
-        print(f"{p.weights:6} {row}")
+        size_mb, psnr_db = p.size_bytes / 1e6, p.found.psnr_db
+        print(f"{p.weights:6} {size_mb:8.2f} {psnr_db:8.1f} {p.frames_per_s:9.0f}")
     print(f"{target}: {name}; proved on {proofs[-1].frames} frames: {proofs[-1].found}")
 
 
 def _page(html: Path | None, site: Path | None, model: Path | None, *, force: bool) -> None:
-    from vidgan import page, synthesis
+    from vidgan import page
 
     target = html or site
-    if html and html.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"{html}: the page's name must end in .html.")
-    if not target.absolute().parent.is_dir():
-        raise UsageError(f"{target}: its folder does not exist.")
-    if target.exists() and not force:
-        raise UsageError(f"{target} exists; add --force to overwrite it.")
+    _check(target, ".html" if html else "", force=force)
     if target.exists() and target.is_dir() != bool(site and (site / "model.onnx").is_file()):
         raise UsageError(f"{target}: --force replaces only what vidgan export wrote.")
-    source, name = synthesis.find_model(model)
-    if source.suffix != ".safetensors":
-        raise ModelError(f"{source}: export reads generator.safetensors.")
+    source, name = _weights(model)
     if html:
         page.write_html(source, html)
         print(f"{html}: {name}, {html.stat().st_size / 1e6:.1f} MB; open it in a browser.")
     else:
         page.write_site(source, site)
         print(f"{site}: {name}; look at it with: vidgan preview {site}")
+
+
+def _check(target: Path, suffix: str, *, force: bool) -> None:
+    if not target.name.endswith(suffix):
+        raise UsageError(f"{target}: its name must end in {suffix}.")
+    if not target.absolute().parent.is_dir():
+        raise UsageError(f"{target}: its folder does not exist.")
+    if target.exists() and not force:
+        raise UsageError(f"{target} exists; add --force to overwrite it.")
+
+
+def _weights(model: Path | None) -> tuple[Path, str]:
+    """`synthesis.find_model` where only the weights will do."""
+    from vidgan import synthesis
+
+    source, name = synthesis.find_model(model)
+    if source.suffix != ".safetensors":
+        raise ModelError(f"{source}: export reads generator.safetensors.")
+    return source, name
 
 
 def preview(folder: Path, *, port: int = 8000) -> None:
@@ -164,16 +170,12 @@ def import_(source: Path, target: Path, *, force: bool = False) -> None:
     force
         Overwrite the target.
     """
-    if target.suffix != ".safetensors":
-        raise UsageError(f"{target}: the file's name must end in .safetensors.")
-    if target.exists() and not force:
-        raise UsageError(f"{target} exists; add --force to overwrite it.")
+    _check(target, ".safetensors", force=force)
     from vidgan import import_weights
 
     model = import_weights.import_weights(source, target)
-    print(
-        f"{target}: {model.name} {model.width}x{model.height}, z_dim {model.z_dim}, from {source}"
-    )
+    size = f"{model.width}x{model.height}"
+    print(f"{target}: {model.name} {size}, z_dim {model.z_dim}, from {source}")
 
 
 def _walk(

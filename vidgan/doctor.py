@@ -1,5 +1,4 @@
-"""What this machine offers vidgan, and what to do about what is wrong. Imports nothing until
-asked."""
+"""What this machine offers vidgan, and what to do about what is wrong."""
 
 import importlib.metadata
 import platform
@@ -7,12 +6,11 @@ import platform
 
 def report() -> str:
     """One fact per line; a line that starts with `fix:` says what to type."""
-    lines = [
-        f"python        {platform.python_version()} on {platform.system()} {platform.machine()}"
-    ]
-    for package in ("vidgan", "torch", "torchvision", "av", "numpy", "onnx", "safetensors"):
-        lines.append(f"{package:13} {_version(package)}")
-    return "\n".join([*lines, *_torch(), *_onnxruntime(), *_encoders()])
+    machine = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    packages = ("vidgan", "torch", "torchvision", "av", "numpy", "onnx", "safetensors")
+    versions = [f"{package:13} {_version(package)}" for package in packages]
+    found = [f"python        {machine}", *versions, *_torch(), *_onnxruntime(), *_encoders()]
+    return "\n".join(found)
 
 
 def _version(package: str) -> str:
@@ -52,16 +50,10 @@ def _onnxruntime() -> list[str]:
 
 
 def _encoders() -> list[str]:
-    import av
-    from av.codec.codec import UnknownCodecError
+    from vidgan import encoders
 
-    found = []
-    for name in ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "gif", "libwebp_anim"):
-        try:
-            av.codec.Codec(name, "w")
-            found.append(name)
-        except UnknownCodecError:
-            continue
+    names = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "gif", "libwebp_anim")
+    found = [name for name in names if encoders.has_encoder(name)]
     lines = [f"encoders      {', '.join(found)}"]
     if "libx264" not in found:
         lines.append("fix: this PyAV has no H.264 encoder; pip install --force-reinstall av")

@@ -6,7 +6,6 @@ Read strictly: a key that nobody knows is an error, never ignored. The model its
 import difflib
 import json
 import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 
 from vidgan import audio, latents, mosaic, pacing, trajectory, video
 from vidgan.audio import Drive
+from vidgan.bundled import write_bytes
 from vidgan.errors import ConfigError, ModelError, UsageError
 from vidgan.render import LatentPath
 from vidgan.synthesis import Synthesize
@@ -147,13 +147,8 @@ class Recipe:
 
 
 def save(recipe: Recipe, target: Path) -> None:
-    """Write it with every key and every keyframe spelled out, whole or not at all."""
-    part = target.with_name(f".{target.name}.part-{os.getpid()}")
-    try:
-        part.write_text(json.dumps(asdict(recipe.spelled_out())) + "\n")
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    """Write it with every key and every keyframe spelled out."""
+    write_bytes(target, json.dumps(asdict(recipe.spelled_out())).encode() + b"\n")
 
 
 def load(source: Path) -> Recipe:

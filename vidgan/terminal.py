@@ -5,6 +5,7 @@ rich is imported only where there is a terminal to draw on.
 
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -36,25 +37,15 @@ def rendering_bar(frames: int) -> Iterator[Callable[[int, int], None]]:
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TimeRemainingColumn,
-    )
-    from rich.text import Text
+    started = time.monotonic()
 
-    class Speed(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            return Text(f"{task.speed:.0f} frames/s" if task.speed else "")
+    def advance(done: int, total: int) -> None:
+        speed = f"{done}/{total} {done / (time.monotonic() - started):.0f} frames/s"
+        progress.update(task, completed=done, total=total, description=speed)
 
-    columns = (BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=frames)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    with _bar() as progress:
+        task = progress.add_task("starting", total=frames)
+        yield advance
 
 
 @contextmanager
@@ -70,16 +61,20 @@ def training_bar(
     if not sys.stderr.isatty():
         yield say, _plain(share)
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (BarColumn(bar_width=16), TextColumn("{task.description}"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with _bar() as progress:
         task = progress.add_task("starting", total=1.0)
         yield (
             lambda line: progress.console.print(line, highlight=False, soft_wrap=True),
             lambda now: progress.update(task, completed=share(now), description=_numbers(now)),
         )
+
+
+def _bar() -> object:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(bar_width=16), TextColumn("{task.description}"), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True))
 
 
 def _plain(share: Callable[[Numbers], float]) -> Callable[[Numbers], None]:
