@@ -558,13 +558,6 @@ def test_every_nth_frame(tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(third, every_frame[::3], strict=True))
 
 
-def test_probe_tells_size_rate_and_length(tmp_path):
-    path = write(tmp_path / "out.mp4", moving(12), fps="24000/1001", scale=4)
-    info = probe(path)
-    assert (info.width, info.height, info.frames_estimate) == (128, 128, 12)
-    assert info.fps == Fraction(24000, 1001)
-
-
 @pytest.mark.parametrize(
     "script",
     [

@@ -14,6 +14,7 @@ import os
 import secrets
 import shutil
 import time
+import warnings
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ import numpy as np
 from vidgan.bundled import cache_root, disk_faults
 from vidgan.config import DataConfig
 from vidgan.errors import DataError, SystemFault
-from vidgan.pictures import Size, quiet_pillow, shown
+from vidgan.pictures import Size, shown
 from vidgan.sources import READS, Notice, Source, find
 
 CACHE_FORMAT = 1  # of the cache; a change here, or in how pixels are made, rebuilds every cache
@@ -78,7 +79,7 @@ def native_size(config: DataConfig) -> Size:
     Looks at no more than 64 items, spread over the data. Square where aspect ratios are mixed
     widely or nothing can be read (`open_dataset` says why). Raises DataError if there is nothing.
     """
-    with quiet_pillow():
+    with warnings.catch_warnings(action="ignore"):  # Pillow's, of large pictures and odd files
         shapes = list(find(config).shapes())
     if not shapes:
         return 64, 64
@@ -195,8 +196,11 @@ def _check_space(folder: Path, needed_bytes: int) -> None:
 def _write(folder: Path, source: Source, config: DataConfig, size: Size) -> None:
     """Stream the pictures into `folder`; one at a time is in memory, and a few that wait."""
     faults, notices, labels, digest = [], [], array("i"), hashlib.sha256()
-    pictures = source.pictures(size, notices.append)
-    with (folder / "images.u8").open("wb") as images, quiet_pillow(), contextlib.closing(pictures):
+    with (
+        warnings.catch_warnings(action="ignore"),  # Pillow's, as above
+        (folder / "images.u8").open("wb") as images,
+        contextlib.closing(source.pictures(size, notices.append)) as pictures,
+    ):
         for name, pixels, label, fault in pictures:
             if pixels is None:
                 faults.append((name, fault))

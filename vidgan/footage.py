@@ -7,9 +7,9 @@ before decoding, and a damaged one gives the part that can be read. Memory stays
 import contextlib
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -34,24 +34,17 @@ ACCURATE = (
 Notice = Callable[[str], None]  # takes one line that the user should know and did not ask for
 
 
-@dataclass(frozen=True, kw_only=True)
-class VideoInfo:
+class VideoInfo(NamedTuple):
     width: int  # as displayed: turned upright, pixels square
     height: int
-    fps: Fraction
-    frames_estimate: int | None  # by what the file says of itself
 
 
 def probe(source: Path | str) -> VideoInfo:
     """Look at the head and the first frame of a video. Raises DataError."""
     with _opened(source) as (container, stream):
         frame = next(_decode(source, container, stream, notice=lambda line: None))
-        width, height = _display_size(frame, stream)
-        if _quarter_turns(frame) % 2:
-            width, height = height, width
-        fps = _fps(stream)
-        frames = stream.frames or round(_duration_s(container, stream) * fps) or None
-        return VideoInfo(width=width, height=height, fps=fps, frames_estimate=frames)
+        size = _display_size(frame, stream)
+        return VideoInfo(*(size[::-1] if _quarter_turns(frame) % 2 else size))
 
 
 def read_frames(
@@ -178,15 +171,8 @@ def _display_size(frame: av.VideoFrame, stream: av.VideoStream) -> tuple[int, in
 
 def _colorspace(frame: av.VideoFrame) -> Colorspace:
     """The matrix that the frame's tag (ITU-T H.273) names; untagged, the habit of its size."""
-    tagged = {
-        1: Colorspace.ITU709,
-        4: Colorspace.FCC,
-        5: Colorspace.ITU601,
-        6: Colorspace.ITU601,
-        7: Colorspace.SMPTE240M,
-        9: Colorspace.BT2020,
-        10: Colorspace.BT2020,
-    }
+    tagged = {1: Colorspace.ITU709, 4: Colorspace.FCC, 7: Colorspace.SMPTE240M}
+    tagged |= dict.fromkeys((5, 6), Colorspace.ITU601) | dict.fromkeys((9, 10), Colorspace.BT2020)
     untagged = Colorspace.ITU601 if frame.height < 720 else Colorspace.ITU709
     return tagged.get(frame.colorspace, untagged)
 
