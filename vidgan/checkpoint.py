@@ -38,17 +38,13 @@ def save_generator(
 def load_generator(path: Path) -> tuple[torch.nn.Module, ModelConfig, dict[str, object]]:
     """The generator in eval mode on the CPU, its model and the facts. Raises ModelError."""
     tensors, meta = read(path, kind="generator")
-    model = model_of(path, meta)
+    try:
+        model = config.from_dict({"model": meta["model"]}).model
+    except (KeyError, ConfigError) as error:
+        raise ModelError(f"{path}: its description of the model is unusable ({error}).") from error
     generator = NETWORKS[model.name][0](model)
     load_into(path, generator, tensors)
     return generator.eval(), model, dict(meta.get("facts", {}))
-
-
-def model_of(path: Path, meta: Mapping[str, object]) -> ModelConfig:
-    try:
-        return config.from_dict({"model": meta["model"]}).model
-    except (KeyError, ConfigError) as error:
-        raise ModelError(f"{path}: its description of the model is unusable ({error}).") from error
 
 
 def load_into(path: Path, module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:

@@ -6,8 +6,8 @@ Read strictly: a key that nobody knows is an error, never ignored. The model its
 import difflib
 import json
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import get_type_hints
 
@@ -17,13 +17,12 @@ from vidgan import audio, latents, mosaic, pacing, trajectory, video
 from vidgan.audio import Drive
 from vidgan.bundled import write_bytes
 from vidgan.errors import ConfigError, ModelError, UsageError
+from vidgan.footage import Notice
 from vidgan.render import LatentPath
 from vidgan.synthesis import Synthesize
 
 FORMAT = "vidgan-recipe-1"
 _MOST_CELLS = 144
-
-Notice = Callable[[str], None]  # takes one line that the user should know and did not ask for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,17 +58,14 @@ class Recipe:
     def made_for(self, generator: Synthesize, name: str, notice: Notice) -> "Recipe":
         """Bound to a model; another one than it was saved with is told. Raises ModelError."""
         if self.z_dim not in (0, generator.z_dim):
-            raise ModelError(
-                f"a recipe for latents of {self.z_dim}; {name} takes {generator.z_dim}."
-            )
+            raise ModelError(f"a recipe of z_dim {self.z_dim}; {name} takes {generator.z_dim}.")
         if self.model not in (None, generator.sha256):
             notice(f"the recipe was saved with another model than {name}; the frames will differ.")
         return replace(self, z_dim=generator.z_dim, model=generator.sha256)
 
     def comment(self) -> dict[str, object]:
         """What a video says of how it was made; the names of the user's files stay out."""
-        told = {f.name: getattr(self, f.name) for f in fields(self)}
-        told = {name: told[name] for name in told if told[name] != Recipe.__dict__.get(name)}
+        told = {k: value for k, value in vars(self).items() if value != getattr(Recipe, k, None)}
         keyframes = self.spelled_out().keyframes
         if keyframes == _of_seed(self.seed, len(keyframes)) or "latent" in keyframes[0]:
             keyframes = len(keyframes)
