@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.paths import loop
 from vidgan import pacing, render, synthesis, trajectory
 from vidgan.errors import UsageError
 
@@ -74,7 +75,7 @@ def test_a_long_path_is_measured_at_a_bounded_number_of_places(generator, monkey
 
 
 def test_a_picture_that_never_changes_keeps_its_timing():
-    path = trajectory.loop(seed=7, frames=20, z_dim=8)
+    path = loop(seed=7, frames=20, z_dim=8)
     still = lambda z: np.zeros((len(z), 16, 16, 3), np.uint8)  # noqa: E731
     paced, before, after = pacing.constant_speed(path, still)
     np.testing.assert_allclose(paced.latents(0, 20), path.latents(0, 20), atol=1e-6)

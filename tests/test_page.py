@@ -19,7 +19,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from vidgan import bundled, cli_export, latents, page, preview, trajectory
+from tests.paths import loop
+from vidgan import bundled, cli_export, latents, page, preview
 from vidgan import recipe as recipes
 from vidgan.errors import ModelError, SystemFault, UsageError
 from vidgan.provenance import DIGITAL_SOURCE_TYPE, find_mark
@@ -75,7 +76,7 @@ def expected(player):
     middle = (len(halves) + 1) // 2
     content[0::2], content[1::2] = halves[:middle], halves[middle:]
     onnx = onnxruntime.InferenceSession(bytes(content), providers=["CPUExecutionProvider"])
-    z = trajectory.loop(seed=7, frames=30, z_dim=100, keyframes=4).latents(0, 30)
+    z = loop(seed=7, frames=30, z_dim=100, keyframes=4).latents(0, 30)
     return onnx.run(["frames"], {"z": z})[0][..., :3]
 
 
@@ -135,7 +136,7 @@ def test_the_recipe_names_the_model_and_every_keyframe(session, player, shipped)
     assert recipe["model"] == info["sha256"] and recipe["frames"] == 30
     assert recipe["keyframes"] == [{"seed": 7, "index": i} for i in range(4)]
     (path,) = recipes.load(player.parent / "seeds.json").paths(0)
-    same = trajectory.loop(seed=7, frames=30, z_dim=100, keyframes=4)
+    same = loop(seed=7, frames=30, z_dim=100, keyframes=4)
     assert np.array_equal(path.latents(0, 30), same.latents(0, 30))
     kinds = [set(k) for k in json.loads((player.parent / "latents.json").read_text())["keyframes"]]
     assert kinds == [{"seed", "index"}] * 3 + [{"latent"}]
@@ -166,9 +167,7 @@ def test_node_and_python_compute_the_same_walk_and_play_the_same_recipe(closed, 
     for seed, theirs in zip(seeds, answer["gaussian"], strict=True):
         ours = latents.gaussian(seed, np.array([2**32 - 1]), z_dim=101)[0]
         np.testing.assert_allclose(theirs, ours, atol=1e-6)
-    path = trajectory.loop(
-        seed=2**40 + 3, frames=43, z_dim=101, keyframes=5, closed=closed, truncation=0.8
-    )
+    path = loop(seed=2**40 + 3, frames=43, z_dim=101, keyframes=5, closed=closed, truncation=0.8)
     np.testing.assert_allclose(answer["latents"], path.latents(0, 43), atol=1e-6)
     written = json.loads(answer["recipe"])
     assert answer["frames"] == 77 and {k: written[k] for k in recipe if k != "model"} == {

@@ -9,7 +9,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from vidgan import render, trajectory
+from tests.paths import loop
+from vidgan import render
 from vidgan.footage import read_frames
 from vidgan.synthesis import open_generator
 
@@ -21,7 +22,7 @@ def test_the_python_player_makes_the_same_frames_from_the_same_seed(onnx_file, s
     player = runpy.run_path(str(PLAYER))
     session = onnxruntime.InferenceSession(onnx_file, providers=["CPUExecutionProvider"])
     generator = open_generator(onnx_file)
-    path = trajectory.loop(seed=seed, frames=frames, z_dim=generator.z_dim)
+    path = loop(seed=seed, frames=frames, z_dim=generator.z_dim)
     ours = np.stack(list(render.frames(generator, path)))
     theirs = np.stack(list(player["frames_of"](session, seed, frames)))
     difference = np.abs(ours.astype(int) - theirs)

@@ -250,25 +250,6 @@ def seeded(
     return Keyframes(z_dim=z_dim, count=count, seed=seed)
 
 
-def loop(
-    *,
-    seed: int,
-    frames: int,
-    z_dim: int,
-    keyframes: int | None = None,
-    closed: bool = True,
-    truncation: float = 1.0,
-) -> Path:
-    """The default path: a smooth walk through keyframes 0, 1, 2, ... of `seed`, closed into a loop.
-
-    keyframes    all of them share the frames; by default one per 30 frames, at least 3 (open: 2)
-    """
-    points = seeded("loop", seed=seed, z_dim=z_dim, frames=frames, closed=closed, count=keyframes)
-    return Path(
-        kind="loop", keyframes=points, frames=frames, closed=closed, truncation=(truncation,)
-    )
-
-
 def _norm(z: np.ndarray) -> np.ndarray:
     return np.linalg.norm(z, axis=-1, keepdims=True)
 
