@@ -59,6 +59,7 @@ class Encoder:
             format=self.container,
             container_options={"fflags": "+bitexact"} | self._container_options(),
         )
+        self._container.metadata.update(provenance.tags(job.comment))
         options = {"flags": "+bitexact"} | self._options(job.quality)
         self._stream = self._container.add_stream(self.encoder, rate=job.fps, options=options)
         height, width = height * self._scale, width * self._scale
@@ -137,8 +138,6 @@ class _Mp4(Encoder):
         context.color_range = 1  # limited
         # x264 writes the number of threads into the stream: fixed, equal input gives equal bytes.
         context.thread_type, context.thread_count = "AUTO", 4
-        if job.comment:
-            self._container.metadata["comment"] = provenance.comment_json(job.comment)
 
     def _container_options(self) -> dict[str, str]:
         # The index in front, so that a browser starts before it has the whole file; and the

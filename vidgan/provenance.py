@@ -1,10 +1,12 @@
 """The mark of synthetic media: written into everything vidgan makes, and read back.
 
 A picture or film carries an XMP packet whose IPTC DigitalSourceType says that a trained model made
-it; a model file carries the same value under `digital_source_type`. The mark is a plain statement,
-neither signed nor hard to remove: its absence says nothing about where a picture came from.
+it; where there is no place for XMP (Matroska, WebM, model files), a tag holds the same value. The
+mark is a plain statement, neither signed nor hard to remove: its absence says nothing about where a
+picture came from. `vidgan.signing` can sign it.
 """
 
+import contextlib
 import html
 import json
 import mmap
@@ -12,6 +14,7 @@ import os
 import re
 import struct
 import uuid
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -23,12 +26,18 @@ DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlg
 MODEL_KEY = "digital_source_type"  # where a model file's metadata holds the same value
 PNG_KEYWORD = "XML:com.adobe.xmp"  # of the iTXt chunk that holds the packet
 
+_MATROSKA = b"\x1a\x45\xdf\xa3"  # the first bytes of .mkv and .webm
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_HEADER_BYTES = 33  # signature and IHDR
 _MP4_XMP = uuid.UUID("be7acfcb-97a9-42e8-9c71-999491e3afac").bytes
-_WEBP_XMP_FLAG = 0x04  # in the first byte of the VP8X chunk
+_WEBP_XMP_FLAG, _WEBP_ALPHA_FLAG = 0x04, 0x10  # in the first byte of the VP8X chunk
 # A reader of GIF that knows no XMP takes the packet for sub-blocks of arbitrary length; wherever it
 # lands in these falling bytes, the next length leads it to the closing zero.
 _GIF_TRAILER = b"\x01" + bytes(range(0xFF, -1, -1)) + b"\x00"
 _MAX_HEADER_BYTES = 100_000_000  # the format's own limit on the JSON header of a safetensors file
+_MAX_PACKET_BYTES = 4 << 20  # a file may be hostile
+_EDGE_BYTES = 64 << 20  # of a huge file, where every known writer puts the packet
+_MOVED_BYTES = 1 << 20
 
 _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
@@ -63,10 +72,16 @@ def xmp_packet(comment: Mapping[str, object] | None = None) -> bytes:
     return packet.encode()
 
 
-def append_mark(path: Path, comment: Mapping[str, object] | None = None) -> None:
-    """Put the mark at the end of a finished MP4, GIF or WebP. No picture data moves.
+def tags(comment: Mapping[str, object] | None = None) -> dict[str, str]:
+    """The mark as tags of a film, for a muxer to write: Matroska and WebM have no place for XMP."""
+    mark = {"DIGITAL_SOURCE_TYPE": DIGITAL_SOURCE_TYPE, "CREATOR_TOOL": f"vidgan {__version__}"}
+    return mark | ({"comment": comment_json(comment)} if comment else {})
 
-    (A PNG wants it ahead of its pixels, so that is done where PNG is written.)
+
+def append_mark(path: Path, comment: Mapping[str, object] | None = None) -> None:
+    """Put the mark into a finished MP4, MOV, PNG, APNG, GIF or WebP; its pictures stay as they are.
+
+    Matroska and WebM have it already, in the `tags` that their muxer was given.
     """
     packet = xmp_packet(comment)
     with path.open("r+b") as file:
@@ -75,8 +90,10 @@ def append_mark(path: Path, comment: Mapping[str, object] | None = None) -> None
             _append_to_mp4(file, packet)
         elif head[:4] == b"GIF8":
             _append_to_gif(file, packet)
-        else:
-            assert head[:4] == b"RIFF" and head[8:12] == b"WEBP", "not an MP4, GIF or WebP"
+        elif head[:8] == _PNG:
+            _insert_into_png(file, packet)
+        elif head[:4] != _MATROSKA:
+            assert head[:4] == b"RIFF" and head[8:12] == b"WEBP", "a kind of file without a mark"
             _append_to_webp(file, packet, head)
 
 
@@ -90,6 +107,21 @@ def _append_to_gif(file: BinaryIO, packet: bytes) -> None:
     assert file.read() == b"\x3b", "the GIF is not finished"
     file.seek(-1, os.SEEK_END)
     file.write(b"\x21\xff\x0bXMP DataXMP" + packet + _GIF_TRAILER + b"\x3b")
+
+
+def _insert_into_png(file: BinaryIO, packet: bytes) -> None:
+    # Ahead of the pixels, since readers may stop there. All that follows moves, last part first.
+    body = b"iTXt" + PNG_KEYWORD.encode() + bytes(5) + packet  # not compressed, of no language
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    size = file.seek(0, os.SEEK_END)
+    for end in range(size, _PNG_HEADER_BYTES, -_MOVED_BYTES):
+        start = max(end - _MOVED_BYTES, _PNG_HEADER_BYTES)
+        file.seek(start)
+        moved = file.read(end - start)
+        file.seek(start + len(chunk))
+        file.write(moved)
+    file.seek(_PNG_HEADER_BYTES)
+    file.write(chunk)
 
 
 def _append_to_webp(file: BinaryIO, packet: bytes, head: bytes) -> None:
@@ -111,11 +143,17 @@ def _append_to_webp(file: BinaryIO, packet: bytes, head: bytes) -> None:
 
 
 def _vp8x(head: bytes) -> bytes:
-    """The extended header of a still, lossy WebP: flags, width - 1 and height - 1 in 24 bits."""
-    assert head[12:16] == b"VP8 ", "a still WebP written here is lossy"
-    width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", head, 26))
-    canvas = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
-    return b"VP8X" + struct.pack("<IB3x", 10, _WEBP_XMP_FLAG) + canvas
+    """The extended header of a still WebP: flags, width - 1 and height - 1 in 24 bits each."""
+    if head[12:16] == b"VP8 ":  # lossy
+        width, height = ((side & 0x3FFF) - 1 for side in struct.unpack_from("<HH", head, 26))
+        alpha = 0
+    else:
+        assert head[12:16] == b"VP8L", "a WebP holds VP8, VP8L or VP8X"
+        (bits,) = struct.unpack_from("<I", head, 21)
+        width, height, alpha = bits & 0x3FFF, bits >> 14 & 0x3FFF, bits >> 28 & 1
+    flags = _WEBP_XMP_FLAG | (_WEBP_ALPHA_FLAG if alpha else 0)
+    canvas = width.to_bytes(3, "little") + height.to_bytes(3, "little")
+    return b"VP8X" + struct.pack("<IB3x", 10, flags) + canvas
 
 
 def find_mark(path: Path) -> dict[str, object] | None:
@@ -131,7 +169,9 @@ def find_mark(path: Path) -> dict[str, object] | None:
     if read := models.get(path.suffix.lower()):
         source_type = read(path)
         return {MODEL_KEY: source_type} if _is_synthetic(source_type) else None
-    marks = (_parse_packet(packet) for packet in _packets(path))
+    with path.open("rb") as file:
+        matroska = file.read(4) == _MATROSKA
+    marks = _tagged(path) if matroska else map(_parse_packet, _packets(path))
     return next((mark for mark in marks if _is_synthetic(mark.get(MODEL_KEY, ""))), None)
 
 
@@ -140,17 +180,28 @@ def _is_synthetic(source_type: object) -> bool:
     return str(source_type).lower().endswith("algorithmicmedia")
 
 
+def _tagged(path: Path) -> Iterator[dict[str, object]]:
+    """The tags of a Matroska or WebM file as a mark."""
+    import av
+
+    with contextlib.suppress(av.FFmpegError), av.open(str(path), format="matroska") as film:
+        found = {key.lower(): text for key, text in film.metadata.items()}
+        mark: dict[str, object] = {k: found[k] for k in (MODEL_KEY, "creator_tool") if k in found}
+        yield mark | ({"comment": _read_json(found["comment"])} if "comment" in found else {})
+
+
 def _packets(path: Path) -> Iterator[str]:
     """Every XMP packet in a file of any format; they are made so that a scan finds them."""
-    if path.stat().st_size == 0:
+    if (size := path.stat().st_size) == 0:
         return
+    huge = size > 2 * _EDGE_BYTES
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        end = 0
-        while (start := data.find(b"<x:xmpmeta", end)) >= 0:
-            end = data.find(b"</x:xmpmeta>", start)
-            if end < 0:
-                return
-            yield data[start:end].decode("utf-8", errors="replace")
+        for at, stop in ((0, _EDGE_BYTES), (size - _EDGE_BYTES, size)) if huge else ((0, size),):
+            while (start := data.find(b"<x:xmpmeta", at, stop)) >= 0:
+                at = data.find(b"</x:xmpmeta>", start, start + _MAX_PACKET_BYTES)
+                if at < 0:
+                    break
+                yield data[start:at].decode("utf-8", errors="replace")
 
 
 def _parse_packet(packet: str) -> dict[str, object]:
@@ -160,13 +211,18 @@ def _parse_packet(packet: str) -> dict[str, object]:
         # As an attribute, an element, or an element that refers to a resource.
         if found := re.search(rf"{name}(?: rdf:resource)?(?:=[\"']|>)([^\"'<]+)", packet):
             mark[key] = html.unescape(found[1].strip())
-    if found := re.search(r"<dc:description>.*?<rdf:li[^>]*>([^<]*)<", packet, re.DOTALL):
-        text = html.unescape(found[1])
-        try:
-            mark["comment"] = json.loads(text)
-        except (ValueError, RecursionError):
-            mark["comment"] = text
+    # No pattern goes on past a "<", so that none takes longer than the packet is.
+    below = packet.partition("<dc:description>")[2]
+    if found := re.search(r"<rdf:li[^<>]*>([^<]*)<", below):
+        mark["comment"] = _read_json(html.unescape(found[1]))
     return mark
+
+
+def _read_json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _onnx_source_type(path: Path) -> str:
