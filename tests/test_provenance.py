@@ -276,8 +276,9 @@ def test_of_a_huge_file_both_ends_are_read_and_little_is_kept(tmp_path):
         file.truncate(1 << 40)
         file.seek(0, 2)
         file.write(b"<x:xmpmeta>")
-        file.truncate((1 << 40) + 100_000_000)
+        file.truncate((1 << 40) + 10_000_000)
         assert find_mark(path) is None  # a packet that does not end
+        file.seek(0, 2)
         file.write(xmp_packet(COMMENT))
     assert find_mark(path) == FULL_MARK
 

@@ -197,11 +197,11 @@ def _packets(path: Path) -> Iterator[str]:
     huge = size > 2 * _EDGE_BYTES
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         for at, stop in ((0, _EDGE_BYTES), (size - _EDGE_BYTES, size)) if huge else ((0, size),):
-            while (start := data.find(b"<x:xmpmeta", at, stop)) >= 0:
-                at = data.find(b"</x:xmpmeta>", start, start + _MAX_PACKET_BYTES)
-                if at < 0:
-                    break
-                yield data[start:at].decode("utf-8", errors="replace")
+            while (end := data.find(b"</x:xmpmeta>", at, stop)) >= 0:
+                start = data.rfind(b"<x:xmpmeta", max(at, end - _MAX_PACKET_BYTES), end)
+                if start >= 0:
+                    yield data[start:end].decode("utf-8", errors="replace")
+                at = end + 1
 
 
 def _parse_packet(packet: str) -> dict[str, object]:
