@@ -1,10 +1,15 @@
 """The verbs that carry a generator elsewhere and back: export, preview, verify, import."""
 
 import contextlib
+import itertools
+import json
+import sys
+import textwrap
 from pathlib import Path
 from typing import Literal
 
-from vidgan.errors import ModelError, UsageError
+from vidgan import terminal
+from vidgan.errors import ModelError, UsageError, VidganError
 
 
 def export(
@@ -135,19 +140,72 @@ def preview(folder: Path, *, port: int = 8000) -> None:
         server.serve_forever()
 
 
-def verify(file: Path) -> None:
-    """Run the self-test inside an exported file, with ONNX Runtime alone.
+def verify(*files: Path) -> None:
+    """Say what is marked as synthetic and who signed it; run the self-test inside an .onnx file.
+
+    Exit code 0: all is marked, signatures and self-tests hold. 1: somewhere no mark was found
+    (which says nothing about how it was made), or a signature does not hold. 2 or 4: a file is
+    missing, or a model damaged.
 
     Parameters
     ----------
-    file
-        generator.onnx or walk.onnx
+    files
+        Pictures, films, folders of them, generator.safetensors, generator.onnx
     """
-    if file.suffix != ".onnx":
-        raise UsageError(f"{file}: verify takes an .onnx file.")
-    from vidgan import selftest
+    if not files:
+        raise UsageError("verify: give the files to look at.")
+    code = 0
+    for file in files:
+        try:
+            found: dict[tuple[str, bool], list[Path]] = {}  # most of a folder says the same
+            for path in _files(file):
+                found.setdefault(_verdict(path), []).append(path)
+        except VidganError as error:
+            terminal.say(f"vidgan: {error}")
+            code = max(code, error.exit_code)
+            continue
+        for (text, good), paths in found.items():
+            more = f" to {paths[-1].name} ({len(paths)} files)" if len(paths) > 1 else ""
+            print(f"{paths[0]}{more}: {text}")
+            code = max(code, 0 if good else 1)
+    if code:
+        sys.exit(code)
 
-    print(f"{file}: {selftest.verify(file)}")
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    if not (held := sorted(file for file in path.iterdir() if file.is_file())):
+        raise UsageError(f"{path}: holds no files.")
+    return held
+
+
+def _verdict(path: Path) -> tuple[str, bool]:
+    """What a file says of itself, for a terminal of 80 columns, and whether all of it is good."""
+    from vidgan import provenance, selftest, signing
+
+    facts = {"self-test": selftest.verify(path)} if path.suffix == ".onnx" else {}
+    mark = provenance.find_mark(path) or {}
+    signed = signing.find_signature(path) or {}
+    source_type = str(mark.get(provenance.MODEL_KEY) or signed.get(provenance.MODEL_KEY, ""))
+    signature, comment = signed.get("signature", ""), mark.get("comment", {})
+    facts |= {"source": source_type.rpartition("/")[2], "made by": mark.get("creator_tool")}
+    facts |= comment if isinstance(comment, dict) else {"comment": comment}
+    facts |= {"signed": signature}
+    lines = [
+        f"{key[:16]:10}  {_plain(value)}" for key, value in facts.items() if value not in ("", None)
+    ]
+    wrapped = (textwrap.wrap(_plain(line), 78, subsequent_indent=" " * 12) for line in lines)
+    text = "\n  ".join(
+        itertools.chain(["marked as synthetic" if source_type else "no mark found"], *wrapped)
+    )
+    return text, bool(source_type) and "NOT" not in signature
+
+
+def _plain(value: object) -> str:
+    """What a stranger wrote, as text that cannot steer a terminal."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return "".join(c if c.isprintable() else "?" for c in text[:1000])
 
 
 def import_(source: Path, target: Path, *, force: bool = False) -> None:

@@ -36,6 +36,8 @@ def render(
     force: bool = False,
     resume: bool = False,
     contact_sheet: bool = False,
+    sign: Path | None = None,
+    sign_key: Path | None = None,
     yes: bool = False,
 ) -> None:
     """Render a video: a smooth walk through the generator's latent space.
@@ -87,12 +89,16 @@ def render(
         Go on with a render that was killed, to the same frames; give the same command again.
     contact_sheet
         Also write out-sheet.png: 32 frames spread over the film.
+    sign
+        Sign the video (C2PA) with this certificate and its chain, in PEM. See vidgan verify.
+    sign_key
+        The certificate's private key, in PEM.
     yes
         Go on though the job is very large.
     """
     from vidgan import recipe as recipes
     from vidgan import render as rendering
-    from vidgan import segments, synthesis, video
+    from vidgan import segments, signing, synthesis, video
 
     options = {
         "frames": frames,
@@ -120,6 +126,9 @@ def render(
     # After a kill between the end of a film and that of its segments, both are there.
     left = resume and segments.folder_of(target).exists()
     video.check_target(target, force=force or left)
+    if (sign is None) != (sign_key is None):
+        raise UsageError("--sign cert.pem and --sign-key key.pem: both, or neither.")
+    signer = signing.Signer(target, sign, sign_key) if sign else None
     beside = {save_recipe, target.with_name(f"{target.stem}-sheet.png") if contact_sheet else None}
     for file in beside - {None}:
         if not file.parent.is_dir() or (file.exists() and not (force or resume)):
@@ -140,6 +149,7 @@ def render(
         scale=scale,
         force=force or left,
         sound=asked.audio and Path(asked.audio),
+        sign=signer and signer.sign,
         comment=comment,
         notice=say,
     )

@@ -28,7 +28,6 @@ PNG_KEYWORD = "XML:com.adobe.xmp"  # of the iTXt chunk that holds the packet
 
 _MATROSKA = b"\x1a\x45\xdf\xa3"  # the first bytes of .mkv and .webm
 _PNG = b"\x89PNG\r\n\x1a\n"
-_PNG_HEADER_BYTES = 33  # signature and IHDR
 _MP4_XMP = uuid.UUID("be7acfcb-97a9-42e8-9c71-999491e3afac").bytes
 _WEBP_XMP_FLAG, _WEBP_ALPHA_FLAG = 0x04, 0x10  # in the first byte of the VP8X chunk
 # A reader of GIF that knows no XMP takes the packet for sub-blocks of arbitrary length; wherever it
@@ -110,17 +109,21 @@ def _append_to_gif(file: BinaryIO, packet: bytes) -> None:
 
 
 def _insert_into_png(file: BinaryIO, packet: bytes) -> None:
-    # Ahead of the pixels, since readers may stop there. All that follows moves, last part first.
+    # Ahead of the pixels, since readers may stop there, and behind acTL, since FFmpeg looks for it
+    # in the first 2 kB to tell an APNG. All that follows moves, last part first.
     body = b"iTXt" + PNG_KEYWORD.encode() + bytes(5) + packet  # not compressed, of no language
     chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-    size = file.seek(0, os.SEEK_END)
-    for end in range(size, _PNG_HEADER_BYTES, -_MOVED_BYTES):
-        start = max(end - _MOVED_BYTES, _PNG_HEADER_BYTES)
+    file.seek(len(_PNG))
+    while (header := struct.unpack(">I4s", file.read(8)))[1] not in (b"fcTL", b"IDAT"):
+        file.seek(header[0] + 4, os.SEEK_CUR)
+    at, size = file.tell() - 8, file.seek(0, os.SEEK_END)
+    for end in range(size, at, -_MOVED_BYTES):
+        start = max(end - _MOVED_BYTES, at)
         file.seek(start)
         moved = file.read(end - start)
         file.seek(start + len(chunk))
         file.write(moved)
-    file.seek(_PNG_HEADER_BYTES)
+    file.seek(at)
     file.write(chunk)
 
 
@@ -192,16 +195,24 @@ def _tagged(path: Path) -> Iterator[dict[str, object]]:
 
 def _packets(path: Path) -> Iterator[str]:
     """Every XMP packet in a file of any format; they are made so that a scan finds them."""
+    for data, at, stop in edges(path):
+        while (end := data.find(b"</x:xmpmeta>", at, stop)) >= 0:
+            start = data.rfind(b"<x:xmpmeta", max(at, end - _MAX_PACKET_BYTES), end)
+            if start >= 0:
+                yield data[start:end].decode("utf-8", errors="replace")
+            at = end + 1
+
+
+def edges(path: Path) -> Iterator[tuple[mmap.mmap, int, int]]:
+    """The bytes of a file, and between which of them to look: all, or both ends of a huge one."""
     if (size := path.stat().st_size) == 0:
         return
-    huge = size > 2 * _EDGE_BYTES
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        for at, stop in ((0, _EDGE_BYTES), (size - _EDGE_BYTES, size)) if huge else ((0, size),):
-            while (end := data.find(b"</x:xmpmeta>", at, stop)) >= 0:
-                start = data.rfind(b"<x:xmpmeta", max(at, end - _MAX_PACKET_BYTES), end)
-                if start >= 0:
-                    yield data[start:end].decode("utf-8", errors="replace")
-                at = end + 1
+        if size <= 2 * _EDGE_BYTES:
+            yield data, 0, size
+        else:
+            yield data, 0, _EDGE_BYTES
+            yield data, size - _EDGE_BYTES, size
 
 
 def _parse_packet(packet: str) -> dict[str, object]:
@@ -226,14 +237,13 @@ def _read_json(text: str) -> object:
 
 
 def _onnx_source_type(path: Path) -> str:
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except DecodeError as error:
-        raise ModelError(f"{path}: not an ONNX file, or a damaged one.") from error
-    return next((entry.value for entry in model.metadata_props if entry.key == MODEL_KEY), "")
+    """Find the entry of the metadata by its key, as protobuf spells it; the value is short."""
+    key = b"\x0a" + bytes([len(MODEL_KEY)]) + MODEL_KEY.encode() + b"\x12"
+    for data, start, stop in edges(path):
+        if (at := data.find(key, start, stop - 1)) >= 0:
+            value = at + len(key) + 1
+            return data[value : value + data[value - 1]].decode(errors="replace")
+    return ""
 
 
 def _safetensors_source_type(path: Path) -> str:

@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -83,6 +83,7 @@ class VideoWriter:
     scale    whole factor of nearest-neighbour enlargement; None: small frames grow until the short
              side has 512 pixels (PNG: never), because film keeps colour at half resolution
     sound    a file whose sound goes into the film, as far as both reach; see `audio.check`
+    sign     told the finished file or folder, which it signs in its place
     quality  0 (smallest file) to 100 (best); GIF and PNG take no notice
 
     The target appears at the end of the with-block, complete and marked as synthetic, or not at
@@ -99,6 +100,7 @@ class VideoWriter:
         quality: int = 80,
         force: bool = False,
         sound: Path | None = None,
+        sign: Callable[[Path], None] | None = None,
         comment: Comment = None,
         notice: Notice = lambda line: None,
     ) -> None:
@@ -111,7 +113,7 @@ class VideoWriter:
             raise UsageError(f"--scale {scale}: a whole number from 1.")
         if not 0 <= quality <= 100:
             raise UsageError(f"--quality {quality}: from 0 (smallest file) to 100 (best).")
-        self.frames_written, self._sound = 0, sound
+        self.frames_written, self._sound, self._sign = 0, sound, sign
         self._job = encoders.Job(_part(self.target), self.fps, scale, quality, comment, notice)
         # Opened when a frame tells the size.
         self._file: encoders.Encoder | encoders.PngFolder | None = None
@@ -127,13 +129,15 @@ class VideoWriter:
         one's own."""
         other = copy.copy(self)
         other.target, other._job = target, dataclasses.replace(self._job, part=_part(target))
-        other._sound = None  # belongs to the whole film
+        other._sound = other._sign = None  # belong to the whole film
         return other
 
     def seal(self, film: Path) -> None:
         """What a film needs once, when all of its frames are together."""
         if self._sound:
             audio.add_sound(film, self._sound, self._kind.container, self._job.comment)
+        if self._sign:
+            self._sign(film)
 
     def __enter__(self) -> Self:
         return self
