@@ -19,7 +19,6 @@ from vidgan.errors import DataError, SystemFault, UsageError
 
 _RATE, _HOP, _WINDOW = 22_050, 512, 1024  # samples; of the analysis only
 _DECAY_S = 0.2  # in which the push of an onset falls to a third
-_CODECS = {"mp4": "aac", "mov": "aac", "matroska": "aac", "webm": "libopus"}  # by container
 # Only what a file can hold by itself: a playlist would make FFmpeg open other files.
 _SAFE = {"format_whitelist": "wav,mp3,flac,ogg,aac,aiff,mov,matroska", "protocol_whitelist": "file"}
 
@@ -39,8 +38,8 @@ class Drive:
 
 def check(sound: Path, target: Path) -> None:
     """Refuse a sound that cannot be read, or a kind of film that holds none."""
-    if getattr(encoders.kind_of(target), "container", None) not in _CODECS:
-        raise UsageError(f"{target}: holds no sound; with --audio use .mp4, .mov, .mkv or .webm.")
+    if not encoders.kind_of(target).voice:
+        raise UsageError(f"{target}: holds no sound; with --audio: {', '.join(encoders.FILMS)}.")
     with _opened(sound):
         pass
 
@@ -74,23 +73,18 @@ def listen(sound: Path, *, fps: Fraction) -> Drive:
 
 
 def add_sound(
-    film: Path, sound: Path, container: str, comment: Mapping[str, object] | None = None
+    film: Path, sound: Path, kind: encoders.Kind, comment: Mapping[str, object] | None = None
 ) -> None:
-    """Put a sound into a finished film, which is copied, and mark it again.
-
-    container   mp4, mov, matroska or webm, as FFmpeg calls it. Raises SystemFault.
-    """
+    """Put a sound into a finished film, which is copied, and mark it again. Raises SystemFault."""
     part = film.with_name(f"{film.name}.sound")
-    flags = {"movflags": "+faststart", "fflags": "+bitexact"}
     try:
         with av.open(str(film)) as source, _opened(sound) as song:
             picture = source.streams.video[0]
-            if container in ("mp4", "mov"):
-                flags["movie_timescale"] = str(picture.time_base.denominator)
-            with av.open(str(part), "w", format=container, container_options=flags) as out:
+            options = encoders.muxer_options(kind, 1 / picture.time_base)
+            with av.open(str(part), "w", format=kind.container, container_options=options) as out:
                 out.metadata.update(source.metadata)
                 copy = out.add_stream_from_template(picture)
-                voice = out.add_stream(_CODECS[container], rate=48_000)
+                voice = out.add_stream(kind.voice, rate=48_000)
                 voice.codec_context.options = {"flags": "+bitexact"}
                 end_s = picture.duration * picture.time_base
                 packets = _copied(source, picture, copy), _encoded(song, voice, end_s)

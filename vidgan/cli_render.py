@@ -33,6 +33,9 @@ def render(
     recipe: Path | None = None,
     save_recipe: Path | None = None,
     scale: int | None = None,
+    codec: str | None = None,
+    quality: int | None = None,
+    lossless: bool = False,
     force: bool = False,
     resume: bool = False,
     contact_sheet: bool = False,
@@ -45,7 +48,7 @@ def render(
     Parameters
     ----------
     target
-        out.mp4, out.gif, out.webp, or a folder for PNG frames.
+        out.mp4, .webm, .mov (ProRes), .mkv (FFV1), .gif, .apng, .webp, or a folder for PNG.
     frames
         Exactly this many; by default 120.
     model
@@ -82,7 +85,15 @@ def render(
     save_recipe
         Write such a file beside the video.
     scale
-        Enlarge by a whole factor; by default small frames grow to 512 pixels.
+        Enlarge by a whole factor; by default small frames grow to 512 pixels, but where nothing
+        is lost.
+    codec
+        h264, h265, av1, vp9, prores or ffv1, where the target can hold it; or h264_nvenc,
+        hevc_nvenc, av1_nvenc, which make way for software where they do not work.
+    quality
+        0 (smallest file) to 100 (best), on the scale of the codec; by default 80.
+    lossless
+        Every decoded pixel is the generator's: .mp4, .mov, .mkv, .webm, .webp, .apng, PNG.
     force
         Overwrite the target.
     resume
@@ -125,7 +136,7 @@ def render(
     segments.check(target, resume=resume, world=world)
     # After a kill between the end of a film and that of its segments, both are there.
     left = resume and segments.folder_of(target).exists()
-    video.check_target(target, force=force or left)
+    video.check_target(target, force=force or left, codec=codec, lossless=lossless)
     if (sign is None) != (sign_key is None):
         raise UsageError("--sign cert.pem and --sign-key key.pem: both, or neither.")
     signer = signing.Signer(target, sign, sign_key) if sign else None
@@ -147,6 +158,9 @@ def render(
         target,
         fps=rate,
         scale=scale,
+        codec=codec,
+        quality=quality,
+        lossless=lossless,
         force=force or left,
         sound=asked.audio and Path(asked.audio),
         sign=signer and signer.sign,
