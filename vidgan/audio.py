@@ -83,7 +83,7 @@ def add_sound(
             options = encoders.muxer_options(kind, 1 / picture.time_base)
             with av.open(str(part), "w", format=kind.container, container_options=options) as out:
                 out.metadata.update(source.metadata)
-                copy = out.add_stream_from_template(picture)
+                copy = encoders.add_copied(out, picture)
                 voice = out.add_stream(kind.voice, rate=48_000)
                 voice.codec_context.options = {"flags": "+bitexact"}
                 end_s = picture.duration * picture.time_base

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.container import OutputContainer
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from vidgan import footage, provenance
@@ -224,8 +225,8 @@ class Encoder:
         self._stream.pix_fmt = codec.pixel_format
         if sides != [height, width]:
             self._job.notice(
-                f"{codec.name} wants {'even ' if codec.even else ''}sides from {codec.least} pixels: "
-                f"the last row or column is repeated, to {sides[1]}x{sides[0]}."
+                f"{codec.name} wants {'even ' if codec.even else ''}sides from {codec.least} "
+                f"pixels: the last row or column is repeated, to {sides[1]}x{sides[0]}."
             )
         return sides[0] - height, sides[1] - width
 
@@ -381,6 +382,14 @@ def muxer_options(kind: Kind, fps: Fraction) -> dict[str, str]:
         # clock as fine as the track's: its length is exact, not in milliseconds.
         options |= {"movflags": "+faststart", "movie_timescale": str(fps.numerator)}
     return options
+
+
+def add_copied(film: OutputContainer, template: av.VideoStream) -> av.VideoStream:
+    """A stream for the packets of another. (PyAV forgets the tag, by which ProRes has its kind.)"""
+    stream = film.add_stream_from_template(template, opaque=True)  # or it looks for an encoder
+    if film.format.name in ("mp4", "mov"):
+        stream.codec_context.codec_tag = template.codec_context.codec_tag
+    return stream
 
 
 def usable(codec: Codec, notice: Notice) -> Codec:

@@ -21,6 +21,7 @@ from vidgan.errors import SystemFault, UsageError
 from vidgan.video import VideoWriter
 
 SEGMENT_FRAMES = 240  # below x264's own limit of 250, so that a segment costs no further key frame
+_EARLY = 2  # frames that a packet comes before its time, where frames are reordered
 _POLL_S = 0.05
 
 
@@ -173,14 +174,15 @@ def join(counts: Mapping[Path, int], target: Path, *, fps: Fraction) -> None:
                 clock = Fraction(template.time_base.numerator, template.time_base.denominator)
                 if stream is None:
                     film.metadata.update(source.metadata)
-                    stream = film.add_stream_from_template(template)
+                    stream = encoders.add_copied(film, template)
                     stream.time_base = clock
+                    early = _EARLY * bool(template.codec_context.has_b_frames)
                 for packet in source.demux(template):
-                    if packet.dts is None:  # the last one is empty and only ends the stream
+                    if not packet.size:  # the last one is empty and only ends the stream
                         break
-                    pts, dts = (first + round(t * clock * fps) for t in (packet.pts, packet.dts))
+                    at, dts = first + round(packet.pts * clock * fps), first + seen - early
                     packet.pts, packet.dts, end = (
-                        round(i / fps / clock) for i in (pts, dts, pts + 1)
+                        round(i / fps / clock) for i in (at, dts, at + 1)
                     )
                     packet.duration, packet.stream = end - packet.pts, stream
                     film.mux(packet)
