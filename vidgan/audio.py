@@ -86,10 +86,11 @@ def add_sound(
                 copy = encoders.add_copied(out, picture)
                 voice = out.add_stream(kind.voice, rate=48_000)
                 voice.codec_context.options = {"flags": "+bitexact"}
-                end_s = picture.duration * picture.time_base
+                # Matroska gives the length of the whole file alone.
+                end_s = (picture.duration or 0) * picture.time_base or source.duration / 10**6
                 packets = _copied(source, picture, copy), _encoded(song, voice, end_s)
                 # By time, or FFmpeg would keep all of one stream in memory.
-                for packet in heapq.merge(*packets, key=lambda p: p.dts * p.time_base):
+                for packet in heapq.merge(*packets, key=_time_s):
                     out.mux(packet)
         provenance.append_mark(part, comment)
         part.replace(film)
@@ -147,9 +148,14 @@ def _copied(
     source: av.container.InputContainer, film: av.VideoStream, copy: av.VideoStream
 ) -> Iterator[av.Packet]:
     for packet in source.demux(film):
-        if packet.dts is not None:  # the last one is empty and only ends the stream
+        if packet.size:  # the last one is empty and only ends the stream
             packet.stream = copy
             yield packet
+
+
+def _time_s(packet: av.Packet) -> float:
+    at = packet.pts if packet.dts is None else packet.dts  # Matroska has no dts
+    return float(at * packet.time_base)
 
 
 def _scaled(values: list[float], percentile: float) -> np.ndarray:
