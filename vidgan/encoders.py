@@ -39,6 +39,7 @@ class Codec:
     settings: Mapping[str, str] = field(default_factory=dict)
     graded: Callable[[int], dict[str, str]] | None = None
     matrix: int = 1  # of ITU-T H.273: 0 RGB, 1 BT.709, 6 BT.601
+    transfer: int = 1  # of the same: 1 BT.709, which players take as it is; 13 sRGB
     least: int = 1  # pixels; shorter sides are padded
     even: bool = False  # odd sides are padded
     tag: str | None = None  # in MP4, where Apple wants another than FFmpeg's
@@ -124,7 +125,7 @@ FFV1 = Codec(
     least=2,
 )
 GIF = Codec("gif", "gif", "pal8")
-APNG = Codec("apng", "apng", "rgb24", settings={"pred": "mixed"}, matrix=0)
+APNG = Codec("apng", "apng", "rgb24", settings={"pred": "mixed"}, matrix=0, transfer=13)
 # Level 0 is three times as fast as the default 4, for a file a tenth larger (measured). The matrix
 # is fixed by the format.
 WEBP = Codec(
@@ -233,7 +234,7 @@ class Encoder:
     def _set_tags(self, context: av.VideoCodecContext) -> None:
         codec, kind = self._job.codec, self._job.kind
         context.time_base = self._tick
-        context.color_primaries = context.color_trc = 1  # BT.709
+        context.color_primaries, context.color_trc = 1, codec.transfer  # BT.709
         context.colorspace, context.color_range = codec.matrix, 1 if codec.matrix else 2
         if codec.tag and kind.container == "mp4":
             context.codec_tag = codec.tag
@@ -269,7 +270,8 @@ class Encoder:
         if by_plane and self._scale > 1:
             picture = _enlarge(picture, form, self._scale)
         picture.colorspace, picture.color_range = codec.matrix, 1 if codec.matrix else 2
-        picture.color_primaries = picture.color_trc = 1  # ProRes has the tags of its frames
+        # ProRes has the tags of its frames.
+        picture.color_primaries, picture.color_trc = 1, codec.transfer
         return picture
 
 
