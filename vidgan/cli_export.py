@@ -1,7 +1,6 @@
 """The verbs that carry a generator elsewhere and back: export, preview, verify, import."""
 
 import contextlib
-import itertools
 import json
 import sys
 import textwrap
@@ -140,7 +139,7 @@ def preview(folder: Path, *, port: int = 8000) -> None:
         server.serve_forever()
 
 
-def verify(*files: Path) -> None:
+def verify(file: Path, *more: Path) -> None:
     """Say what is marked as synthetic and who signed it; run the self-test inside an .onnx file.
 
     Exit code 0: all is marked, signatures and self-tests hold. 1: somewhere no mark was found
@@ -149,63 +148,46 @@ def verify(*files: Path) -> None:
 
     Parameters
     ----------
-    files
-        Pictures, films, folders of them, generator.safetensors, generator.onnx
+    file
+        A picture, film, folder of pictures, generator.safetensors or generator.onnx.
+    more
+        Others.
     """
-    if not files:
-        raise UsageError("verify: give the files to look at.")
-    code = 0
-    for file in files:
+    codes = {0}
+    for target in (file, *more):
+        held = sorted(path for path in target.glob("*") if path.is_file()) or [target]
+        said: dict[tuple[str, int], list[Path]] = {}  # most of a folder says the same
         try:
-            found: dict[tuple[str, bool], list[Path]] = {}  # most of a folder says the same
-            for path in _files(file):
-                found.setdefault(_verdict(path), []).append(path)
+            for path in held:
+                said.setdefault(_verdict(path), []).append(path)
         except VidganError as error:
             terminal.say(f"vidgan: {error}")
-            code = max(code, error.exit_code)
-            continue
-        for (text, good), paths in found.items():
-            more = f" to {paths[-1].name} ({len(paths)} files)" if len(paths) > 1 else ""
-            print(f"{paths[0]}{more}: {text}")
-            code = max(code, 0 if good else 1)
-    if code:
-        sys.exit(code)
+            codes.add(error.exit_code)
+        for (text, code), (first, *rest) in said.items():
+            to = f" to {rest[-1].name} ({1 + len(rest)} files)" if rest else ""
+            print(f"{first}{to}: {text}")
+            codes.add(code)
+    if any(codes):
+        sys.exit(max(codes))
 
 
-def _files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    if not (held := sorted(file for file in path.iterdir() if file.is_file())):
-        raise UsageError(f"{path}: holds no files.")
-    return held
-
-
-def _verdict(path: Path) -> tuple[str, bool]:
-    """What a file says of itself, for a terminal of 80 columns, and whether all of it is good."""
+def _verdict(path: Path) -> tuple[str, int]:
+    """What a file says of itself, for a terminal of 80 columns, and the exit code for it."""
     from vidgan import provenance, selftest, signing
 
-    facts = {"self-test": selftest.verify(path)} if path.suffix == ".onnx" else {}
-    mark = provenance.find_mark(path) or {}
-    signed = signing.find_signature(path) or {}
-    source_type = str(mark.get(provenance.MODEL_KEY) or signed.get(provenance.MODEL_KEY, ""))
-    signature, comment = signed.get("signature", ""), mark.get("comment", {})
-    facts |= {"source": source_type.rpartition("/")[2], "made by": mark.get("creator_tool")}
-    facts |= comment if isinstance(comment, dict) else {"comment": comment}
-    facts |= {"signed": signature}
-    lines = [
-        f"{key[:16]:10}  {_plain(value)}" for key, value in facts.items() if value not in ("", None)
-    ]
-    wrapped = (textwrap.wrap(_plain(line), 78, subsequent_indent=" " * 12) for line in lines)
-    text = "\n  ".join(
-        itertools.chain(["marked as synthetic" if source_type else "no mark found"], *wrapped)
-    )
-    return text, bool(source_type) and "NOT" not in signature
-
-
-def _plain(value: object) -> str:
-    """What a stranger wrote, as text that cannot steer a terminal."""
-    text = value if isinstance(value, str) else json.dumps(value)
-    return "".join(c if c.isprintable() else "?" for c in text[:1000])
+    proof = selftest.verify(path) if path.suffix == ".onnx" else ""
+    mark, signed = provenance.find_mark(path) or {}, signing.find_signature(path)
+    source = str((signed | mark).get(provenance.MODEL_KEY, ""))
+    signature, comment = signed.get("signature", ""), mark.get("comment", "")
+    facts = {"source": source.rpartition("/")[2], "made by": mark.get("creator_tool", "")}
+    told = comment if isinstance(comment, dict) else {"comment": comment}
+    lines = ["marked as synthetic" if source else "no mark found"]
+    # The order of the first two, and no word of a stranger in place of what was found.
+    for name, fact in (facts | told | facts | {"signature": signature, "self-test": proof}).items():
+        text = fact if isinstance(fact, str) else json.dumps(fact)
+        line = "".join(c if c.isprintable() else "?" for c in f"{name[:16]:10}  {text[:1000]}")
+        lines += textwrap.wrap(line, 78, subsequent_indent=" " * 12) if text else []
+    return "\n  ".join(lines), int(not source or "NOT" in signature)
 
 
 def import_(source: Path, target: Path, *, force: bool = False) -> None:

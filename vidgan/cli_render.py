@@ -139,7 +139,7 @@ def render(
     video.check_target(target, force=force or left, codec=codec, lossless=lossless)
     if (sign is None) != (sign_key is None):
         raise UsageError("--sign cert.pem and --sign-key key.pem: both, or neither.")
-    signer = signing.Signer(target, sign, sign_key) if sign else None
+    signer = signing.signer(target, sign, sign_key) if sign else None
     beside = {save_recipe, target.with_name(f"{target.stem}-sheet.png") if contact_sheet else None}
     for file in beside - {None}:
         if not file.parent.is_dir() or (file.exists() and not (force or resume)):
@@ -163,7 +163,7 @@ def render(
         lossless=lossless,
         force=force or left,
         sound=asked.audio and Path(asked.audio),
-        sign=signer and signer.sign,
+        sign=signer,
         comment=comment,
         notice=say,
     )

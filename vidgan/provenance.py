@@ -6,7 +6,6 @@ mark is a plain statement, neither signed nor hard to remove: its absence says n
 picture came from. `vidgan.signing` can sign it.
 """
 
-import contextlib
 import html
 import json
 import mmap
@@ -28,6 +27,7 @@ PNG_KEYWORD = "XML:com.adobe.xmp"  # of the iTXt chunk that holds the packet
 
 _MATROSKA = b"\x1a\x45\xdf\xa3"  # the first bytes of .mkv and .webm
 _PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_HEADER_BYTES, _PNG_END_BYTES = 33, 12  # signature and IHDR; IEND
 _MP4_XMP = uuid.UUID("be7acfcb-97a9-42e8-9c71-999491e3afac").bytes
 _WEBP_XMP_FLAG, _WEBP_ALPHA_FLAG = 0x04, 0x10  # in the first byte of the VP8X chunk
 # A reader of GIF that knows no XMP takes the packet for sub-blocks of arbitrary length; wherever it
@@ -35,8 +35,7 @@ _WEBP_XMP_FLAG, _WEBP_ALPHA_FLAG = 0x04, 0x10  # in the first byte of the VP8X c
 _GIF_TRAILER = b"\x01" + bytes(range(0xFF, -1, -1)) + b"\x00"
 _MAX_HEADER_BYTES = 100_000_000  # the format's own limit on the JSON header of a safetensors file
 _MAX_PACKET_BYTES = 4 << 20  # a file may be hostile
-_EDGE_BYTES = 64 << 20  # of a huge file, where every known writer puts the packet
-_MOVED_BYTES = 1 << 20
+_END_BYTES = 32 << 20
 
 _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
@@ -73,12 +72,12 @@ def xmp_packet(comment: Mapping[str, object] | None = None) -> bytes:
 
 def tags(comment: Mapping[str, object] | None = None) -> dict[str, str]:
     """The mark as tags of a film, for a muxer to write: Matroska and WebM have no place for XMP."""
-    mark = {"DIGITAL_SOURCE_TYPE": DIGITAL_SOURCE_TYPE, "CREATOR_TOOL": f"vidgan {__version__}"}
-    return mark | ({"comment": comment_json(comment)} if comment else {})
+    told = {"comment": comment_json(comment)} if comment else {}
+    return told | {"DIGITAL_SOURCE_TYPE": DIGITAL_SOURCE_TYPE, "XMP": xmp_packet(comment).decode()}
 
 
 def append_mark(path: Path, comment: Mapping[str, object] | None = None) -> None:
-    """Put the mark into a finished MP4, MOV, PNG, APNG, GIF or WebP; its pictures stay as they are.
+    """Put the mark into a finished MP4, MOV, APNG, GIF or WebP; its pictures stay as they are.
 
     Matroska and WebM have it already, in the `tags` that their muxer was given.
     """
@@ -90,7 +89,7 @@ def append_mark(path: Path, comment: Mapping[str, object] | None = None) -> None
         elif head[:4] == b"GIF8":
             _append_to_gif(file, packet)
         elif head[:8] == _PNG:
-            _insert_into_png(file, packet)
+            _insert_into_apng(file, packet)
         elif head[:4] != _MATROSKA:
             assert head[:4] == b"RIFF" and head[8:12] == b"WEBP", "a kind of file without a mark"
             _append_to_webp(file, packet, head)
@@ -108,23 +107,19 @@ def _append_to_gif(file: BinaryIO, packet: bytes) -> None:
     file.write(b"\x21\xff\x0bXMP DataXMP" + packet + _GIF_TRAILER + b"\x3b")
 
 
-def _insert_into_png(file: BinaryIO, packet: bytes) -> None:
-    # Ahead of the pixels, since readers may stop there, and behind acTL, since FFmpeg looks for it
-    # in the first 2 kB to tell an APNG. All that follows moves, last part first.
+def _insert_into_apng(file: BinaryIO, packet: bytes) -> None:
+    # Ahead of the pixels, since readers may stop there. But FFmpeg takes an APNG for a still unless
+    # it finds an fcTL in the first 2 kB: a long packet goes to the end.
     body = b"iTXt" + PNG_KEYWORD.encode() + bytes(5) + packet  # not compressed, of no language
     chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-    file.seek(len(_PNG))
-    while (header := struct.unpack(">I4s", file.read(8)))[1] not in (b"fcTL", b"IDAT"):
-        file.seek(header[0] + 4, os.SEEK_CUR)
-    at, size = file.tell() - 8, file.seek(0, os.SEEK_END)
-    for end in range(size, at, -_MOVED_BYTES):
-        start = max(end - _MOVED_BYTES, at)
-        file.seek(start)
-        moved = file.read(end - start)
-        file.seek(start + len(chunk))
-        file.write(moved)
-    file.seek(at)
-    file.write(chunk)
+    size = file.seek(0, os.SEEK_END)
+    file.write(chunk)  # so that the disk has room for it
+    file.flush()
+    with mmap.mmap(file.fileno(), 0) as data:
+        short = data.find(b"fcTL", 0, max(0, 2000 - len(chunk))) > 0
+        at = _PNG_HEADER_BYTES if short else size - _PNG_END_BYTES
+        data.move(at + len(chunk), at, size - at)
+        data[at : at + len(chunk)] = chunk
 
 
 def _append_to_webp(file: BinaryIO, packet: bytes, head: bytes) -> None:
@@ -134,10 +129,11 @@ def _append_to_webp(file: BinaryIO, packet: bytes, head: bytes) -> None:
         file.write(bytes([head[20] | _WEBP_XMP_FLAG]))
     else:
         # A single frame has no VP8X chunk: one is set in front, which moves those few bytes.
+        header = _vp8x(file)
         file.seek(12)
         still = file.read()
         file.seek(12)
-        file.write(_vp8x(head) + still)
+        file.write(header + still)
     file.seek(0, os.SEEK_END)
     file.write(chunk)
     size = file.tell() - 8
@@ -145,17 +141,14 @@ def _append_to_webp(file: BinaryIO, packet: bytes, head: bytes) -> None:
     file.write(struct.pack("<I", size))
 
 
-def _vp8x(head: bytes) -> bytes:
+def _vp8x(file: BinaryIO) -> bytes:
     """The extended header of a still WebP: flags, width - 1 and height - 1 in 24 bits each."""
-    if head[12:16] == b"VP8 ":  # lossy
-        width, height = ((side & 0x3FFF) - 1 for side in struct.unpack_from("<HH", head, 26))
-        alpha = 0
-    else:
-        assert head[12:16] == b"VP8L", "a WebP holds VP8, VP8L or VP8X"
-        (bits,) = struct.unpack_from("<I", head, 21)
-        width, height, alpha = bits & 0x3FFF, bits >> 14 & 0x3FFF, bits >> 28 & 1
-    flags = _WEBP_XMP_FLAG | (_WEBP_ALPHA_FLAG if alpha else 0)
-    canvas = width.to_bytes(3, "little") + height.to_bytes(3, "little")
+    from PIL import Image
+
+    file.seek(0)
+    still = Image.open(file)  # reads the header alone, and leaves the file open
+    canvas = b"".join((side - 1).to_bytes(3, "little") for side in still.size)
+    flags = _WEBP_XMP_FLAG | (_WEBP_ALPHA_FLAG if still.mode == "RGBA" else 0)
     return b"VP8X" + struct.pack("<IB3x", 10, flags) + canvas
 
 
@@ -167,14 +160,12 @@ def find_mark(path: Path) -> dict[str, object] | None:
     missing file, ModelError for a broken model.
     """
     if not path.is_file():
-        raise UsageError(f"{path}: there is no such file.")
+        raise UsageError(f"{path}: no such file, or a folder without any.")
     models = {".onnx": _onnx_source_type, ".safetensors": _safetensors_source_type}
     if read := models.get(path.suffix.lower()):
         source_type = read(path)
         return {MODEL_KEY: source_type} if _is_synthetic(source_type) else None
-    with path.open("rb") as file:
-        matroska = file.read(4) == _MATROSKA
-    marks = _tagged(path) if matroska else map(_parse_packet, _packets(path))
+    marks = (_parse_packet(packet) for packet in _packets(path))
     return next((mark for mark in marks if _is_synthetic(mark.get(MODEL_KEY, ""))), None)
 
 
@@ -183,36 +174,22 @@ def _is_synthetic(source_type: object) -> bool:
     return str(source_type).lower().endswith("algorithmicmedia")
 
 
-def _tagged(path: Path) -> Iterator[dict[str, object]]:
-    """The tags of a Matroska or WebM file as a mark."""
-    import av
-
-    with contextlib.suppress(av.FFmpegError), av.open(str(path), format="matroska") as film:
-        found = {key.lower(): text for key, text in film.metadata.items()}
-        mark: dict[str, object] = {k: found[k] for k in (MODEL_KEY, "creator_tool") if k in found}
-        yield mark | ({"comment": _read_json(found["comment"])} if "comment" in found else {})
-
-
 def _packets(path: Path) -> Iterator[str]:
     """Every XMP packet in a file of any format; they are made so that a scan finds them."""
-    for data, at, stop in edges(path):
-        while (end := data.find(b"</x:xmpmeta>", at, stop)) >= 0:
-            start = data.rfind(b"<x:xmpmeta", max(at, end - _MAX_PACKET_BYTES), end)
-            if start >= 0:
-                yield data[start:end].decode("utf-8", errors="replace")
-            at = end + 1
+    data, at = ends(path), 0
+    while (end := data.find(b"</x:xmpmeta>", at)) >= 0:
+        start = data.rfind(b"<x:xmpmeta", max(at, end - _MAX_PACKET_BYTES), end)
+        if start >= 0:
+            yield data[start:end].decode("utf-8", errors="replace")
+        at = end + 1
 
 
-def edges(path: Path) -> Iterator[tuple[mmap.mmap, int, int]]:
-    """The bytes of a file, and between which of them to look: all, or both ends of a huge one."""
-    if (size := path.stat().st_size) == 0:
-        return
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        if size <= 2 * _EDGE_BYTES:
-            yield data, 0, size
-        else:
-            yield data, 0, _EDGE_BYTES
-            yield data, size - _EDGE_BYTES, size
+def ends(path: Path) -> bytes:
+    """What a file holds, or both ends of a huge one, where every known writer puts a mark."""
+    with path.open("rb") as file:
+        head = file.read(_END_BYTES)
+        file.seek(max(len(head), path.stat().st_size - _END_BYTES))
+        return head + file.read(_END_BYTES)
 
 
 def _parse_packet(packet: str) -> dict[str, object]:
@@ -225,25 +202,19 @@ def _parse_packet(packet: str) -> dict[str, object]:
     # No pattern goes on past a "<", so that none takes longer than the packet is.
     below = packet.partition("<dc:description>")[2]
     if found := re.search(r"<rdf:li[^<>]*>([^<]*)<", below):
-        mark["comment"] = _read_json(html.unescape(found[1]))
+        text = html.unescape(found[1])
+        try:
+            mark["comment"] = json.loads(text)
+        except (ValueError, RecursionError):
+            mark["comment"] = text
     return mark
-
-
-def _read_json(text: str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
 
 
 def _onnx_source_type(path: Path) -> str:
     """Find the entry of the metadata by its key, as protobuf spells it; the value is short."""
     key = b"\x0a" + bytes([len(MODEL_KEY)]) + MODEL_KEY.encode() + b"\x12"
-    for data, start, stop in edges(path):
-        if (at := data.find(key, start, stop - 1)) >= 0:
-            value = at + len(key) + 1
-            return data[value : value + data[value - 1]].decode(errors="replace")
-    return ""
+    _, found, value = ends(path).partition(key)
+    return value[1 : 1 + value[0]].decode(errors="replace") if found and value else ""
 
 
 def _safetensors_source_type(path: Path) -> str:
