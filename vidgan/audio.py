@@ -14,7 +14,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from vidgan import encoders, provenance
+from vidgan import codecs, provenance
 from vidgan.errors import DataError, SystemFault, UsageError
 
 _RATE, _HOP, _WINDOW = 22_050, 512, 1024  # samples; of the analysis only
@@ -38,8 +38,8 @@ class Drive:
 
 def check(sound: Path, target: Path) -> None:
     """Refuse a sound that cannot be read, or a kind of film that holds none."""
-    if not encoders.kind_of(target).voice:
-        raise UsageError(f"{target}: holds no sound; with --audio: {', '.join(encoders.FILMS)}.")
+    if not codecs.kind_of(target).voice:
+        raise UsageError(f"{target}: holds no sound; with --audio: {', '.join(codecs.FILMS)}.")
     with _opened(sound):
         pass
 
@@ -73,17 +73,17 @@ def listen(sound: Path, *, fps: Fraction) -> Drive:
 
 
 def add_sound(
-    film: Path, sound: Path, kind: encoders.Kind, comment: Mapping[str, object] | None = None
+    film: Path, sound: Path, kind: codecs.Kind, comment: Mapping[str, object] | None = None
 ) -> None:
     """Put a sound into a finished film, which is copied, and mark it again. Raises SystemFault."""
     part = film.with_name(f"{film.name}.sound")
     try:
         with av.open(str(film)) as source, _opened(sound) as song:
             picture = source.streams.video[0]
-            options = encoders.muxer_options(kind, 1 / picture.time_base)
+            options = codecs.muxer_options(kind, 1 / picture.time_base)
             with av.open(str(part), "w", format=kind.container, container_options=options) as out:
                 out.metadata.update(source.metadata)
-                copy = encoders.add_copied(out, picture)
+                copy = codecs.add_copied(out, picture)
                 voice = out.add_stream(kind.voice, rate=48_000)
                 voice.codec_context.options = {"flags": "+bitexact"}
                 # Matroska gives the length of the whole file alone.

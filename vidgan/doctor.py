@@ -52,16 +52,10 @@ def _onnxruntime() -> list[str]:
 
 
 def _encoders() -> list[str]:
-    import av
-    from av.codec.codec import UnknownCodecError
+    from vidgan import codecs
 
-    found = []
-    for name in ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "gif", "libwebp_anim"):
-        try:
-            av.codec.Codec(name, "w")
-            found.append(name)
-        except UnknownCodecError:
-            continue
+    names = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "prores_ks", "ffv1", "libwebp")
+    found = [name for name in names if codecs.has_encoder(name)]
     lines = [f"encoders      {', '.join(found)}"]
     if "libx264" not in found:
         lines.append("fix: this PyAV has no H.264 encoder; pip install --force-reinstall av")

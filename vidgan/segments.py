@@ -16,7 +16,7 @@ from pathlib import Path
 
 import av
 
-from vidgan import encoders, provenance
+from vidgan import codecs, provenance
 from vidgan.errors import SystemFault, UsageError
 from vidgan.video import VideoWriter
 
@@ -28,10 +28,10 @@ _POLL_S = 0.05
 def check(target: Path, *, resume: bool, world: int) -> None:
     """Refuse to resume or share what cannot be joined, while nothing is lost yet."""
     asked = "--resume" if resume else f"a render by {world} processes"
-    if (resume or world > 1) and not encoders.kind_of(target).voice:
+    if (resume or world > 1) and not codecs.kind_of(target).voice:
         raise UsageError(
             f"{target}: {asked} needs a kind whose parts are joined without encoding again: "
-            f"{', '.join(encoders.FILMS)}."
+            f"{', '.join(codecs.FILMS)}."
         )
 
 
@@ -68,7 +68,7 @@ class Film:
         self._writer, self._frames, self._resume, self._notice = writer, frames, resume, notice
         self._rank, self._world, self._keep = rank, world, resume or world > 1
         self._target, self._folder = writer.target, folder_of(writer.target)
-        self._joined = encoders.kind_of(writer.target).voice is not None
+        self._joined = codecs.kind_of(writer.target).voice is not None
         self._length = segment_frames if self._joined else frames
         facts = {"format": "vidgan-segments-1", "frames": frames, "segment": self._length}
         # As JSON gives it back, so that it can be compared with what a file holds.
@@ -165,8 +165,8 @@ def join(counts: Mapping[Path, int], target: Path, *, fps: Fraction) -> None:
     Raises SystemFault where a film holds another number of frames.
     """
     comment = (provenance.find_mark(next(iter(counts))) or {}).get("comment")
-    kind, stream, first = encoders.kind_of(target), None, 0
-    options = encoders.muxer_options(kind, fps)
+    kind, stream, first = codecs.kind_of(target), None, 0
+    options = codecs.muxer_options(kind, fps)
     with av.open(str(target), "w", format=kind.container, container_options=options) as film:
         for file, count in counts.items():
             with av.open(str(file)) as source:
@@ -174,7 +174,7 @@ def join(counts: Mapping[Path, int], target: Path, *, fps: Fraction) -> None:
                 clock = Fraction(template.time_base.numerator, template.time_base.denominator)
                 if stream is None:
                     film.metadata.update(source.metadata)
-                    stream = encoders.add_copied(film, template)
+                    stream = codecs.add_copied(film, template)
                     stream.time_base = clock
                     early = _EARLY * bool(template.codec_context.has_b_frames)
                 for packet in source.demux(template):

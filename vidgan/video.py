@@ -24,8 +24,9 @@ from typing import Self
 import av
 import numpy as np
 
-from vidgan import audio, encoders
-from vidgan.encoders import MAX_FPS, Comment, Notice
+from vidgan import audio, codecs, encoders
+from vidgan.codecs import MAX_FPS
+from vidgan.encoders import Comment, Notice
 from vidgan.errors import SystemFault, UsageError
 
 # Writing: what can be refused is refused before a model is loaded.
@@ -39,18 +40,18 @@ def check_target(
     Raises UsageError (unknown kind, or one without this codec; exists without `force`; no such
     folder) or SystemFault (folder not writable, encoder missing).
     """
-    path, kind = Path(target), encoders.kind_of(target)
-    chosen = encoders.codec_for(target, codec, lossless=lossless)
+    path, kind = Path(target), codecs.kind_of(target)
+    chosen = codecs.codec_for(target, codec, lossless=lossless)
     encoder = (chosen.instead or chosen).encoder
     if not path.parent.is_dir():
         raise UsageError(f"{target}: there is no folder {path.parent}; create it first.")
-    if kind.opened is encoders.PngFolder:
+    if kind is codecs.FOLDER:
         _check_folder(path, force)
     elif path.is_dir():
         raise UsageError(f"{target}: this is a folder; give the file another name.")
     elif path.exists() and not force:
         raise UsageError(f"{target}: exists already; give another name, or --force to replace it.")
-    if not encoders.has_encoder(encoder):
+    if not codecs.has_encoder(encoder):
         raise SystemFault(
             f"{target}: this PyAV lacks the encoder {encoder}, its wheel has it: "
             "pip install --force-reinstall --only-binary av av"
@@ -113,8 +114,8 @@ class VideoWriter:
     ) -> None:
         check_target(target, force=force, codec=codec, lossless=lossless)
         notice = functools.cache(notice)  # once for all pieces of a film
-        chosen = encoders.usable(encoders.codec_for(target, codec, lossless=lossless), notice)
-        self.target, self._kind = Path(target), encoders.kind_of(target)
+        chosen = codecs.usable(codecs.codec_for(target, codec, lossless=lossless), notice)
+        self.target, self._kind = Path(target), codecs.kind_of(target)
         self.fps = check_fps(fps)
         if self.fps > self._kind.max_fps:
             raise UsageError(f"--fps {fps}: {target} can hold at most {self._kind.max_fps}.")
@@ -163,7 +164,7 @@ class VideoWriter:
         assert frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3
         with self._disk_faults():
             if self._file is None:
-                self._file = self._kind.opened(self._job, *frame.shape[:2])
+                self._file = encoders.opened(self._job, *frame.shape[:2])
             self._file.write(np.ascontiguousarray(frame))
         self.frames_written += 1
 
