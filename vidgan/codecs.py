@@ -17,6 +17,7 @@ from vidgan.errors import UsageError
 from vidgan.footage import Notice
 
 MAX_FPS = 1000
+EARLY = 2  # frames that a packet comes before its time, where frames are reordered
 
 
 @dataclass(frozen=True)

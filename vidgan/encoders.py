@@ -43,7 +43,7 @@ class Encoder:
     """One stream of one codec in one container, by PyAV."""
 
     def __init__(self, job: Job, height: int, width: int) -> None:
-        self._job, self._frames, codec = job, 0, job.codec
+        self._job, self._frames, self._packets, codec = job, 0, 0, job.codec
         self._scale = job.scale or (1 if codec.exact else _scale_for(height, width))
         self._tick = Fraction(1, job.kind.ticks_per_s) if job.kind.ticks_per_s else 1 / job.fps
         self._converter = VideoReformatter()  # one per file: each holds megabytes
@@ -66,17 +66,23 @@ class Encoder:
         picture.time_base, picture.pts = self._tick, self._ticks(self._frames)
         self._frames += 1
         picture.duration = self._ticks(self._frames) - picture.pts
-        self._container.mux(self._stream.encode(picture))
+        self._mux(self._stream.encode(picture))
 
     def finish(self) -> None:
         """Leave a complete, marked file at the job's part."""
-        self._container.mux(self._stream.encode())
+        self._mux(self._stream.encode())
         self._container.close()
         provenance.append_mark(self._job.part, self._job.comment)
 
     def close(self) -> None:
         with contextlib.suppress(OSError, av.FFmpegError):  # a full disk says so again
             self._container.close()
+
+    def _mux(self, packets: list[av.Packet]) -> None:
+        for packet in packets:
+            if self._job.codec.name == "h265":  # x265 may leave it unset in films of 1 or 2 frames
+                packet.dts, self._packets = self._packets - codecs.EARLY, self._packets + 1
+            self._container.mux(packet)
 
     def _ticks(self, frames: int) -> int:
         # From the running total, so that rounding never adds up: 3, 4, 3 hundredths at 30.

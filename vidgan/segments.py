@@ -21,7 +21,6 @@ from vidgan.errors import SystemFault, UsageError
 from vidgan.video import VideoWriter
 
 SEGMENT_FRAMES = 240  # below x264's own limit of 250, so that a segment costs no further key frame
-_EARLY = 2  # frames that a packet comes before its time, where frames are reordered
 _POLL_S = 0.05
 
 
@@ -176,7 +175,7 @@ def join(counts: Mapping[Path, int], target: Path, *, fps: Fraction) -> None:
                     film.metadata.update(source.metadata)
                     stream = codecs.add_copied(film, template)
                     stream.time_base = clock
-                    early = _EARLY * bool(template.codec_context.has_b_frames)
+                    early = codecs.EARLY * bool(template.codec_context.has_b_frames)
                 for packet in source.demux(template):
                     if not packet.size:  # the last one is empty and only ends the stream
                         break
