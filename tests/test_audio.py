@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.sounds import write_sound
-from vidgan import audio, provenance
+from vidgan import audio, codecs, provenance
 from vidgan.errors import DataError, SystemFault, UsageError
 from vidgan.video import VideoWriter
 
@@ -76,7 +76,7 @@ def test_a_failure_while_sound_is_put_in_leaves_nothing(tmp_path):
     (tmp_path / "film.mp4").write_text("no film")
     song = write_sound(tmp_path / "song.wav")
     with pytest.raises(SystemFault, match="cannot be written"):
-        audio.add_sound(tmp_path / "film.mp4", song, "mp4")
+        audio.add_sound(tmp_path / "film.mp4", song, codecs.kind_of("film.mp4"))
     assert not list(tmp_path.glob("*.sound"))
 
 

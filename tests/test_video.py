@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vidgan import encoders, footage, video
+from vidgan import codecs, footage, video
 from vidgan.errors import DataError, SystemFault, UsageError
 from vidgan.footage import probe, read_frames
 from vidgan.video import VideoWriter, check_fps, check_target, write_png
@@ -410,7 +410,7 @@ def test_an_existing_target_is_refused_without_force(tmp_path):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("out.wmv", r"\.wmv.*\.mp4, \.gif, \.webp.*folder"),
+        ("out.wmv", r"\.wmv.*\.mp4, \.webm, \.mov, \.mkv, \.gif.*folder"),
         ("missing/out.mp4", "no folder .*missing"),
         ("folder.mp4", "is a folder"),
         ("file", "not a folder"),
@@ -441,8 +441,8 @@ def test_a_folder_that_takes_no_files_is_the_fault_of_the_machine(tmp_path, monk
 
 
 def test_a_missing_encoder_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(encoders._Mp4, "encoder", "libnothing")
-    with pytest.raises(SystemFault, match=r"libnothing.*pip install"):
+    monkeypatch.setattr(codecs, "has_encoder", lambda name: False)
+    with pytest.raises(SystemFault, match=r"libx264.*pip install"):
         check_target(tmp_path / "out.mp4")
 
 

@@ -14,12 +14,11 @@ from pathlib import Path
 import av
 import numpy as np
 
-from vidgan import encoders, provenance
+from vidgan import codecs, provenance
 from vidgan.errors import DataError, SystemFault, UsageError
 
 _RATE, _HOP, _WINDOW = 22_050, 512, 1024  # samples; of the analysis only
 _DECAY_S = 0.2  # in which the push of an onset falls to a third
-_CODECS = {"mp4": "aac", "mov": "aac", "matroska": "aac", "webm": "libopus"}  # by container
 # Only what a file can hold by itself: a playlist would make FFmpeg open other files.
 _SAFE = {"format_whitelist": "wav,mp3,flac,ogg,aac,aiff,mov,matroska", "protocol_whitelist": "file"}
 
@@ -39,8 +38,8 @@ class Drive:
 
 def check(sound: Path, target: Path) -> None:
     """Refuse a sound that cannot be read, or a kind of film that holds none."""
-    if getattr(encoders.kind_of(target), "container", None) not in _CODECS:
-        raise UsageError(f"{target}: holds no sound; with --audio use .mp4, .mov, .mkv or .webm.")
+    if not codecs.kind_of(target).voice:
+        raise UsageError(f"{target}: holds no sound; with --audio: {', '.join(codecs.FILMS)}.")
     with _opened(sound):
         pass
 
@@ -74,28 +73,24 @@ def listen(sound: Path, *, fps: Fraction) -> Drive:
 
 
 def add_sound(
-    film: Path, sound: Path, container: str, comment: Mapping[str, object] | None = None
+    film: Path, sound: Path, kind: codecs.Kind, comment: Mapping[str, object] | None = None
 ) -> None:
-    """Put a sound into a finished film, which is copied, and mark it again.
-
-    container   mp4, mov, matroska or webm, as FFmpeg calls it. Raises SystemFault.
-    """
+    """Put a sound into a finished film, which is copied, and mark it again. Raises SystemFault."""
     part = film.with_name(f"{film.name}.sound")
-    flags = {"movflags": "+faststart", "fflags": "+bitexact"}
     try:
         with av.open(str(film)) as source, _opened(sound) as song:
             picture = source.streams.video[0]
-            if container in ("mp4", "mov"):
-                flags["movie_timescale"] = str(picture.time_base.denominator)
-            with av.open(str(part), "w", format=container, container_options=flags) as out:
+            options = codecs.muxer_options(kind, 1 / picture.time_base)
+            with av.open(str(part), "w", format=kind.container, container_options=options) as out:
                 out.metadata.update(source.metadata)
-                copy = out.add_stream_from_template(picture)
-                voice = out.add_stream(_CODECS[container], rate=48_000)
+                copy = codecs.add_copied(out, picture)
+                voice = out.add_stream(kind.voice, rate=48_000)
                 voice.codec_context.options = {"flags": "+bitexact"}
-                end_s = picture.duration * picture.time_base
+                # Matroska gives the length of the whole file alone.
+                end_s = (picture.duration or 0) * picture.time_base or source.duration / 10**6
                 packets = _copied(source, picture, copy), _encoded(song, voice, end_s)
                 # By time, or FFmpeg would keep all of one stream in memory.
-                for packet in heapq.merge(*packets, key=lambda p: p.dts * p.time_base):
+                for packet in heapq.merge(*packets, key=_time_s):
                     out.mux(packet)
         provenance.append_mark(part, comment)
         part.replace(film)
@@ -153,9 +148,14 @@ def _copied(
     source: av.container.InputContainer, film: av.VideoStream, copy: av.VideoStream
 ) -> Iterator[av.Packet]:
     for packet in source.demux(film):
-        if packet.dts is not None:  # the last one is empty and only ends the stream
+        if packet.size:  # the last one is empty and only ends the stream
             packet.stream = copy
             yield packet
+
+
+def _time_s(packet: av.Packet) -> float:
+    at = packet.pts if packet.dts is None else packet.dts  # Matroska has no dts
+    return float(at * packet.time_base)
 
 
 def _scaled(values: list[float], percentile: float) -> np.ndarray:

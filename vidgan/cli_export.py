@@ -1,11 +1,14 @@
 """The verbs that carry a generator elsewhere and back: export, preview, verify, import."""
 
 import contextlib
+import json
+import sys
+import textwrap
 from pathlib import Path
 from typing import Literal
 
 from vidgan import terminal
-from vidgan.errors import ModelError, UsageError
+from vidgan.errors import ModelError, UsageError, VidganError
 
 
 def export(
@@ -143,19 +146,55 @@ def preview(folder: Path, *, port: int = 8000) -> None:
         server.serve_forever()
 
 
-def verify(file: Path) -> None:
-    """Run the self-test inside an exported file, with ONNX Runtime alone.
+def verify(file: Path, *more: Path) -> None:
+    """Say what is marked as synthetic and who signed it; run the self-test inside an .onnx file.
+
+    Exit code 0: all is marked, signatures and self-tests hold. 1: somewhere no mark was found
+    (which says nothing about how it was made), or a signature does not hold. 2 or 4: a file is
+    missing, or a model damaged.
 
     Parameters
     ----------
     file
-        generator.onnx or walk.onnx
+        A picture, film, folder of pictures, generator.safetensors or generator.onnx.
+    more
+        Others.
     """
-    if file.suffix != ".onnx":
-        raise UsageError(f"{file}: verify takes an .onnx file.")
-    from vidgan import selftest
+    codes = {0}
+    for target in (file, *more):
+        held = sorted(path for path in target.glob("*") if path.is_file()) or [target]
+        said: dict[tuple[str, int], list[Path]] = {}  # most of a folder says the same
+        try:
+            for path in held:
+                said.setdefault(_verdict(path), []).append(path)
+        except VidganError as error:
+            terminal.say(f"vidgan: {error}")
+            codes.add(error.exit_code)
+        for (text, code), (first, *rest) in said.items():
+            to = f" to {rest[-1].name} ({1 + len(rest)} files)" if rest else ""
+            print(f"{first}{to}: {text}")
+            codes.add(code)
+    if any(codes):
+        sys.exit(max(codes))
 
-    print(f"{file}: {selftest.verify(file)}")
+
+def _verdict(path: Path) -> tuple[str, int]:
+    """What a file says of itself, for a terminal of 80 columns, and the exit code for it."""
+    from vidgan import provenance, selftest, signing
+
+    proof = selftest.verify(path) if path.suffix == ".onnx" else ""
+    mark, signed = provenance.find_mark(path) or {}, signing.find_signature(path)
+    source = str((signed | mark).get(provenance.MODEL_KEY, ""))
+    signature, comment = signed.get("signature", ""), mark.get("comment", "")
+    facts = {"source": source.rpartition("/")[2], "made by": mark.get("creator_tool", "")}
+    told = comment if isinstance(comment, dict) else {"comment": comment}
+    lines = ["marked as synthetic" if source else "no mark found"]
+    # The order of the first two, and no word of a stranger in place of what was found.
+    for name, fact in (facts | told | facts | {"signature": signature, "self-test": proof}).items():
+        text = fact if isinstance(fact, str) else json.dumps(fact)
+        line = "".join(c if c.isprintable() else "?" for c in f"{name[:16]:10}  {text[:1000]}")
+        lines += textwrap.wrap(line, 78, subsequent_indent=" " * 12) if text else []
+    return "\n  ".join(lines), int(not source or "NOT" in signature)
 
 
 def import_(source: Path, target: Path, *, force: bool = False) -> None:

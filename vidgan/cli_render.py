@@ -36,9 +36,14 @@ def render(
     recipe: Path | None = None,
     save_recipe: Path | None = None,
     scale: int | None = None,
+    codec: str | None = None,
+    quality: int | None = None,
+    lossless: bool = False,
     force: bool = False,
     resume: bool = False,
     contact_sheet: bool = False,
+    sign: Path | None = None,
+    sign_key: Path | None = None,
     yes: bool = False,
 ) -> None:
     """Render a video: a smooth walk through the generator's latent space.
@@ -46,7 +51,7 @@ def render(
     Parameters
     ----------
     target
-        out.mp4, out.gif, out.webp, or a folder for PNG frames.
+        out.mp4, .webm, .mov (ProRes), .mkv (FFV1), .gif, .apng, .webp, or a folder for PNG.
     frames
         Exactly this many; by default 120.
     model
@@ -83,19 +88,31 @@ def render(
     save_recipe
         Write such a file beside the video.
     scale
-        Enlarge by a whole factor; by default small frames grow to 512 pixels.
+        Enlarge by a whole factor; by default small frames grow to 512 pixels, but where nothing
+        is lost.
+    codec
+        h264, h265, av1, vp9, prores or ffv1, where the target can hold it; or h264_nvenc,
+        hevc_nvenc, av1_nvenc, which make way for software where they do not work.
+    quality
+        0 (smallest file) to 100 (best), on the scale of the codec; by default 80.
+    lossless
+        Every decoded pixel is the generator's: .mp4, .mov, .mkv, .webm, .webp, .apng, PNG.
     force
         Overwrite the target.
     resume
         Go on with a render that was killed, to the same frames; give the same command again.
     contact_sheet
         Also write out-sheet.png: 32 frames spread over the film.
+    sign
+        Sign the video (C2PA) with this certificate and its chain, in PEM. See vidgan verify.
+    sign_key
+        The certificate's private key, in PEM.
     yes
         Go on though the job is very large.
     """
     from vidgan import recipe as recipes
     from vidgan import render as rendering
-    from vidgan import segments, synthesis, video
+    from vidgan import segments, signing, synthesis, video
 
     options = {
         "frames": frames,
@@ -122,7 +139,10 @@ def render(
     segments.check(target, resume=resume, world=world)
     # After a kill between the end of a film and that of its segments, both are there.
     left = resume and segments.folder_of(target).exists()
-    video.check_target(target, force=force or left)
+    video.check_target(target, force=force or left, codec=codec, lossless=lossless)
+    if (sign is None) != (sign_key is None):
+        raise UsageError("--sign cert.pem and --sign-key key.pem: both, or neither.")
+    signer = signing.signer(target, sign, sign_key) if sign else None
     beside = {save_recipe, target.with_name(f"{target.stem}-sheet.png") if contact_sheet else None}
     for file in beside - {None}:
         if not file.parent.is_dir() or (file.exists() and not (force or resume)):
@@ -141,8 +161,12 @@ def render(
         target,
         fps=rate,
         scale=scale,
+        codec=codec,
+        quality=quality,
+        lossless=lossless,
         force=force or left,
         sound=asked.audio and Path(asked.audio),
+        sign=signer,
         comment=comment,
         notice=say,
     )

@@ -50,10 +50,10 @@ def _onnxruntime() -> list[str]:
 
 
 def _encoders() -> list[str]:
-    from vidgan import encoders
+    from vidgan import codecs
 
-    names = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "gif", "libwebp_anim")
-    found = [name for name in names if encoders.has_encoder(name)]
+    names = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "prores_ks", "ffv1", "libwebp")
+    found = [name for name in names if codecs.has_encoder(name)]
     lines = [f"encoders      {', '.join(found)}"]
     if "libx264" not in found:
         lines.append("fix: this PyAV has no H.264 encoder; pip install --force-reinstall av")
