@@ -164,12 +164,12 @@ def find_mark(path: Path) -> dict[str, object] | None:
     models = {".onnx": _onnx_source_type, ".safetensors": _safetensors_source_type}
     if read := models.get(path.suffix.lower()):
         source_type = read(path)
-        return {MODEL_KEY: source_type} if _is_synthetic(source_type) else None
+        return {MODEL_KEY: source_type} if is_synthetic(source_type) else None
     marks = (_parse_packet(packet) for packet in _packets(path))
-    return next((mark for mark in marks if _is_synthetic(mark.get(MODEL_KEY, ""))), None)
+    return next((mark for mark in marks if is_synthetic(mark.get(MODEL_KEY, ""))), None)
 
 
-def _is_synthetic(source_type: object) -> bool:
+def is_synthetic(source_type: object) -> bool:
     # trainedAlgorithmicMedia, algorithmicMedia, compositeWithTrainedAlgorithmicMedia
     return str(source_type).lower().endswith("algorithmicmedia")
 
