@@ -43,7 +43,7 @@ def signer(target: Path, certificate: Path, key: Path) -> Callable[[Path], None]
     Raises UsageError where any of them is no good, SystemFault without the extra.
     """
     if not (form := _FORMATS.get(target.suffix.lower())):
-        raise UsageError(f"--sign: C2PA signs a folder of PNG{', '.join(_FORMATS)}.")
+        raise UsageError(f"{target}: --sign is for a folder of PNG{', '.join(_FORMATS)}.")
     c2pa, context = _opened()
 
     def write(form: str, plain: BinaryIO, signed: BinaryIO) -> None:
