@@ -163,8 +163,8 @@ def test_other_kinds_of_keys_sign(tmp_path, key, layout):
         ("encrypted", "out.mp4", "locked.pem", "locked.key"),
         ("secp256k1", "out.mp4", "odd.pem", "odd.key"),
         ("directory", "out.mp4", ".", "good.key"),
-        ("--sign is for a folder of PNG, .mp4, .mov, .gif, .webp", "out.mkv", "good.pem", "good.key"),
-        ("--sign is for a folder of PNG, .mp4, .mov, .gif, .webp", "out.apng", "good.pem", "good.key"),
+        ("for a folder of PNG, .mp4, .mov, .gif, .webp", "out.mkv", "good.pem", "good.key"),
+        ("for a folder of PNG, .mp4, .mov, .gif, .webp", "out.apng", "good.pem", "good.key"),
     ],
 )
 def test_what_cannot_sign_is_refused_in_one_line(tmp_path, says, target, certificate, key):
