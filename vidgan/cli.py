@@ -68,7 +68,7 @@ def train(
     Parameters
     ----------
     source
-        Folder of pictures, zip, video, folder of videos, torchvision:NAME, or earth.
+        Folder of pictures, zip, video, folder of videos, torchvision:NAME, earth, emoji or digits.
     recipe
         A TOML file that lists what differs from the defaults; options given here win over it.
     resume
