@@ -16,7 +16,7 @@ ROWS = (
     {"errors", "__init__"},
     {"bundled", "config", "latents", "provenance", "footage", "pictures", "terminal"},
     {"losses", "augment", "runtime", "preview", "assembly", "variants"},
-    {"trajectory", "encoders", "dcgan", "named_sets", "watch", "selftest"},
+    {"trajectory", "encoders", "dcgan", "named_sets", "watch", "selftest", "features"},
     {"video", "sources", "r3gan"},
     {"data", "checkpoint"},
     {"synthesis", "import_weights", "segments"},
