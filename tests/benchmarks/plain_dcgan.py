@@ -1,10 +1,10 @@
-"""The DCGAN script people copy today, kept as the reference that `vidgan train` is measured against.
+"""The DCGAN script people copy today: the reference that `vidgan train` is measured against.
 
-    python tests/benchmarks/plain_dcgan.py pictures.npy samples.npy 600 1000 0   # seconds, samples, seed
+    python tests/benchmarks/plain_dcgan.py PICTURES.npy SAMPLES.npy SECONDS SAMPLES SEED
 
-Trains on uint8 pictures [N, 3, 64, 64] for so many seconds and writes so many samples, uint8
-[N, 64, 64, 3]. As in the tutorials: float32, eager, BCE on a sigmoid, batch 128, Adam 2e-4 with beta1
-0.5, no averaged weights, no augmentation, and samples drawn in training mode.
+Trains on uint8 pictures [N, 3, 64, 64] and writes samples, uint8 [N, 64, 64, 3]. As in the
+tutorials: float32, eager, BCE on a sigmoid, batch 128, Adam 2e-4 with beta1 0.5, no averaged
+weights, no augmentation, and samples drawn in training mode.
 """
 
 import sys
