@@ -15,7 +15,7 @@ PACKAGE = ROOT / "vidgan"
 ROWS = (
     {"errors", "__init__"},
     {"bundled", "config", "latents", "provenance", "footage", "pictures", "terminal"},
-    {"losses", "augment", "runtime", "preview", "assembly", "variants"},
+    {"losses", "augment", "unrolled", "runtime", "preview", "assembly", "variants"},
     {"trajectory", "encoders", "dcgan", "named_sets", "watch", "selftest", "features"},
     {"video", "sources", "r3gan"},
     {"data", "checkpoint"},

@@ -88,6 +88,9 @@ WAYS = {
     },
     "lsgan": {"loss": "lsgan"},
     "minimax": {"loss": "minimax"},
+    "ada": {"augment": "ada"},
+    "unrolled": {"unrolled_steps": 2},
+    "growing": {"grow_every_images": 24},  # ends in the middle of a fade
 }
 
 

@@ -17,7 +17,7 @@ import tomli_w
 from vidgan.errors import ConfigError
 
 MODELS = ("dcgan", "r3gan")
-AUGMENTS = ("auto", "diff", "none")
+AUGMENTS = ("auto", "diff", "ada", "none")
 NORMS = ("auto", "batch", "spectral", "none")
 LOSSES = ("auto", "non-saturating", "minimax", "lsgan", "hinge", "wgan", "rpgan")
 AUTO = -1.0  # of a number: `resolved` chooses
@@ -34,11 +34,16 @@ class ModelConfig:
     z_dim: int = 100  # components of a latent
     channels: int = 64  # feature maps at half resolution; doubles per halving, up to 8 x
     discriminator_norm: str = "auto"  # auto, batch, spectral or none; r3gan has none
+    growth: float = -1.0  # stages above the smallest that a growing dcgan has; -1 = all, from birth
     class_names: tuple[str, ...] = ()  # of label 0, 1, ...; training fills it in; () = no classes
 
     @property
     def classes(self) -> int:
         return len(self.class_names)
+
+    @property
+    def grows(self) -> bool:
+        return self.growth >= 0
 
     def __post_init__(self) -> None:
         _choice("model.name", self.name, MODELS)
@@ -88,7 +93,7 @@ _LEAST = {
     **dict.fromkeys(("duration_s", "seed", "ema_halflife_images", "preview_every_images"), 0),
     **dict.fromkeys(("penalty_every_steps", "feature_matching"), 0),
     **dict.fromkeys(("r1", "r2", "gradient_penalty"), AUTO),
-    **{"batch_size": 2, "discriminator_steps": 1},
+    **{"batch_size": 2, "discriminator_steps": 1, "unrolled_steps": 0, "grow_every_images": 0},
 }
 
 
@@ -113,7 +118,9 @@ class TrainConfig:
     discriminator_steps: int = 1  # of D per step of G
     ema_halflife_images: int = 10_000  # the generator that is kept averages over about this
     flip: bool = False  # mirror half of the images left to right
-    augment: str = "auto"  # auto (diff below 100,000 pictures), diff or none
+    unrolled_steps: int = 0  # G learns from D so many simulated steps ahead
+    grow_every_images: int = 0  # of a growing dcgan: length of a phase; 0 = all stages from birth
+    augment: str = "auto"  # auto (diff below 100,000 pictures), diff, ada or none
     precision: str = "auto"  # auto, fp32, bf16 or fp16 (CUDA only) autocast
     preview_every_images: int = 0  # 0 = by elapsed progress: often at first, then ever rarer
     checkpoint_every_images: int = 20_000
@@ -163,11 +170,14 @@ def resolved(config: Config) -> Config:
             'model.discriminator_norm = "batch" couples the pictures of a batch, so r1, r2 and '
             'gradient_penalty mean nothing; choose "none" or "spectral".'
         )
+    growth = 0.0 if how.grow_every_images else -1.0
+    if model.name == "r3gan" and how.grow_every_images:
+        raise ConfigError("train.grow_every_images: only dcgan grows; leave it out.")
     if norm != "none" and model.name == "r3gan":
         raise ConfigError(f'model.discriminator_norm = "{norm}": r3gan has none; leave it out.')
     return dataclasses.replace(
         config,
-        model=dataclasses.replace(model, discriminator_norm=norm),
+        model=dataclasses.replace(model, discriminator_norm=norm, growth=growth),
         train=dataclasses.replace(
             how,
             loss=loss,

@@ -9,7 +9,7 @@ import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,7 @@ class Progress:
     gradient_g: float  # norm over all weights
     gradient_d: float
     variety: float  # of the previews: distance between two of them, that of two reals being 1
+    augment_p: float  # of ADA: probability of each distortion
     elapsed_s: float
     flags: tuple[str, ...] = ()  # troubles named for the first time
 
@@ -54,6 +55,8 @@ class State:
     adam_g: torch.optim.Optimizer
     adam_d: torch.optim.Optimizer
     images_seen: int = 0
+    ada: torch.Tensor = field(default_factory=lambda: torch.zeros(3))  # p; signs since, of how many
+    scaler: torch.amp.GradScaler | None = None  # of fp16
 
 
 def new_run(runs: Path, dataset: Dataset, model: ModelConfig) -> Path:
@@ -152,7 +155,9 @@ def restore(state: State, run: Path, dataset: Dataset, notice: Callable[[str], N
         checkpoint.load_into(path, getattr(state, part), _below(tensors, part))
     for part in ("adam_g", "adam_d"):
         _restore_adam(getattr(state, part), _below(tensors, part))
-    state.images_seen = facts["images_seen"]
+    state.images_seen, state.ada = facts["images_seen"], tensors.get("ada", state.ada)
+    if state.scaler and (scaler := _below(tensors, "scaler")):
+        state.scaler.load_state_dict({name: value.item() for name, value in scaler.items()})
     notice(f"resumed from {path} at {state.images_seen:,} images")
 
 
@@ -177,6 +182,10 @@ def _named_tensors(state: State) -> Iterator[tuple[str, torch.Tensor]]:
         for index, moments in getattr(state, part).state_dict()["state"].items():
             for name, tensor in moments.items():
                 yield f"{part}/{index}/{name}", tensor
+    yield "ada", state.ada
+    if state.scaler:
+        for name, value in state.scaler.state_dict().items():
+            yield f"scaler/{name}", torch.tensor(value)
 
 
 class Log:

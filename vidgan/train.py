@@ -21,9 +21,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 from lightning_fabric.strategies import DDPStrategy
+from torch.func import functional_call
 
-from vidgan import augment, checkpoint, config, data, dcgan, latents, losses
+from vidgan import augment, checkpoint, config, data, dcgan, latents, losses, unrolled
 from vidgan.config import Config
 from vidgan.errors import DivergedError, UsageError
 from vidgan.runs import (
@@ -119,7 +121,8 @@ def _loop(
     discriminator, adam_d = fabric.setup(state.discriminator, state.adam_d)
     world, first_rank = fabric.world_size, fabric.is_global_zero
     scaled = precision_for(how.precision) == "fp16"  # its scaler leaves out steps by itself
-    distort = _distortion(settings, len(dataset.images))
+    distort = _distortion(settings, state, len(dataset.images))
+    _grow(state, settings)
     started, reported, shown = time.monotonic(), time.monotonic(), state.images_seen
     preview_at = next_preview(state.images_seen - 1, how.preview_every_images)
     every = how.checkpoint_every_images
@@ -132,7 +135,7 @@ def _loop(
             if first_rank and state.images_seen >= preview_at:
                 watch.previews(_preview(state, settings, run), state.images_seen)
                 preview_at = next_preview(state.images_seen, how.preview_every_images)
-            batch = _batch(dataset, settings, state.images_seen, fabric)
+            batch = _batch(dataset, settings, state, fabric)
             turn = state.images_seen // how.batch_size % how.discriminator_steps
             g_learns = turn == how.discriminator_steps - 1
 
@@ -153,8 +156,9 @@ def _loop(
             if g_learns:
                 state.discriminator.requires_grad_(False)
                 with fabric.autocast():
-                    f = state.discriminator(fake_seen, batch.classes).float()
-                    loss_g = loss.of_g(r.detach(), f)
+                    loss_g = loss.of_g(
+                        *_logits_for_g(state, settings, batch, r, real_seen, fake_seen)
+                    )
                     loss_g = loss_g + _feature_cost(state, settings, real_seen, fake_seen)
                 adam_g.zero_grad()
                 fabric.backward(loss_g)
@@ -169,6 +173,9 @@ def _loop(
                 adam_g.step()
             state.images_seen += how.batch_size
             _update_average(state, settings, how.batch_size)
+            _grow(state, settings)
+            if how.augment == "ada":
+                _adapt(fabric, state, losses.signs_on_reals(how.loss, r, f).item(), len(r))
 
             now = time.monotonic()
             stop = bool(signalled) or 0 < how.duration_s < now - started
@@ -176,6 +183,7 @@ def _loop(
             if now - reported > _REPORT_EVERY_S or state.images_seen >= how.images:
                 sure_real, sure_fake = (p.item() for p in losses.certainty(how.loss, r, f))
                 watch.certainty(sure_real, sure_fake, state.images_seen)
+                watch.augmentation(state.ada[0].item() / augment.ADA_CAP, state.images_seen)
                 if not scaled:
                     watch.gradients(gradient_g.item(), gradient_d.item())
                 current = Progress(
@@ -188,6 +196,7 @@ def _loop(
                     gradient_g=gradient_g.item(),
                     gradient_d=gradient_d.item(),
                     variety=watch.variety,
+                    augment_p=state.ada[0].item(),
                     elapsed_s=now - started,
                     flags=watch.take_flags(),
                 )
@@ -196,10 +205,10 @@ def _loop(
                 reported, shown = now, state.images_seen
             if state.images_seen >= checkpoint_at and not stop:
                 if first_rank:
-                    save(state, averaged_generator(state, settings), settings, dataset, run)
+                    _save(state, settings, dataset, run)
                 checkpoint_at = (state.images_seen // every + 1) * every
         if first_rank:
-            save(state, averaged_generator(state, settings), settings, dataset, run)
+            _save(state, settings, dataset, run)
             watch.previews(_preview(state, settings, run), state.images_seen)
             if current and (flags := watch.take_flags()):
                 log.write(replace(current, variety=watch.variety, flags=flags))
@@ -239,6 +248,33 @@ def _slope_cost(
     return how.penalty_every_steps * total
 
 
+def _logits_for_g(
+    state: State,
+    settings: Config,
+    batch: _Batch,
+    r: torch.Tensor,
+    real: torch.Tensor,
+    fake: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of D as it is, or as it will be some steps from now (what it pays for its slope left out)."""
+    steps, loss = settings.train.unrolled_steps, losses.LOSSES[settings.train.loss]
+
+    def judged(weights: unrolled.Weights) -> tuple[torch.Tensor, torch.Tensor]:
+        r, f = (
+            functional_call(state.discriminator, weights, (image, batch.classes)).float()
+            for image in (real, fake)
+        )
+        return r, f
+
+    if not steps:
+        return r.detach(), state.discriminator(fake, batch.classes).float()
+    return judged(
+        unrolled.ahead(
+            state.discriminator, state.adam_d, lambda w: loss.of_d(*judged(w)), steps=steps
+        )
+    )
+
+
 def _feature_cost(
     state: State, settings: Config, real: torch.Tensor, fake: torch.Tensor
 ) -> torch.Tensor | float:
@@ -268,7 +304,11 @@ def _launch(settings: Config) -> Fabric:
         num_nodes=world // local,
         # BatchNorm's buffers are made anew before a generator is kept; sent in place between two
         # forward passes they would break the backward pass of the first.
-        strategy=DDPStrategy(broadcast_buffers=False) if world > 1 else "auto",
+        strategy=DDPStrategy(
+            broadcast_buffers=False, find_unused_parameters=settings.train.grow_every_images > 0
+        )
+        if world > 1
+        else "auto",
         precision=kinds[precision_for(settings.train.precision)],
     )
     fabric.launch()
@@ -314,20 +354,21 @@ def _build(settings: Config, fabric: Fabric) -> State:
     discriminator.to(memory_format=torch.channels_last)
     average = copy.deepcopy(generator).requires_grad_(False)
     rates = settings.train
-    betas = (rates.beta1, rates.beta2)
+    betas, precision = (rates.beta1, rates.beta2), fabric.strategy.precision
     return State(
         generator=generator,
         discriminator=discriminator,
         average=average.to(fabric.device),
         adam_g=torch.optim.Adam(generator.parameters(), rates.learning_rate_g, betas),
         adam_d=torch.optim.Adam(discriminator.parameters(), rates.learning_rate_d, betas),
+        scaler=precision.scaler if isinstance(precision, MixedPrecision) else None,
     )
 
 
-def _batch(dataset: data.Dataset, settings: Config, images_seen: int, fabric: Fabric) -> _Batch:
+def _batch(dataset: data.Dataset, settings: Config, state: State, fabric: Fabric) -> _Batch:
     """The part of the one global batch that this rank takes."""
     count, seed = settings.train.batch_size // fabric.world_size, settings.train.seed
-    first = images_seen + fabric.global_rank * count
+    first = state.images_seen + fabric.global_rank * count
     indices = data.order(
         seed=seed, images_seen=first, count=count, dataset_size=len(dataset.images)
     )
@@ -337,6 +378,8 @@ def _batch(dataset: data.Dataset, settings: Config, images_seen: int, fabric: Fa
         coin = latents.bits(seed, _numbers(first, count)) & 1
         mirrored = torch.from_numpy(coin.astype(bool)).to(fabric.device)
         real = torch.where(mirrored[:, None, None, None], real.flip(3), real)
+    if settings.model.grows:
+        real = dcgan.faded(real, state.generator)
     classes = None
     if settings.model.classes:
         classes = torch.from_numpy(dataset.labels[indices]).to(fabric.device)
@@ -361,17 +404,39 @@ def _training_latents(
     return torch.from_numpy(z).to(device, non_blocking=True)
 
 
-def _distortion(settings: Config, pictures: int) -> Distort:
+def _distortion(settings: Config, state: State, pictures: int) -> Distort:
     """Takes pictures, the number of the first, and which of the step's draws to use."""
-    if not augment.is_on(settings.train.augment, pictures * (1 + settings.train.flip)):
+    seed, adaptive = settings.train.seed, settings.train.augment == "ada"
+    count = augment.ADA_DRAWS if adaptive else augment.DRAWS
+    if not adaptive and not augment.is_on(
+        settings.train.augment, pictures * (1 + settings.train.flip)
+    ):
         return lambda image, first, stream: image
 
     def distort(image: torch.Tensor, first: int, stream: int) -> torch.Tensor:
-        draws = augment.draw(settings.train.seed, first, len(image), stream).to(image.device)
-        distorted = augment.diff_augment(image.float(), draws)
+        draws = augment.draw(seed, first, len(image), stream, draws=count).to(image.device)
+        if adaptive:
+            distorted = augment.ada_augment(image.float(), draws, state.ada[0].item())
+        else:
+            distorted = augment.diff_augment(image.float(), draws)
         return distorted.contiguous(memory_format=torch.channels_last)
 
     return distort
+
+
+def _adapt(fabric: Fabric, state: State, signs: float, count: int) -> None:
+    """Every fourth batch ADA's p follows how surely D knows reals."""
+    state.ada += torch.tensor([0, signs, count])
+    if state.ada[2] >= 4 * count:
+        signs, images = fabric.all_reduce(state.ada[1:], reduce_op="sum").tolist()
+        p = augment.adapted(state.ada[0].item(), signs / images, images=int(images))
+        state.ada = torch.tensor([p, 0, 0])
+
+
+def _grow(state: State, settings: Config) -> None:
+    if settings.model.grows:
+        for network in (state.generator, state.discriminator, state.average):
+            network.growth = dcgan.stage_at(state.images_seen, settings.train.grow_every_images)
 
 
 def _numbers(first: int, count: int) -> np.ndarray:
@@ -415,6 +480,13 @@ def _preview(state: State, settings: Config, run: Path) -> np.ndarray:
         fakes = dcgan.to_frames(generator(z, _every_class(settings, PREVIEWS, cpu))).numpy()
     write_fakes(run, fakes, state.images_seen)
     return fakes
+
+
+def _save(state: State, settings: Config, dataset: data.Dataset, run: Path) -> None:
+    if settings.model.grows:
+        grown = replace(settings.model, growth=state.average.growth)
+        settings = replace(settings, model=grown)
+    save(state, averaged_generator(state, settings), settings, dataset, run)
 
 
 def _diverged(state: State, run: Path, loss_d: torch.Tensor, loss_g: torch.Tensor) -> None:

@@ -13,6 +13,7 @@ _SETTLED_IMAGES = 20_000  # before that, grey fakes and a sure D are how every r
 _SURE = 0.99
 _COLLAPSED = 0.1  # of the variety of reals
 _VARIED = 0.3
+_AT_CAP = 0.999  # of the highest p of ADA
 _EXPLODED = 1000.0  # times the smallest gradients of the run so far
 _SMOOTHING = 0.9
 
@@ -24,6 +25,10 @@ ADVICE = {
     "overpowered": (
         "D has told reals from fakes with certainty for {images:,} images, so G learns little. "
         "Give it more pictures or --flip, or lower train.learning_rate_d."
+    ),
+    "overfitting": (
+        "ADA distorts as much as it may, and D still knows the pictures by heart. Give it more of "
+        "them or --flip, or end the run: it will not get better."
     ),
     "divergence": (
         "gradients of {part} have grown {times:,.0f}-fold. Halve train.learning_rate_g and _d, or "
@@ -49,6 +54,7 @@ class Watch:
         self._named, self._fresh, self._say = set(named), [], say
         self._was_varied = False
         self._unsure_at: int | None = None  # images seen when D was last unsure
+        self._below_cap_at = 0  # images seen when ADA could still do more
         self._gradients: dict[str, tuple[float, float]] = {}  # log of now (smooth), and smallest
 
     def previews(self, fakes: np.ndarray, images_seen: int) -> None:
@@ -63,6 +69,12 @@ class Watch:
         sure_for = images_seen - max(self._unsure_at, _SETTLED_IMAGES)
         if sure_for > _SETTLED_IMAGES:
             self._name("overpowered", images=sure_for)
+
+    def augmentation(self, share_of_cap: float, images_seen: int) -> None:
+        if share_of_cap < _AT_CAP:
+            self._below_cap_at = images_seen
+        if images_seen - self._below_cap_at > _SETTLED_IMAGES:
+            self._name("overfitting")
 
     def gradients(self, of_g: float, of_d: float) -> None:
         for part, norm in (("G", of_g), ("D", of_d)):
