@@ -32,7 +32,7 @@ class ModelConfig:
     width: int = 0  # pixels, a multiple of 8; 0 = follow the data's aspect ratio, short side 64
     height: int = 0  # pixels, likewise; both are 0 or neither
     z_dim: int = 100  # components of a latent
-    channels: int = 64  # feature maps at half resolution; doubles per halving, up to 8 x
+    channels: int = 0  # feature maps at half resolution, more below; 0 = auto: 32 on a CPU, else 64
     discriminator_norm: str = "auto"  # auto, batch, spectral or none; r3gan has none
     growth: float = -1.0  # stages above the smallest that a growing dcgan has; -1 = all, from birth
     class_names: tuple[str, ...] = ()  # of label 0, 1, ...; training fills it in; () = no classes
@@ -58,7 +58,7 @@ class ModelConfig:
                     f"for example {min(256, max(32, round(side / 8) * 8))}."
                 )
         _at_least("model.z_dim", self.z_dim, 1)
-        _at_least("model.channels", self.channels, 4)
+        _at_least("model.channels", self.channels or 4, 4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,9 +148,10 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
 
 
-def resolved(config: Config) -> Config:
-    """Settle everything that is left to auto, once the size of the pictures is known.
+def resolved(config: Config, *, spread: float = 0.4, on_gpu: bool = False) -> Config:
+    """Settle everything that is left to auto, once pictures and device are known.
 
+    spread   mean squared difference of two pictures, values being in [-1, 1]
     Raises ConfigError where settings exclude each other.
     """
 
@@ -159,7 +160,7 @@ def resolved(config: Config) -> Config:
 
     model, how = config.model, config.train
     loss = settle(how.loss, {"dcgan": "non-saturating", "r3gan": "rpgan"}[model.name])
-    gamma = gamma_for(model.width, model.height) if loss == "rpgan" else 0.0
+    gamma = gamma_for(model.width, model.height, spread) if loss == "rpgan" else 0.0
     r1, r2 = settle(how.r1, gamma), settle(how.r2, gamma)
     penalty = settle(how.gradient_penalty, 10.0 if loss == "wgan" else 0.0)
     slope_costs = r1 + r2 + penalty > 0
@@ -177,7 +178,12 @@ def resolved(config: Config) -> Config:
         raise ConfigError(f'model.discriminator_norm = "{norm}": r3gan has none; leave it out.')
     return dataclasses.replace(
         config,
-        model=dataclasses.replace(model, discriminator_norm=norm, growth=growth),
+        model=dataclasses.replace(
+            model,
+            discriminator_norm=norm,
+            growth=growth,
+            channels=model.channels or (64 if on_gpu else 32),
+        ),
         train=dataclasses.replace(
             how,
             loss=loss,
@@ -191,9 +197,13 @@ def resolved(config: Config) -> Config:
     )
 
 
-def gamma_for(width: int, height: int) -> float:
-    """The weight of R1 and R2 where none is given: it grows with the number of pixels."""
-    return 10.0 * width * height / 64**2
+def gamma_for(width: int, height: int, spread: float) -> float:
+    """The weight of R1 and R2 where none is given: the squared distance of two pictures / 500.
+
+    D's squared slope is its logits' squared difference over that distance, so that with this rule
+    the penalty weighs the same whatever the size and contrast of the pictures.
+    """
+    return 3 * width * height * spread / 500
 
 
 def load(path: Path) -> Config:

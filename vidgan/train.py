@@ -341,7 +341,8 @@ def _open_data(settings: Config, notice: Callable[[str], None]) -> tuple[Config,
     )
     if settings.data.labels:
         model = replace(model, class_names=dataset.class_names)
-    return config.resolved(replace(settings, model=model)), dataset
+    on_gpu, spread = torch.cuda.is_available(), data.spread(dataset)
+    return config.resolved(replace(settings, model=model), spread=spread, on_gpu=on_gpu), dataset
 
 
 def _build(settings: Config, fabric: Fabric) -> State:
