@@ -7,9 +7,9 @@ import json
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from vidgan.config import Config, ModelConfig
 from vidgan.data import Dataset, batch
 from vidgan.errors import ModelError, SystemFault
 from vidgan.render import tile
+from vidgan.validation import Measured
 from vidgan.video import VideoWriter, write_png
 
 _COLUMNS = 8
@@ -40,6 +41,10 @@ class Progress:
     gradient_g: float  # norm over all weights
     gradient_d: float
     variety: float  # of the previews: distance between two of them, that of two reals being 1
+    batch_variety: float  # the same of the fakes of a step
+    batch_nearest: float  # ... of each to the one most like it
+    distance: float  # to the data, as last measured; 0 = never yet
+    recall: float
     elapsed_s: float
     flags: tuple[str, ...] = ()  # troubles named for the first time
 
@@ -54,6 +59,7 @@ class State:
     adam_g: torch.optim.Optimizer
     adam_d: torch.optim.Optimizer
     images_seen: int = 0
+    measured: list[Measured] = field(default_factory=list)
 
 
 def new_run(runs: Path, dataset: Dataset, model: ModelConfig) -> Path:
@@ -115,22 +121,42 @@ def _take(descriptor: int) -> bool:
     return True
 
 
-def save(
-    state: State, generator: torch.nn.Module, settings: Config, dataset: Dataset, run: Path
-) -> None:
-    """The training state, and the generator to keep; the oldest states go."""
-    facts = {
-        "images_seen": state.images_seen,
-        "data": dataset.name,
-        "data_fingerprint": dataset.fingerprint,
-    }
+def save(state: State, settings: Config, dataset: Dataset, run: Path) -> None:
+    """The training state; the oldest go."""
+    facts = _facts(state, dataset) | {"measured": [asdict(m) for m in state.measured]}
     meta = {"kind": "training state", "model": config.to_dict(settings.model), "facts": facts}
     folder = run / "checkpoints"
     tensors = dict(_named_tensors(state))
     checkpoint.write(folder / f"{state.images_seen:012d}.safetensors", tensors, meta)
-    checkpoint.save_generator(run / "generator.safetensors", generator, settings.model, facts=facts)
     for old in sorted(folder.glob("*.safetensors"))[: -settings.train.keep_checkpoints]:
         old.unlink()
+
+
+def keep(
+    run: Path,
+    generator: torch.nn.Module,
+    state: State,
+    settings: Config,
+    dataset: Dataset,
+    *,
+    best: Mapping[str, object] | None = None,
+) -> None:
+    """What a person takes away: generator.safetensors, and the same as best.safetensors where it
+    was measured to be so."""
+    facts, path = _facts(state, dataset) | (best or {}), run / "generator.safetensors"
+    if best:
+        path = run / "best.safetensors"
+    checkpoint.save_generator(path, generator, settings.model, facts=facts)
+    if best:  # a copy: a link is not to be had on every disk
+        checkpoint.write_bytes(run / "generator.safetensors", path.read_bytes())
+
+
+def _facts(state: State, dataset: Dataset) -> dict[str, object]:
+    return {
+        "images_seen": state.images_seen,
+        "data": dataset.name,
+        "data_fingerprint": dataset.fingerprint,
+    }
 
 
 def restore(state: State, run: Path, dataset: Dataset, notice: Callable[[str], None]) -> None:
@@ -153,6 +179,7 @@ def restore(state: State, run: Path, dataset: Dataset, notice: Callable[[str], N
     for part in ("adam_g", "adam_d"):
         _restore_adam(getattr(state, part), _below(tensors, part))
     state.images_seen = facts["images_seen"]
+    state.measured = [Measured(**m) for m in facts.get("measured", ())]
     notice(f"resumed from {path} at {state.images_seen:,} images")
 
 

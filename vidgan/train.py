@@ -15,7 +15,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 
-from vidgan import augment, checkpoint, config, data, dcgan, latents, losses
+from vidgan import augment, checkpoint, config, data, dcgan, latents, losses, report, validation
 from vidgan.config import Config
 from vidgan.errors import DivergedError, UsageError
 from vidgan.runs import (
@@ -31,6 +31,7 @@ from vidgan.runs import (
     Log,
     Progress,
     State,
+    keep,
     locked,
     new_run,
     next_preview,
@@ -120,17 +121,20 @@ def _loop(
     world, first_rank = fabric.world_size, fabric.is_global_zero
     scaled = precision_for(how.precision) == "fp16"  # its scaler leaves out steps by itself
     distort = _distortion(settings, len(dataset.images))
+    measure = validation.open_validation(dataset, settings, notice) if first_rank else None
+    measure_at = validation.next_at(state.images_seen, settings)
     started, reported, shown = time.monotonic(), time.monotonic(), state.images_seen
     preview_at = next_preview(state.images_seen - 1, how.preview_every_images)
     every = how.checkpoint_every_images
     checkpoint_at = (state.images_seen // every + 1) * every
     loss_g = gradient_g = torch.zeros(())
-    current, stop = None, False
+    current, stop, past_best = None, False, False
     with Log(run, writes=first_rank) as log:
         watch = Watch(some_reals(dataset), log.flags, say=notice if first_rank else _silent)
         while state.images_seen < how.images and not stop:
             if first_rank and state.images_seen >= preview_at:
                 watch.previews(_preview(state, settings, run), state.images_seen)
+                report.write(run, state.measured, measure)
                 preview_at = next_preview(state.images_seen, how.preview_every_images)
             batch = _batch(dataset, settings, state.images_seen, fabric)
             turn = state.images_seen // how.batch_size % how.discriminator_steps
@@ -170,14 +174,23 @@ def _loop(
             state.images_seen += how.batch_size
             _update_average(state, settings, how.batch_size)
 
+            if measure and state.images_seen >= measure_at:
+                _measure(state, settings, dataset, run, measure, notice)
+                if past_best := validation.is_past_best(state.measured):
+                    watch.past_best()
+                measure_at = validation.next_at(state.images_seen, settings)
+
             now = time.monotonic()
             stop = bool(signalled) or 0 < how.duration_s < now - started
+            stop |= past_best and how.stop_past_best
             stop = fabric.broadcast(stop) if world > 1 else stop
             if now - reported > _REPORT_EVERY_S or state.images_seen >= how.images:
                 sure_real, sure_fake = (p.item() for p in losses.certainty(how.loss, r, f))
                 watch.certainty(sure_real, sure_fake, state.images_seen)
                 if not scaled:
                     watch.gradients(gradient_g.item(), gradient_d.item())
+                watch.fakes(dcgan.to_frames(fake.detach()).cpu().numpy(), state.images_seen)
+                last = state.measured[-1] if state.measured else None
                 current = Progress(
                     images_seen=state.images_seen,
                     images_per_s=(state.images_seen - shown) / max(now - reported, 1e-9),
@@ -188,6 +201,10 @@ def _loop(
                     gradient_g=gradient_g.item(),
                     gradient_d=gradient_d.item(),
                     variety=watch.variety,
+                    batch_variety=watch.batch_variety,
+                    batch_nearest=watch.batch_nearest,
+                    distance=last.distance if last else 0.0,
+                    recall=last.recall if last else 0.0,
                     elapsed_s=now - started,
                     flags=watch.take_flags(),
                 )
@@ -196,14 +213,21 @@ def _loop(
                 reported, shown = now, state.images_seen
             if state.images_seen >= checkpoint_at and not stop:
                 if first_rank:
-                    save(state, averaged_generator(state, settings), settings, dataset, run)
+                    _save(state, settings, dataset, run)
                 checkpoint_at = (state.images_seen // every + 1) * every
         if first_rank:
-            save(state, averaged_generator(state, settings), settings, dataset, run)
+            # A run that came to its end is measured there too; one that was told to stop, stops.
+            unmeasured = all(m.images_seen < state.images_seen for m in state.measured)
+            if measure and unmeasured and not signalled:
+                _measure(state, settings, dataset, run, measure, notice)
+            if past_best and how.stop_past_best:
+                notice(f"ended, being past its best; to go on: --resume {run} --no-stop")
+            _save(state, settings, dataset, run)
             watch.previews(_preview(state, settings, run), state.images_seen)
             if current and (flags := watch.take_flags()):
                 log.write(replace(current, variety=watch.variety, flags=flags))
             write_film(run)
+            report.write(run, state.measured, measure)
 
 
 def _slope_cost(
@@ -415,6 +439,39 @@ def _preview(state: State, settings: Config, run: Path) -> np.ndarray:
         fakes = dcgan.to_frames(generator(z, _every_class(settings, PREVIEWS, cpu))).numpy()
     write_fakes(run, fakes, state.images_seen)
     return fakes
+
+
+@torch.no_grad()
+def _measure(
+    state: State,
+    settings: Config,
+    dataset: data.Dataset,
+    run: Path,
+    measure: validation.Validation,
+    notice: Callable[[str], None],
+) -> None:
+    """Measure the averaged generator, and keep it if it is the best so far."""
+    device = next(state.average.parameters()).device
+    generator, frames = averaged_generator(state, settings).to(device), []
+    for start in range(0, measure.count, 64):
+        count, classes = min(64, measure.count - start), None
+        if settings.model.classes:
+            numbers = measure.numbers[start : start + count]
+            classes = torch.from_numpy(dataset.labels[numbers]).to(device)
+        fakes = generator(_training_latents(settings, start, count, device), classes)
+        frames.append(dcgan.to_frames(fakes).cpu().numpy())
+    now = measure.measure(np.concatenate(frames), state.images_seen)
+    state.measured.append(now)
+    notice(measure.line(now))
+    if validation.is_best(state.measured):
+        facts = asdict(now) | {"pictures": measure.count, "floor": measure.floor}
+        keep(run, generator.cpu(), state, settings, dataset, best={validation.DISTANCE: facts})
+
+
+def _save(state: State, settings: Config, dataset: data.Dataset, run: Path) -> None:
+    save(state, settings, dataset, run)
+    if not state.measured:  # else the best is kept, not the last
+        keep(run, averaged_generator(state, settings), state, settings, dataset)
 
 
 def _diverged(state: State, run: Path, loss_d: torch.Tensor, loss_g: torch.Tensor) -> None:
