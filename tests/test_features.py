@@ -64,7 +64,7 @@ def test_recall_falls_with_lost_modes_and_precision_with_strangers():
     reals = np.concatenate([X, Y + 20])
     assert features.recall(reals, np.concatenate([Y, X + 20])) > 0.7
     one_mode = np.concatenate([Y, Y + 0.01])
-    assert 0.3 < features.recall(reals, one_mode) <= 0.5  # only half can be reached
+    assert 0.2 < features.recall(reals, one_mode) <= 0.5  # only half can be reached
     assert features.recall(one_mode, reals) > 0.7  # all that it makes looks real
     strangers = np.concatenate([X, X + 90])
     assert features.recall(strangers, reals) <= 0.5

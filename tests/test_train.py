@@ -69,9 +69,12 @@ def test_a_run_folder_holds_what_the_design_says(pictures, tmp_path):
 
 
 def test_a_stopped_and_resumed_run_ends_in_bitwise_the_same_weights(pictures, tmp_path):
-    whole = train.train(settings(pictures, images=640), runs=tmp_path / "whole")
-    part = train.train(settings(pictures, images=320), runs=tmp_path / "part")
-    train.train(settings(pictures, images=640), runs=tmp_path, resume=part)
+    def until(images):
+        return settings(pictures, images=images, distance_every_images=80)
+
+    whole = train.train(until(640), runs=tmp_path / "whole")
+    part = train.train(until(320), runs=tmp_path / "part")
+    train.train(until(640), runs=tmp_path, resume=part)
     assert same_weights(newest_state(whole), newest_state(part))
     kept = [load_file(run / "generator.safetensors") for run in (whole, part)]
     assert same_weights(*kept)

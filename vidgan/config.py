@@ -92,8 +92,8 @@ _LEAST = {
     **dict.fromkeys(("images", "checkpoint_every_images", "keep_checkpoints"), 1),
     **dict.fromkeys(("duration_s", "seed", "ema_halflife_images", "preview_every_images"), 0),
     **dict.fromkeys(("penalty_every_steps", "feature_matching"), 0),
-    **dict.fromkeys(("r1", "r2", "gradient_penalty"), AUTO),
     **{"batch_size": 2, "discriminator_steps": 1, "unrolled_steps": 0, "grow_every_images": 0},
+    **dict.fromkeys(("r1", "r2", "gradient_penalty", "distance_every_images"), AUTO),
 }
 
 
@@ -125,6 +125,8 @@ class TrainConfig:
     preview_every_images: int = 0  # 0 = by elapsed progress: often at first, then ever rarer
     checkpoint_every_images: int = 20_000
     keep_checkpoints: int = 2
+    distance_every_images: int = int(AUTO)  # measures, keeps the best; auto: ever rarer; 0: never
+    stop_past_best: bool = True  # after three distances in a row above 1.5 x the best
     deterministic: bool = False  # bitwise repeatable on CUDA too, slower; a CPU always is
 
     def __post_init__(self) -> None:

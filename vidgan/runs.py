@@ -7,7 +7,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from vidgan.config import Config, ModelConfig
 from vidgan.data import Dataset, batch
 from vidgan.errors import ModelError, SystemFault
 from vidgan.render import tile
+from vidgan.validation import Measured
 from vidgan.video import VideoWriter, write_png
 
 _COLUMNS = 8
@@ -41,6 +42,10 @@ class Progress:
     gradient_d: float
     variety: float  # of the previews: distance between two of them, that of two reals being 1
     augment_p: float  # of ADA: probability of each distortion
+    batch_variety: float  # the same of the fakes of a step
+    batch_nearest: float  # ... of each to the one most like it
+    distance: float  # to the data, as last measured; 0 = never yet
+    recall: float
     elapsed_s: float
     flags: tuple[str, ...] = ()  # troubles named for the first time
 
@@ -57,6 +62,7 @@ class State:
     images_seen: int = 0
     ada: torch.Tensor = field(default_factory=lambda: torch.zeros(3))  # p; signs since, of how many
     scaler: torch.amp.GradScaler | None = None  # of fp16
+    measured: list[Measured] = field(default_factory=list)
 
 
 def new_run(runs: Path, dataset: Dataset, model: ModelConfig) -> Path:
@@ -118,22 +124,42 @@ def _take(descriptor: int) -> bool:
     return True
 
 
-def save(
-    state: State, generator: torch.nn.Module, settings: Config, dataset: Dataset, run: Path
-) -> None:
-    """The training state, and the generator to keep; the oldest states go."""
-    facts = {
-        "images_seen": state.images_seen,
-        "data": dataset.name,
-        "data_fingerprint": dataset.fingerprint,
-    }
+def save(state: State, settings: Config, dataset: Dataset, run: Path) -> None:
+    """The training state; the oldest go."""
+    facts = _facts(state, dataset) | {"measured": [asdict(m) for m in state.measured]}
     meta = {"kind": "training state", "model": config.to_dict(settings.model), "facts": facts}
     folder = run / "checkpoints"
     tensors = dict(_named_tensors(state))
     checkpoint.write(folder / f"{state.images_seen:012d}.safetensors", tensors, meta)
-    checkpoint.save_generator(run / "generator.safetensors", generator, settings.model, facts=facts)
     for old in sorted(folder.glob("*.safetensors"))[: -settings.train.keep_checkpoints]:
         old.unlink()
+
+
+def keep(
+    run: Path,
+    generator: torch.nn.Module,
+    state: State,
+    settings: Config,
+    dataset: Dataset,
+    *,
+    best: Mapping[str, object] | None = None,
+) -> None:
+    """What a person takes away: generator.safetensors, and the same as best.safetensors where it
+    was measured to be so."""
+    facts, path = _facts(state, dataset) | (best or {}), run / "generator.safetensors"
+    if best:
+        path = run / "best.safetensors"
+    checkpoint.save_generator(path, generator, settings.model, facts=facts)
+    if best:  # a copy: a link is not to be had on every disk
+        checkpoint.write_bytes(run / "generator.safetensors", path.read_bytes())
+
+
+def _facts(state: State, dataset: Dataset) -> dict[str, object]:
+    return {
+        "images_seen": state.images_seen,
+        "data": dataset.name,
+        "data_fingerprint": dataset.fingerprint,
+    }
 
 
 def restore(state: State, run: Path, dataset: Dataset, notice: Callable[[str], None]) -> None:
@@ -158,6 +184,7 @@ def restore(state: State, run: Path, dataset: Dataset, notice: Callable[[str], N
     state.images_seen, state.ada = facts["images_seen"], tensors.get("ada", state.ada)
     if state.scaler and (scaler := _below(tensors, "scaler")):
         state.scaler.load_state_dict({name: value.item() for name, value in scaler.items()})
+    state.measured = [Measured(**m) for m in facts.get("measured", ())]
     notice(f"resumed from {path} at {state.images_seen:,} images")
 
 

@@ -15,7 +15,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,18 @@ from lightning_fabric.plugins import MixedPrecision
 from lightning_fabric.strategies import DDPStrategy
 from torch.func import functional_call
 
-from vidgan import augment, checkpoint, config, data, dcgan, latents, losses, unrolled
+from vidgan import (
+    augment,
+    checkpoint,
+    config,
+    data,
+    dcgan,
+    latents,
+    losses,
+    report,
+    unrolled,
+    validation,
+)
 from vidgan.config import Config
 from vidgan.errors import DivergedError, UsageError
 from vidgan.runs import (
@@ -33,6 +44,7 @@ from vidgan.runs import (
     Log,
     Progress,
     State,
+    keep,
     locked,
     new_run,
     next_preview,
@@ -123,17 +135,20 @@ def _loop(
     scaled = precision_for(how.precision) == "fp16"  # its scaler leaves out steps by itself
     distort = _distortion(settings, state, len(dataset.images))
     _grow(state, settings)
+    measure = validation.open_validation(dataset, settings, notice) if first_rank else None
+    measure_at = validation.next_at(state.images_seen, settings)
     started, reported, shown = time.monotonic(), time.monotonic(), state.images_seen
     preview_at = next_preview(state.images_seen - 1, how.preview_every_images)
     every = how.checkpoint_every_images
     checkpoint_at = (state.images_seen // every + 1) * every
     loss_g = gradient_g = torch.zeros(())
-    current, stop = None, False
+    current, stop, past_best = None, False, False
     with Log(run, writes=first_rank) as log:
         watch = Watch(some_reals(dataset), log.flags, say=notice if first_rank else _silent)
         while state.images_seen < how.images and not stop:
             if first_rank and state.images_seen >= preview_at:
                 watch.previews(_preview(state, settings, run), state.images_seen)
+                report.write(run, state.measured, measure)
                 preview_at = next_preview(state.images_seen, how.preview_every_images)
             batch = _batch(dataset, settings, state, fabric)
             turn = state.images_seen // how.batch_size % how.discriminator_steps
@@ -177,8 +192,15 @@ def _loop(
             if how.augment == "ada":
                 _adapt(fabric, state, losses.signs_on_reals(how.loss, r, f).item(), len(r))
 
+            if measure and state.images_seen >= measure_at:
+                _measure(state, settings, dataset, run, measure, notice)
+                if past_best := validation.is_past_best(state.measured):
+                    watch.past_best()
+                measure_at = validation.next_at(state.images_seen, settings)
+
             now = time.monotonic()
             stop = bool(signalled) or 0 < how.duration_s < now - started
+            stop |= past_best and how.stop_past_best
             stop = fabric.broadcast(stop) if world > 1 else stop
             if now - reported > _REPORT_EVERY_S or state.images_seen >= how.images:
                 sure_real, sure_fake = (p.item() for p in losses.certainty(how.loss, r, f))
@@ -186,6 +208,8 @@ def _loop(
                 watch.augmentation(state.ada[0].item() / augment.ADA_CAP, state.images_seen)
                 if not scaled:
                     watch.gradients(gradient_g.item(), gradient_d.item())
+                watch.fakes(dcgan.to_frames(fake.detach()).cpu().numpy(), state.images_seen)
+                last = state.measured[-1] if state.measured else None
                 current = Progress(
                     images_seen=state.images_seen,
                     images_per_s=(state.images_seen - shown) / max(now - reported, 1e-9),
@@ -197,6 +221,10 @@ def _loop(
                     gradient_d=gradient_d.item(),
                     variety=watch.variety,
                     augment_p=state.ada[0].item(),
+                    batch_variety=watch.batch_variety,
+                    batch_nearest=watch.batch_nearest,
+                    distance=last.distance if last else 0.0,
+                    recall=last.recall if last else 0.0,
                     elapsed_s=now - started,
                     flags=watch.take_flags(),
                 )
@@ -208,11 +236,18 @@ def _loop(
                     _save(state, settings, dataset, run)
                 checkpoint_at = (state.images_seen // every + 1) * every
         if first_rank:
+            # A run that came to its end is measured there too; one that was told to stop, stops.
+            unmeasured = all(m.images_seen < state.images_seen for m in state.measured)
+            if measure and unmeasured and not signalled:
+                _measure(state, settings, dataset, run, measure, notice)
+            if past_best and how.stop_past_best:
+                notice(f"ended, being past its best; to go on: --resume {run} --no-stop")
             _save(state, settings, dataset, run)
             watch.previews(_preview(state, settings, run), state.images_seen)
             if current and (flags := watch.take_flags()):
                 log.write(replace(current, variety=watch.variety, flags=flags))
             write_film(run)
+            report.write(run, state.measured, measure)
 
 
 def _slope_cost(
@@ -483,11 +518,46 @@ def _preview(state: State, settings: Config, run: Path) -> np.ndarray:
     return fakes
 
 
+@torch.no_grad()
+def _measure(
+    state: State,
+    settings: Config,
+    dataset: data.Dataset,
+    run: Path,
+    measure: validation.Validation,
+    notice: Callable[[str], None],
+) -> None:
+    """Measure the averaged generator, and keep it if it is the best so far."""
+    device = next(state.average.parameters()).device
+    generator, frames = averaged_generator(state, settings).to(device), []
+    for start in range(0, measure.count, 64):
+        count, classes = min(64, measure.count - start), None
+        if settings.model.classes:
+            numbers = measure.numbers[start : start + count]
+            classes = torch.from_numpy(dataset.labels[numbers]).to(device)
+        fakes = generator(_training_latents(settings, start, count, device), classes)
+        frames.append(dcgan.to_frames(fakes).cpu().numpy())
+    now = measure.measure(np.concatenate(frames), state.images_seen)
+    state.measured.append(now)
+    notice(measure.line(now))
+    if validation.is_best(state.measured):
+        facts = asdict(now) | {"pictures": measure.count, "floor": measure.floor}
+        grown, best = _as_grown(state, settings), {validation.DISTANCE: facts}
+        keep(run, generator.cpu(), state, grown, dataset, best=best)
+
+
 def _save(state: State, settings: Config, dataset: data.Dataset, run: Path) -> None:
-    if settings.model.grows:
-        grown = replace(settings.model, growth=state.average.growth)
-        settings = replace(settings, model=grown)
-    save(state, averaged_generator(state, settings), settings, dataset, run)
+    grown = _as_grown(state, settings)
+    save(state, grown, dataset, run)
+    if not state.measured:  # else the best is kept, not the last
+        keep(run, averaged_generator(state, settings), state, grown, dataset)
+
+
+def _as_grown(state: State, settings: Config) -> Config:
+    """With what a growing generator has become by now."""
+    if not settings.model.grows:
+        return settings
+    return replace(settings, model=replace(settings.model, growth=state.average.growth))
 
 
 def _diverged(state: State, run: Path, loss_d: torch.Tensor, loss_g: torch.Tensor) -> None:

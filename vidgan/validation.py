@@ -1,0 +1,107 @@
+"""How far a run's pictures are from its data, at intervals, so that the best generator is kept.
+
+N fakes against N pictures of the data, in the features of `vidgan.features`; the floor is what N
+other pictures of the data get. Knows neither networks nor steps.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, repeat
+
+import numpy as np
+
+from vidgan import checkpoint
+from vidgan.bundled import cache_root, disk_faults
+from vidgan.config import AUTO, Config
+from vidgan.data import Dataset, batch, order
+from vidgan.errors import SystemFault
+from vidgan.features import DISTANCE, Lite0, frechet, recall
+
+_PICTURES, _LEAST = 500, 16  # 500 take three seconds on two cores
+_FIRST_AT = 10_000  # images at 64x64; a larger picture takes longer to train on, not to measure
+_WORSE, _IN_A_ROW = 1.5, 3  # of 64 published runs: 17 of the 19 that decayed, no healthy one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    images_seen: int
+    distance: float
+    recall: float  # share of reals among the fakes
+
+
+class Validation:
+    """Raises SystemFault where the extra [metrics] is missing."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.count = min(_PICTURES, len(dataset.images) // 2)
+        self.numbers = reals_of(dataset, 2 * self.count)
+        self._lite0, file = Lite0(), cache_root() / "features" / f"{dataset.fingerprint}.npy"
+        if not file.exists():
+            with disk_faults(file.parent):
+                file.parent.mkdir(parents=True, exist_ok=True)
+            pictures = batch(dataset, self.numbers).transpose(0, 2, 3, 1)
+            checkpoint.write_bytes(file, self._lite0(pictures).tobytes())
+        reals = np.fromfile(file, np.float32).reshape(2 * self.count, -1)
+        self._reals, others = reals[: self.count], reals[self.count :]
+        self.floor = frechet(self._reals, others)
+
+    def measure(self, fakes: np.ndarray, images_seen: int) -> Measured:
+        features = self._lite0(fakes)
+        distance, found = frechet(self._reals, features), recall(self._reals, features)
+        return Measured(images_seen=images_seen, distance=distance, recall=found)
+
+    def line(self, now: Measured) -> str:
+        return (
+            f"{DISTANCE} {now.distance:.1f} at {now.images_seen:,} images (N = {self.count}, "
+            f"real against real {self.floor:.1f}), recall {now.recall:.2f}"
+        )
+
+
+def reals_of(dataset: Dataset, count: int) -> np.ndarray:
+    """Which pictures stand for the data, the same in every run: the first `count` of a shuffle."""
+    return order(seed=0, images_seen=0, count=count, dataset_size=len(dataset.images))
+
+
+def open_validation(
+    dataset: Dataset, settings: Config, say: Callable[[str], None]
+) -> Validation | None:
+    """None, and a word about it, where nothing can be measured."""
+    last = "this run keeps its last generator, not its best"
+    if settings.train.distance_every_images == 0:
+        return None
+    if len(dataset.images) < 2 * _LEAST:
+        say(f"{len(dataset.images)} pictures are too few to measure a distance: {last}.")
+        return None
+    try:
+        return Validation(dataset)
+    except SystemFault as fault:
+        say(f"{fault}; without, {last}.")
+        return None
+
+
+def next_at(images_seen: int, settings: Config) -> int:
+    """Every so many images; by default ever rarer, so that it costs a few hundredths of the time.
+
+    A function of images seen alone, so that a resumed run measures where it would have.
+    """
+    model, every = settings.model, settings.train.distance_every_images
+    if every == 0:
+        return sys.maxsize
+    if every != AUTO:
+        return (images_seen // every + 1) * every
+    first = _FIRST_AT * 64 * 64 // (model.width * model.height)
+    points = accumulate(repeat(first), lambda point, step: int(1.2 * point) + step)
+    return next(point for point in points if point > images_seen)
+
+
+def is_best(measured: Sequence[Measured]) -> bool:
+    """Of the newest."""
+    return measured[-1].distance <= min(m.distance for m in measured)
+
+
+def is_past_best(measured: Sequence[Measured]) -> bool:
+    best = min(m.distance for m in measured)
+    return len(measured) > _IN_A_ROW and all(
+        m.distance > _WORSE * best for m in measured[-_IN_A_ROW:]
+    )
