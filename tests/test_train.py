@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
-from vidgan import config, train
+from vidgan import checkpoint, config, train
 from vidgan.errors import ConfigError, DivergedError, ModelError, SystemFault
-from vidgan.runs import locked
+from vidgan.runs import locked, restore, save
 from vidgan.synthesis import open_generator
 from vidgan.video import write_png
 
@@ -108,6 +108,42 @@ def test_every_way_to_train_resumes_to_bitwise_the_same_weights(classes, tmp_pat
     assert generator.class_names == ("blue", "red")
 
 
+def test_the_scaler_of_fp16_is_part_of_the_state(pictures, tmp_path):
+    # fp16 trains on CUDA only; the scaler itself works on a CPU.
+    chosen = config.resolved(settings(pictures, images=8))
+    chosen, dataset = train._open_data(chosen, print)
+    state = train._build(chosen, train._launch(chosen))
+    state.scaler = torch.amp.GradScaler("cpu")
+    weight = torch.ones(1, requires_grad=True)
+    optimizer = torch.optim.SGD([weight], 0.1)
+    state.scaler.scale(weight.sum() * math.inf).backward()
+    state.scaler.step(optimizer)
+    state.scaler.update()
+    halved = state.scaler.state_dict()
+    assert halved["scale"] == 2.0**15
+    (tmp_path / "checkpoints").mkdir()
+    save(state, chosen, dataset, tmp_path)
+    state.scaler = torch.amp.GradScaler("cpu")
+    restore(state, tmp_path, dataset, print)
+    assert state.scaler.state_dict() == halved
+
+
+def test_ada_moves_its_p_and_a_resumed_run_goes_on_with_it(pictures, tmp_path):
+    run = train.train(settings(pictures, images=320, augment="ada"), runs=tmp_path)
+    ada = newest_state(run)["ada"]
+    assert 0 < ada[0] <= 320 / 500_000
+
+
+def test_a_growing_generator_s_file_says_how_far_it_has_grown(pictures, tmp_path):
+    chosen = settings(pictures, images=80, grow_every_images=32, distance_every_images=0)
+    run = train.train(chosen, runs=tmp_path)
+    path = run / "generator.safetensors"
+    generator, model, _ = checkpoint.load_generator(path)
+    assert model.growth == generator.growth == 1.0
+    frames = open_generator(path)(np.zeros((1, 100), np.float32))
+    assert (frames[:, ::4, ::4].repeat(4, 1).repeat(4, 2) == frames).all()
+
+
 def test_class_folders_make_a_generator_of_classes_unless_told_otherwise(classes, tmp_path):
     table = config.to_dict(settings(classes, images=8))
     table["data"]["labels"] = False
@@ -196,7 +232,7 @@ def test_settings_that_exclude_each_other_are_refused(pictures, tmp_path):
 HOLD = """
 import sys, time
 from pathlib import Path
-from vidgan.runs import locked
+from vidgan.runs import locked, restore, save
 with locked(Path(sys.argv[1]), print):
     print("held", flush=True)
     time.sleep(60)

@@ -66,3 +66,10 @@ def test_exploding_gradients_are_named_and_wandering_ones_are_not(watch, said):
 def test_what_a_run_named_before_it_was_resumed_is_not_named_again(said):
     Watch(REALS, set(ADVICE), say=said.append).previews(SAME, 90_000)
     assert said == []
+
+
+def test_ada_at_its_cap_for_long_is_named_and_a_short_visit_is_not(watch, said):
+    for images in range(0, 100_000, 1000):
+        watch.augmentation(0.9 if images == 30_000 else 1.0 if images > 15_000 else 0.5, images)
+        assert bool(said) == (images > 50_000)
+    assert said[0].startswith("overfitting")

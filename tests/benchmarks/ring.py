@@ -16,7 +16,7 @@ from torch.func import functional_call
 
 from vidgan import losses, unrolled
 
-MODES, DEVIATION, Z_DIM, BATCH = 8, 0.05, 16, 256
+MODES, DEVIATION, Z_DIM, BATCH, RATE = 8, 0.05, 16, 256, 3e-3
 
 
 class Way(NamedTuple):
@@ -63,11 +63,11 @@ def train(way: str, *, seed: int, steps: int) -> torch.Tensor:
     torch.manual_seed(seed)
     generator, judge = network(Z_DIM, 2), network(2, 1)
     adam_g, adam_d = (
-        torch.optim.Adam(net.parameters(), 1e-3, (0.0, 0.99)) for net in (generator, judge)
+        torch.optim.Adam(net.parameters(), RATE, (0.0, 0.99)) for net in (generator, judge)
     )
     for step in range(steps):
         for adam in (adam_g, adam_d):
-            adam.param_groups[0]["lr"] = 1e-3 * math.cos(math.pi / 2 * step / steps)
+            adam.param_groups[0]["lr"] = RATE * math.cos(math.pi / 2 * step / steps)
         for _ in range(how.d_steps):
             real = centres()[torch.randint(MODES, (BATCH,))] + DEVIATION * torch.randn(BATCH, 2)
             real.requires_grad_()
