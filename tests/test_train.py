@@ -229,6 +229,27 @@ def test_settings_that_exclude_each_other_are_refused(pictures, tmp_path):
             train.train(settings(pictures, model=model, **keys), runs=tmp_path)
 
 
+@pytest.mark.parametrize("spread", [0.17, 0.50])  # the embedded footage; emoji, and digits
+def test_gamma_makes_the_penalty_weigh_the_same_whatever_size_and_contrast(spread):
+    keys = {"model": {"name": "r3gan", "width": 64, "height": 64, "channels": 8}}
+    chosen = config.resolved(config.from_dict(keys), spread=spread).train
+    assert chosen.r1 == chosen.r2 == pytest.approx(3 * 64 * 64 * spread / 500)
+    # A D whose logit differs by 1 over the distance of two pictures pays this, and no more.
+    for width, height in ((32, 32), (128, 72)):
+        squared_distance = 3 * width * height * spread
+        cost = config.gamma_for(width, height, spread) / 2 / squared_distance
+        assert cost == pytest.approx(1 / 1000)
+
+
+def test_width_and_batch_follow_the_device_unless_given():
+    table = {"model": {"width": 64, "height": 64}}
+    for on_gpu, expected in ((False, 32), (True, 64)):
+        chosen = config.resolved(config.from_dict(table), on_gpu=on_gpu)
+        assert chosen.model.channels == chosen.train.batch_size == expected
+    given = config.resolved(settings("earth", batch_size=16), on_gpu=True)
+    assert (given.model.channels, given.train.batch_size) == (8, 16)
+
+
 HOLD = """
 import sys, time
 from pathlib import Path

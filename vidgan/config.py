@@ -92,7 +92,7 @@ _LEAST = {
     **dict.fromkeys(("images", "checkpoint_every_images", "keep_checkpoints"), 1),
     **dict.fromkeys(("duration_s", "seed", "ema_halflife_images", "preview_every_images"), 0),
     **dict.fromkeys(("penalty_every_steps", "feature_matching"), 0),
-    **{"batch_size": 2, "discriminator_steps": 1, "unrolled_steps": 0, "grow_every_images": 0},
+    **{"discriminator_steps": 1, "unrolled_steps": 0, "grow_every_images": 0},
     **dict.fromkeys(("r1", "r2", "gradient_penalty", "distance_every_images"), AUTO),
 }
 
@@ -103,7 +103,7 @@ class TrainConfig:
 
     images: int = 2_000_000  # real images shown to the discriminator in all
     duration_s: float = 0.0  # stop after this much wall time, if sooner; 0 = no limit
-    batch_size: int = 64  # over all devices together
+    batch_size: int = 0  # over all devices together; 0 = auto: 32 on a CPU, else 64
     seed: int = 0  # of weights, data order and latents
     learning_rate_g: float = 2e-4
     learning_rate_d: float = 2e-4
@@ -135,6 +135,7 @@ class TrainConfig:
         _choice("train.loss", self.loss, LOSSES)
         for key, least in _LEAST.items():
             _at_least(f"train.{key}", getattr(self, key), least)
+        _at_least("train.batch_size", self.batch_size or 2, 2)
         for key in ("learning_rate_g", "learning_rate_d"):
             if not 0 < getattr(self, key) < 1:
                 raise ConfigError(f"train.{key} = {getattr(self, key)}: between 0 and 1.")
@@ -189,6 +190,7 @@ def resolved(config: Config, *, spread: float = 0.4, on_gpu: bool = False) -> Co
         train=dataclasses.replace(
             how,
             loss=loss,
+            batch_size=how.batch_size or (64 if on_gpu else 32),
             r1=r1,
             r2=r2,
             gradient_penalty=penalty,

@@ -330,7 +330,7 @@ def _launch(settings: Config) -> Fabric:
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells what we tell better
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    if settings.train.batch_size % world:
+    if (settings.train.batch_size or 32) % world:  # where auto makes it 64, that fits too
         raise UsageError(f"--batch-size {settings.train.batch_size}: a multiple of {world} ranks.")
     kinds = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
     fabric = Fabric(
