@@ -137,12 +137,14 @@ def keep(
     generator: torch.nn.Module, state: State, settings: Config, dataset: Dataset, run: Path
 ) -> None:
     """generator.safetensors; where it was measured, it is the best, and best.safetensors too."""
-    facts, names = _facts(state, dataset), ["generator.safetensors"]
-    if state.measured:  # two files: a link is not to be had on every disk
-        facts["measured"] = asdict(state.measured[-1])
-        names.insert(0, "best.safetensors")
-    for name in names:
-        checkpoint.save_generator(run / name, generator, settings.model, facts=facts)
+    facts, path = _facts(state, dataset), run / "generator.safetensors"
+    if not state.measured:
+        checkpoint.save_generator(path, generator, settings.model, facts=facts)
+        return
+    facts["measured"] = asdict(state.measured[-1])
+    best = run / "best.safetensors"
+    checkpoint.save_generator(best, generator, settings.model, facts=facts)
+    checkpoint.write_bytes(path, best.read_bytes())  # a link is not to be had on every disk
 
 
 def _facts(state: State, dataset: Dataset) -> dict[str, object]:
