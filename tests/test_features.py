@@ -47,11 +47,8 @@ def test_the_frechet_distance_is_exact_with_fewer_rows_than_dimensions():
     assert features.frechet(wide, other) == pytest.approx(features.frechet(X, Y))
 
 
-def test_kid_is_unbiased_and_sees_a_shift(monkeypatch):
+def test_kid_is_unbiased_and_sees_a_shift():
     assert abs(features.kid(X, Y)) < 0.02 < 0.5 < features.kid(X, Y + 1)
-    whole = features.kid(X, Y + 1)
-    monkeypatch.setattr(features, "_ROWS", 37)  # in parts it is the same number
-    assert features.kid(X, Y + 1) == pytest.approx(whole)
     k = (X @ X.T / 16 + 1) ** 3
     m = (Y @ Y.T / 16 + 1) ** 3
     c = (X @ Y.T / 16 + 1) ** 3
@@ -60,7 +57,8 @@ def test_kid_is_unbiased_and_sees_a_shift(monkeypatch):
     assert features.kid(X, Y) == pytest.approx(expected)
 
 
-def test_recall_falls_with_lost_modes_and_precision_with_strangers():
+def test_recall_falls_with_lost_modes_and_precision_with_strangers(monkeypatch):
+    monkeypatch.setattr(features, "_ROWS", 37)  # in parts of the table
     reals = np.concatenate([X, Y + 20])
     assert features.recall(reals, np.concatenate([Y, X + 20])) > 0.7
     one_mode = np.concatenate([Y, Y + 0.01])

@@ -20,7 +20,12 @@ from vidgan.video import write_png
 
 SMALL = {
     "model": {"width": 32, "height": 32, "channels": 8},
-    "train": {"batch_size": 8, "flip": True, "checkpoint_every_images": 160},
+    "train": {
+        "batch_size": 8,
+        "flip": True,
+        "checkpoint_every_images": 160,
+        "distance_every_images": 0,  # tests/test_validation.py
+    },
 }
 
 
@@ -55,7 +60,8 @@ def same_weights(a, b):
 def test_a_run_folder_holds_what_the_design_says(pictures, tmp_path):
     run = train.train(settings(pictures, images=320), runs=tmp_path / "runs")
     assert run.name == "00000-pictures-dcgan32"
-    for name in ("config.toml", "reals.png", "generator.safetensors", "preview.mp4"):
+    files = ("config.toml", "reals.png", "generator.safetensors", "preview.mp4", "report.html")
+    for name in files:
         assert (run / name).is_file()
     last = json.loads((run / "stats.jsonl").read_text().splitlines()[-1])
     assert last["images_seen"] == 320
@@ -70,7 +76,7 @@ def test_a_run_folder_holds_what_the_design_says(pictures, tmp_path):
 
 def test_a_stopped_and_resumed_run_ends_in_bitwise_the_same_weights(pictures, tmp_path):
     def until(images):
-        return settings(pictures, images=images, distance_every_images=80)
+        return settings(pictures, images=images, distance_every_images=160)
 
     whole = train.train(until(640), runs=tmp_path / "whole")
     part = train.train(until(320), runs=tmp_path / "part")
@@ -154,7 +160,8 @@ def test_class_folders_make_a_generator_of_classes_unless_told_otherwise(classes
 @pytest.mark.slow
 def test_a_run_killed_at_any_moment_resumes_to_bitwise_the_same_weights(pictures, tmp_path):
     recipe = tmp_path / "recipe.toml"
-    recipe.write_text(config.to_toml(settings(pictures, images=1600)))
+    how = settings(pictures, images=1600, distance_every_images=400)
+    recipe.write_text(config.to_toml(how))
     command = [sys.executable, "-m", "vidgan", "train"]
     whole = [*command, "--recipe", str(recipe), "--runs", str(tmp_path / "whole")]
     subprocess.run(whole, check=True, capture_output=True)
@@ -169,6 +176,8 @@ def test_a_run_killed_at_any_moment_resumes_to_bitwise_the_same_weights(pictures
     subprocess.run([*command, "--resume", str(run)], check=True, capture_output=True)
     (other,) = (tmp_path / "whole").iterdir()
     assert same_weights(newest_state(other), newest_state(run))
+    kept = [load_file(folder / "generator.safetensors") for folder in (other, run)]
+    assert same_weights(*kept)
 
 
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_used(pictures, tmp_path):

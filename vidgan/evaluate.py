@@ -18,17 +18,15 @@ from vidgan.errors import DataError, SystemFault, UsageError
 from vidgan.features import DISTANCE, Lite0, frechet, kid, recall
 from vidgan.validation import reals_of
 
-_CHUNK = 64
-_HOME = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
-_INCEPTION = "weights-inception-2015-12-05-6726825d.pth"
-_VGG, _LPIPS = "vgg16-397923af.pth", "weights-vgg16-lpips.pth"
-WEIGHTS = {  # a file's name in torch's cache: where a person gets it, and its SHA-256
-    _INCEPTION: (_HOME, "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"),
-    _VGG: (
-        "https://download.pytorch.org/models/",
-        "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
-    ),
-    _LPIPS: (_HOME, "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868"),
+_CHUNK, _LEAST = 64, 10
+_RELEASE = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0"
+_INCEPTION = f"{_RELEASE}/weights-inception-2015-12-05-6726825d.pth"
+_VGG = "https://download.pytorch.org/models/vgg16-397923af.pth"
+_LPIPS = f"{_RELEASE}/weights-vgg16-lpips.pth"
+SHA256 = {
+    _INCEPTION: "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+    _VGG: "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+    _LPIPS: "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
 }
 STANDARD = {  # the metrics of torch-fidelity, and the weights each needs
     **dict.fromkeys(("fid", "kid", "is"), (_INCEPTION,)),
@@ -38,11 +36,9 @@ STANDARD = {  # the metrics of torch-fidelity, and the weights each needs
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Pictures that are made or read when they are asked for."""
+class _Pictures:
+    """Made or read when they are asked for."""
 
-    name: str
-    count: int
     frames: Callable[[np.ndarray], np.ndarray]  # numbers int64 [B] -> uint8 [B, H, W, 3]
 
     def __getitem__(self, number: int) -> object:
@@ -66,117 +62,109 @@ def evaluate(
 
     Raises UsageError, DataError, ModelError, and SystemFault for what is not installed or not here.
     """
-    if unknown := set(metrics) - STANDARD.keys():
-        raise UsageError(f"--metrics {min(unknown)}: known are {', '.join(STANDARD)}.")
-    weights = {name: _weights(name, inception) for metric in metrics for name in STANDARD[metric]}
-    fakes, reals, generator = _opened(made, against, seed, notice)
-    if generator is None and "ppl" in metrics:
-        raise UsageError("--metrics ppl: pictures have no latents; it takes a model.")
-    count = min(count, fakes.count, reals.count // 2)
-    if count < 10:
-        raise DataError(f"{reals.name}: {reals.count} pictures are too few to compare with.")
-    notice(f"{fakes.name} against {reals.name}, {count:,} pictures each")
-    lines = _in_lite0(fakes, reals, count)
-    return lines + (_standard(fakes, reals, generator, count, metrics, weights) if metrics else [])
+    generator, name = None, str(made)
+    if made is None or made.suffix.lower() in (".safetensors", ".onnx"):
+        model, name = synthesis.find_model(made)
+        generator = synthesis.open_generator(model)
+        against = against or _trained_on(model, shipped=made is None)
+    _check_metrics(metrics, generator, inception)
+    if not against:
+        raise UsageError(f"{made}: say what to compare it with: vidgan evaluate {made} reals/")
+    wanted = DataConfig(source=against) if isinstance(against, str) else against
+    width, height = data.native_size(wanted)
+    if generator:
+        width, height = generator.width, generator.height
+
+    def opened(what: DataConfig) -> data.Dataset:
+        return data.open_dataset(what, width=width, height=height, notice=notice)
+
+    reals = opened(wanted)
+    own = None if generator else opened(DataConfig(source=name))
+    fakes = _made(generator, reals, seed) if generator else _read(own)
+    count = min(count, len(reals.images) // 2, len(own.images) if own else count)
+    if count < _LEAST:
+        raise DataError(f"{name} against {wanted.source}: {count} pictures are too few to compare.")
+    notice(f"{name} against {wanted.source}, {count:,} pictures each")
+    lines = _in_lite0(fakes, _read(reals), count)
+    if metrics:
+        lines += _standard(fakes, _read(reals), generator, count, metrics, inception)
+    return lines
 
 
-def _in_lite0(fakes: Pictures, reals: Pictures, count: int) -> list[str]:
+def _trained_on(model: Path, *, shipped: bool) -> DataConfig | None:
+    settings = model.with_name("config.toml")  # of the run in whose folder it lies
+    if settings.is_file():
+        return config.load(settings).data
+    return DataConfig() if shipped else None
+
+
+def _in_lite0(fakes: _Pictures, reals: _Pictures, count: int) -> list[str]:
     lite0 = Lite0()
 
-    def features(pictures: Pictures, first: int) -> np.ndarray:
+    def features(pictures: _Pictures, first: int) -> np.ndarray:
         numbers = np.arange(first, first + count)
         chunks = [numbers[i : i + _CHUNK] for i in range(0, count, _CHUNK)]
         return np.concatenate([lite0(pictures.frames(chunk)) for chunk in chunks])
 
     x, y, z = features(fakes, 0), features(reals, 0), features(reals, count)
     return [
-        f"{DISTANCE} {frechet(x, y):.2f} (N = {count}; real against real {frechet(y, z):.2f})",
-        f"KID-Lite0-320 x 1000 {1000 * kid(x, y):.2f} (real against real {1000 * kid(y, z):.2f})",
+        f"{DISTANCE} {frechet(x, y):.1f} (N = {count}; real against real {frechet(y, z):.1f})",
+        f"KID-Lite0-320 {kid(x, y):.3f} (real against real {kid(y, z):.3f})",
         f"precision-Lite0-320 {recall(x, y):.3f}, recall-Lite0-320 {recall(y, x):.3f} "
         f"(real against real {recall(y, z):.3f})",
     ]
 
 
-def _opened(
-    made: Path | None, against: str | None, seed: int, notice: Callable[[str], None]
-) -> tuple[Pictures, Pictures, synthesis.Synthesize | None]:
-    suffix = made.suffix.lower() if made else ".safetensors"
-    if suffix not in (".safetensors", ".onnx"):
-        if not against:
-            raise UsageError(f"{made}: say what to compare it with: vidgan evaluate {made} reals/")
-        wanted = DataConfig(source=against)
-        width, height = data.native_size(wanted)
-        one, other = (
-            data.open_dataset(of, width=width, height=height, notice=notice)
-            for of in (DataConfig(source=str(made)), wanted)
-        )
-        return _read(str(made), one), _read(against, other), None
-    model, name = synthesis.find_model(made)
-    generator = synthesis.open_generator(model)
-    wanted = DataConfig(source=against) if against else _data_of(model, shipped=made is None)
-    size = {"width": generator.width, "height": generator.height}
-    dataset = data.open_dataset(wanted, **size, notice=notice)
-    return _made(name, generator, dataset, seed), _read(wanted.source, dataset), generator
-
-
-def _data_of(model: Path, *, shipped: bool) -> DataConfig:
-    """What the run in whose folder the model lies trained on."""
-    settings = model.with_name("config.toml")
-    if settings.is_file():
-        return config.load(settings).data
-    if shipped:
-        return DataConfig()
-    raise UsageError(f"{model}: say what to compare it with: vidgan evaluate {model} reals/")
-
-
-def _read(name: str, dataset: data.Dataset) -> Pictures:
+def _read(dataset: data.Dataset) -> _Pictures:
     numbers = reals_of(dataset, len(dataset.images))
-
-    def frames(of: np.ndarray) -> np.ndarray:
-        return data.batch(dataset, numbers[of]).transpose(0, 2, 3, 1)
-
-    return Pictures(name, len(numbers), frames)
+    return _Pictures(lambda of: data.batch(dataset, numbers[of]).transpose(0, 2, 3, 1))
 
 
-def _made(name: str, generator: synthesis.Synthesize, dataset: data.Dataset, seed: int) -> Pictures:
-    """Of the classes of the pictures it is compared with, where they are its own."""
-    numbers, own = reals_of(dataset, len(dataset.images)), dataset.class_names
-    classes = generator.classes
+def _made(generator: synthesis.Synthesize, dataset: data.Dataset, seed: int) -> _Pictures:
+    """Of the classes of the pictures they are compared with, where the model knows these."""
+    numbers, classes = reals_of(dataset, len(dataset.images)), generator.classes
+    same = classes and dataset.class_names == generator.class_names
 
     def frames(of: np.ndarray) -> np.ndarray:
         z, weights = latents.gaussian(seed, of, z_dim=generator.z_dim), None
         if classes:
-            labels = dataset.labels[numbers[of]] if own == generator.class_names else of % classes
+            labels = dataset.labels[numbers[of]] if same else of % classes
             weights = np.eye(classes, dtype=np.float32)[labels]
         return generator(z, weights)
 
-    return Pictures(name, 2**31, frames)
+    return _Pictures(frames)
 
 
-def _weights(name: str, given: Path | None) -> Path:
-    """A file that is here, whole, and nothing but tensors."""
+def _check_metrics(
+    metrics: Sequence[str], generator: synthesis.Synthesize | None, inception: Path | None
+) -> None:
+    """Their weights must be here, and be those that published figures are made with."""
+    if unknown := set(metrics) - STANDARD.keys():
+        raise UsageError(f"--metrics {min(unknown)}: known are {', '.join(STANDARD)}.")
+    if "ppl" in metrics and generator is None:
+        raise UsageError("--metrics ppl: pictures have no latents; it takes a model.")
     import torch
 
-    (where, sha256), path = WEIGHTS[name], Path(torch.hub.get_dir()) / "checkpoints" / name
-    if given and name == _INCEPTION:
-        path = given
-    if not path.is_file():
-        raise SystemFault(f"{path} is missing; get it from {where}{name}, vidgan does not.")
-    with path.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-            raise SystemFault(f"{path}: not the standard weights; get them from {where}{name}.")
-    return path
+    for address in dict.fromkeys(address for metric in metrics for address in STANDARD[metric]):
+        path = Path(torch.hub.get_dir(), "checkpoints", address.rpartition("/")[2])
+        if inception and address == _INCEPTION:
+            path = inception
+        if not path.is_file():
+            raise SystemFault(f"{path} is missing; vidgan does not fetch it: get it from {address}")
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != SHA256[address]:
+                raise SystemFault(f"{path}: not the standard weights; get them from {address}")
 
 
 def _standard(
-    fakes: Pictures,
-    reals: Pictures,
+    fakes: _Pictures,
+    reals: _Pictures,
     generator: synthesis.Synthesize | None,
     count: int,
     metrics: Sequence[str],
-    weights: dict[str, Path],
+    inception: Path | None,
 ) -> list[str]:
-    """By torch-fidelity, which finds in torch's cache what `_weights` has found there."""
+    """By torch-fidelity, which finds in torch's cache what `_check_metrics` has found there."""
     import torch
 
     try:
@@ -187,33 +175,38 @@ def _standard(
             "--metrics needs torch-fidelity: pip install 'vidgan[metrics]'"
         ) from error
 
+    measure = torch_fidelity.calculate_metrics
     one, other = (torch.utils.data.Subset(pictures, range(count)) for pictures in (fakes, reals))
     how = {"cuda": torch.cuda.is_available(), "cache": False, "verbose": False}
     how |= {"save_cpu_ram": True, "input1": one, "input2": other}
+    on_inception = {"fid": "fid", "kid": "kid", "is": "isc"}
     found = {}
-    inception = {"fid": "fid", "kid": "kid", "is": "isc"}
-    if asked := {inception[metric]: True for metric in metrics if metric in inception}:
-        path, subset = str(weights[_INCEPTION]), min(1000, count)
-        found |= torch_fidelity.calculate_metrics(
-            **how, **asked, feature_extractor_weights_path=path, kid_subset_size=subset
+    if asked := {on_inception[metric]: True for metric in metrics if metric in on_inception}:
+        weights = inception and str(inception)
+        found |= measure(
+            **how,
+            **asked,
+            feature_extractor_weights_path=weights,
+            kid_subset_size=min(1000, count),
         )
     if "pr" in metrics:
-        found |= torch_fidelity.calculate_metrics(**how, prc=True)
+        found |= measure(**how, prc=True)
     if "ppl" in metrics:
-        found["ppl"] = _path_length(torch_fidelity, generator, count, how)
-    if "lpips" in metrics:
+        found["perceptual_path_length"] = _path_length(torch_fidelity, generator, count, how)
+    if "lpips" in metrics:  # how different two fakes look
         lpips = torch_fidelity.SampleSimilarityLPIPS("lpips")
-        pairs = torch.stack([one[i] for i in range(2 * (count // 2))]).unflatten(0, (-1, 2))
         with torch.inference_mode():
-            found["lpips"] = torch.cat([lpips(*pair.split(1)) for pair in pairs]).mean().item()
+            apart = [lpips(one[i][None], one[i + 1][None]) for i in range(0, count - 1, 2)]
+            found["lpips_diversity"] = torch.cat(apart).mean().item()
     return [f"{name} {value:.4f} (N = {count})" for name, value in found.items()]
 
 
 def _path_length(
     torch_fidelity: ModuleType, generator: synthesis.Synthesize, count: int, how: dict[str, object]
 ) -> float:
-    """Mean of what lies between the 1st and 99th percentile, as torch-fidelity itself has it with
-    an older NumPy. Steps of 0.01, as frames are whole grey levels; of classes the first."""
+    """Mean of what lies between the 1st and the 99th percentile, which torch-fidelity's own code
+    cannot take since NumPy 2.4. Steps of 0.01, as frames are whole grey levels; of classes the
+    first."""
     import torch
 
     class Model(torch_fidelity.GenerativeModelBase):

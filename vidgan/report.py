@@ -16,24 +16,27 @@ from pathlib import Path
 import numpy as np
 
 from vidgan.checkpoint import write_bytes
-from vidgan.validation import Measured, Validation
+from vidgan.runs import logged
+from vidgan.validation import Measured
 
 _PREVIEWS, _POINTS, _WIDEST = 24, 300, 1024  # grids of fakes; of a curve; pixels of a grid
 _CURVES = ("loss_g", "loss_d", "sure_real", "sure_fake", "variety", "batch_nearest")
 
 
-def write(run: Path, measured: Sequence[Measured], validation: Validation | None) -> None:
-    """To be called anew whenever there is more to see; 0.1 to 0.4 s."""
-    grids = sorted(run.glob("fakes*.png"))
+def write(run: Path, measured: Sequence[Measured]) -> None:
+    """To be called anew whenever there is more to see; takes 0.1 to 0.4 s."""
+    grids, rows = sorted(run.glob("fakes*.png")), logged(run)
     picked = np.unique(np.linspace(0, len(grids) - 1, _PREVIEWS).round().astype(int))
-    shown = [grids[i] for i in picked]
+    parts = [part for part in np.array_split(rows, _POINTS) if len(part)]
     content = {
-        "curves": _curves(run / "stats.jsonl"),
+        "curves": {
+            key: [float(np.mean([row.get(key, 0) for row in part])) for part in parts]
+            for key in ("images_seen", *_CURVES)
+        },
+        "flags": [[row["images_seen"], flag] for row in rows for flag in row["flags"]],
         "measured": [asdict(m) for m in measured],
-        "floor": validation and validation.floor,
-        "count": validation and validation.count,
         "reals": _picture(run / "reals.png"),
-        "fakes": [[int(p.stem.removeprefix("fakes")), _picture(p)] for p in shown],
+        "fakes": [[int(grids[i].stem.removeprefix("fakes")), _picture(grids[i])] for i in picked],
     }
     page = Path(__file__).with_name("report.html").read_text(encoding="utf-8")
     values = {
@@ -45,22 +48,6 @@ def write(run: Path, measured: Sequence[Measured], validation: Validation | None
     for key, value in values.items():
         page = page.replace(f"@@{key}@@", value)
     write_bytes(run / "report.html", page.encode())
-
-
-def _curves(stats: Path) -> dict[str, list[float]]:
-    """Means over equal stretches of the log; and under "flags" what was named, and when."""
-    rows = []
-    for line in stats.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue  # cut off when the run was killed
-    parts = [part for part in np.array_split(rows, _POINTS) if len(part)]
-    means = {
-        key: [float(np.mean([row.get(key, 0) for row in part])) for part in parts]
-        for key in ("images_seen", *_CURVES)
-    }
-    return means | {"flags": [[row["images_seen"], flag] for row in rows for flag in row["flags"]]}
 
 
 def _picture(path: Path) -> str:

@@ -7,8 +7,9 @@ import json
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import typing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -136,22 +137,17 @@ def save(state: State, settings: Config, dataset: Dataset, run: Path) -> None:
 
 
 def keep(
-    run: Path,
-    generator: torch.nn.Module,
-    state: State,
-    settings: Config,
-    dataset: Dataset,
-    *,
-    best: Mapping[str, object] | None = None,
+    generator: torch.nn.Module, state: State, settings: Config, dataset: Dataset, run: Path
 ) -> None:
-    """What a person takes away: generator.safetensors, and the same as best.safetensors where it
-    was measured to be so."""
-    facts, path = _facts(state, dataset) | (best or {}), run / "generator.safetensors"
-    if best:
-        path = run / "best.safetensors"
-    checkpoint.save_generator(path, generator, settings.model, facts=facts)
-    if best:  # a copy: a link is not to be had on every disk
-        checkpoint.write_bytes(run / "generator.safetensors", path.read_bytes())
+    """generator.safetensors; where it was measured, it is the best, and best.safetensors too."""
+    facts, path = _facts(state, dataset), run / "generator.safetensors"
+    if not state.measured:
+        checkpoint.save_generator(path, generator, settings.model, facts=facts)
+        return
+    facts["measured"] = asdict(state.measured[-1])
+    best = run / "best.safetensors"
+    checkpoint.save_generator(best, generator, settings.model, facts=facts)
+    checkpoint.write_bytes(path, best.read_bytes())  # a link is not to be had on every disk
 
 
 def _facts(state: State, dataset: Dataset) -> dict[str, object]:
@@ -219,9 +215,9 @@ class Log:
     """stats.jsonl, and TensorBoard events where the extra [track] is installed."""
 
     def __init__(self, run: Path, *, writes: bool) -> None:
-        path = run / "stats.jsonl"
-        self.flags = _flags(path)  # named before the run was resumed
-        self._file = path.open("a", encoding="utf-8") if writes else None
+        # What was named before the run was resumed.
+        self.flags = {flag for row in logged(run) for flag in row.get("flags", ())}
+        self._file = (run / "stats.jsonl").open("a", encoding="utf-8") if writes else None
         self._board = _tensorboard(run) if writes else None
 
     def write(self, now: Progress) -> None:
@@ -243,16 +239,13 @@ class Log:
                 sink.close()
 
 
-def _flags(stats: Path) -> set[str]:
-    if not stats.exists():
-        return set()
-    found: set[str] = set()
-    for line in stats.read_text(encoding="utf-8").splitlines():
-        try:
-            found |= set(json.loads(line).get("flags", ()))
-        except json.JSONDecodeError:
-            continue  # cut off when the run was killed
-    return found
+def logged(run: Path) -> list[dict[str, typing.Any]]:
+    """The lines of stats.jsonl."""
+    rows, path = [], run / "stats.jsonl"
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        with suppress(json.JSONDecodeError):  # cut off when the run was killed
+            rows.append(json.loads(line))
+    return rows
 
 
 def _tensorboard(run: Path) -> object | None:

@@ -15,7 +15,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -148,7 +148,7 @@ def _loop(
         while state.images_seen < how.images and not stop:
             if first_rank and state.images_seen >= preview_at:
                 watch.previews(_preview(state, settings, run), state.images_seen)
-                report.write(run, state.measured, measure)
+                report.write(run, state.measured)
                 preview_at = next_preview(state.images_seen, how.preview_every_images)
             batch = _batch(dataset, settings, state, fabric)
             turn = state.images_seen // how.batch_size % how.discriminator_steps
@@ -247,7 +247,7 @@ def _loop(
             if current and (flags := watch.take_flags()):
                 log.write(replace(current, variety=watch.variety, flags=flags))
             write_film(run)
-            report.write(run, state.measured, measure)
+            report.write(run, state.measured)
 
 
 def _slope_cost(
@@ -539,18 +539,16 @@ def _measure(
         frames.append(dcgan.to_frames(fakes).cpu().numpy())
     now = measure.measure(np.concatenate(frames), state.images_seen)
     state.measured.append(now)
-    notice(measure.line(now))
-    if validation.is_best(state.measured):
-        facts = asdict(now) | {"pictures": measure.count, "floor": measure.floor}
-        grown, best = _as_grown(state, settings), {validation.DISTANCE: facts}
-        keep(run, generator.cpu(), state, grown, dataset, best=best)
+    notice(str(now))
+    if now.distance <= min(m.distance for m in state.measured):
+        keep(generator.cpu(), state, _as_grown(state, settings), dataset, run)
 
 
 def _save(state: State, settings: Config, dataset: data.Dataset, run: Path) -> None:
     grown = _as_grown(state, settings)
     save(state, grown, dataset, run)
     if not state.measured:  # else the best is kept, not the last
-        keep(run, averaged_generator(state, settings), state, grown, dataset)
+        keep(averaged_generator(state, settings), state, grown, dataset, run)
 
 
 def _as_grown(state: State, settings: Config) -> Config:

@@ -28,6 +28,14 @@ class Measured:
     images_seen: int
     distance: float
     recall: float  # share of reals among the fakes
+    pictures: int  # N
+    floor: float  # the distance of reals to reals
+
+    def __str__(self) -> str:
+        return (
+            f"{DISTANCE} {self.distance:.1f} at {self.images_seen:,} images (N = {self.pictures}, "
+            f"real against real {self.floor:.1f}), recall {self.recall:.2f}"
+        )
 
 
 class Validation:
@@ -44,17 +52,17 @@ class Validation:
             checkpoint.write_bytes(file, self._lite0(pictures).tobytes())
         reals = np.fromfile(file, np.float32).reshape(2 * self.count, -1)
         self._reals, others = reals[: self.count], reals[self.count :]
-        self.floor = frechet(self._reals, others)
+        self._floor = frechet(self._reals, others)
 
     def measure(self, fakes: np.ndarray, images_seen: int) -> Measured:
+        """`fakes` are uint8 [N, H, W, 3]."""
         features = self._lite0(fakes)
-        distance, found = frechet(self._reals, features), recall(self._reals, features)
-        return Measured(images_seen=images_seen, distance=distance, recall=found)
-
-    def line(self, now: Measured) -> str:
-        return (
-            f"{DISTANCE} {now.distance:.1f} at {now.images_seen:,} images (N = {self.count}, "
-            f"real against real {self.floor:.1f}), recall {now.recall:.2f}"
+        return Measured(
+            images_seen=images_seen,
+            distance=frechet(self._reals, features),
+            recall=recall(self._reals, features),
+            pictures=self.count,
+            floor=self._floor,
         )
 
 
@@ -95,13 +103,6 @@ def next_at(images_seen: int, settings: Config) -> int:
     return next(point for point in points if point > images_seen)
 
 
-def is_best(measured: Sequence[Measured]) -> bool:
-    """Of the newest."""
-    return measured[-1].distance <= min(m.distance for m in measured)
-
-
 def is_past_best(measured: Sequence[Measured]) -> bool:
-    best = min(m.distance for m in measured)
-    return len(measured) > _IN_A_ROW and all(
-        m.distance > _WORSE * best for m in measured[-_IN_A_ROW:]
-    )
+    bound = _WORSE * min(m.distance for m in measured)
+    return len(measured) > _IN_A_ROW and min(m.distance for m in measured[-_IN_A_ROW:]) > bound
