@@ -63,6 +63,23 @@ def test_the_generator_starts_without_a_chequerboard():
     torch.testing.assert_close(even, even[..., :1, :1].expand_as(even), rtol=1e-4, atol=1e-5)
 
 
+def test_no_step_of_training_brings_the_chequerboard_back():
+    torch.manual_seed(0)
+    generator = dcgan.Generator(ModelConfig(width=64, height=64, channels=8))
+    up = [layer for layer in generator.layers if getattr(layer, "stride", None) == (2, 2)]
+    for layer in up:
+        layer.weight.data.normal_()
+    before = [layer.weight.clone() for layer in up]
+    dcgan.balance(generator)
+    for layer, was in zip(up, before, strict=True):
+        even = layer(torch.ones(1, layer.in_channels, 8, 8))[..., 1:-1, 1:-1]
+        torch.testing.assert_close(even, even[..., :1, :1].expand_as(even), rtol=1e-3, atol=1e-3)
+        # The mean of all taps, and all that sums to nothing over them, is left alone.
+        torch.testing.assert_close(layer.weight.sum((2, 3)), was.sum((2, 3)), rtol=1e-3, atol=1e-3)
+        assert 0.5 < layer.weight.norm() / was.norm() < 0.95
+    assert len(up) == 4
+
+
 def grown(stage, **keys):
     model = ModelConfig(width=64, height=40, channels=4, growth=0.0, **keys)
     torch.manual_seed(0)

@@ -142,6 +142,20 @@ class Discriminator(nn.Module):
         return self.layers[self.starts[last - low] : -1](x)
 
 
+@torch.no_grad()
+def balance(generator: Generator) -> None:
+    """Keep G from painting a chequerboard on even ground: after each step of its training.
+
+    Of 16 taps a pixel sees four, by its place among four neighbours. Where the sums of these fours
+    are equal, even ground stays even, as after enlargement and an ordinary convolution.
+    """
+    for layer in generator.layers:
+        if isinstance(layer, nn.ConvTranspose2d) and layer.stride == (2, 2):
+            fours = layer.weight.unflatten(2, (2, 2)).unflatten(4, (2, 2)).sum((2, 4))
+            excess = fours - fours.mean((2, 3), keepdim=True)  # [in, out, 2, 2]
+            layer.weight -= excess.repeat(1, 1, 2, 2) / 4
+
+
 def stage_at(images_seen: int, images_per_phase: int) -> float:
     """Progressive growing (Karras et al. 2018): a phase of training, then one that fades the next
     stage in, and so on; 2.25 = three stages stand, the fourth is a quarter in."""

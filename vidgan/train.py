@@ -186,6 +186,8 @@ def _loop(
             adam_d.step()
             if g_learns:
                 adam_g.step()
+                if settings.model.name == "dcgan":
+                    dcgan.balance(state.generator)
             state.images_seen += how.batch_size
             _update_average(state, settings, how.batch_size)
             _grow(state, settings)
