@@ -38,12 +38,12 @@ def test_it_is_measured_ever_more_rarely_and_at_the_same_images_after_a_resume()
     points, at = [], 0
     while at < 2_000_000:
         points.append(at := next_at(at, how))
-    assert points[:3] == [10_000, 22_000, 36_400] and len(points) < 25
+    assert points[:3] == [20_000, 44_000, 72_800] and len(points) < 20
     assert all(b - a > 1.19 * (a - c) for (c, a), (_, b) in pairwise(pairwise(points)))
     for images in range(1, 100_000, 997):
         assert next_at(images, how) == min(point for point in points if point > images)
     small = config.from_dict({"model": {"width": 32, "height": 32}})
-    assert next_at(0, small) == 40_000  # four times as fast to train on, not to measure
+    assert next_at(0, small) == 80_000  # four times as fast to train on, not to measure
     every = config.from_dict({"train": {"distance_every_images": 500}})
     assert [next_at(images, every) for images in (0, 499, 500)] == [500, 500, 1000]
 

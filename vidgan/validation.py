@@ -18,8 +18,9 @@ from vidgan.data import Dataset, batch, order
 from vidgan.errors import SystemFault
 from vidgan.features import DISTANCE, Lite0, frechet, recall
 
-_PICTURES, _LEAST = 500, 16  # 500 take three seconds on two cores
-_FIRST_AT = 10_000  # images at 64x64; a larger picture takes longer to train on, not to measure
+_PICTURES, _LEAST = 500, 16
+# Images at 64x64; a larger picture takes longer to train on, but not to measure.
+_FIRST_AT, _FIRST_AT_LEAST = 20_000, 5_000
 _WORSE, _IN_A_ROW = 1.5, 3  # of 64 published runs: 17 of the 19 that decayed, no healthy one
 
 
@@ -98,7 +99,7 @@ def next_at(images_seen: int, settings: Config) -> int:
         return sys.maxsize
     if every != AUTO:
         return (images_seen // every + 1) * every
-    first = _FIRST_AT * 64 * 64 // (model.width * model.height)
+    first = max(_FIRST_AT_LEAST, _FIRST_AT * 64 * 64 // (model.width * model.height))
     points = accumulate(repeat(first), lambda point, step: int(1.2 * point) + step)
     return next(point for point in points if point > images_seen)
 

@@ -84,8 +84,10 @@ class Watch:
             self._name("collapse", variety=self.variety)
 
     def fakes(self, fakes: np.ndarray, images_seen: int) -> None:
-        """Of one step, uint8 [B, H, W, 3]; compared with as many reals, 2 at least."""
+        """Of one step, uint8 [B, H, W, 3]; compared with as many reals."""
         fakes, reals = fakes[: len(self._reals)], self._reals[: len(fakes)]
+        if len(fakes) < 2:  # of a rank among many
+            return
         self.batch_variety = distance(fakes) / max(distance(reals), 1e-9)
         self.batch_nearest = nearest(fakes) / max(nearest(reals), 1e-9)
         if images_seen > _SETTLED_IMAGES and self.batch_nearest < _REPEATED:
