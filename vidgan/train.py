@@ -25,18 +25,7 @@ from lightning_fabric.plugins import MixedPrecision
 from lightning_fabric.strategies import DDPStrategy
 from torch.func import functional_call
 
-from vidgan import (
-    augment,
-    checkpoint,
-    config,
-    data,
-    dcgan,
-    latents,
-    losses,
-    report,
-    unrolled,
-    validation,
-)
+from vidgan import augment, checkpoint, config, data, dcgan, latents, losses, report, validation
 from vidgan.config import Config
 from vidgan.errors import DivergedError, UsageError
 from vidgan.runs import (
@@ -55,6 +44,7 @@ from vidgan.runs import (
     write_film,
     write_reals,
 )
+from vidgan.unrolled import Weights, ahead
 from vidgan.watch import Watch
 
 Distort = Callable[[torch.Tensor, int, int], torch.Tensor]
@@ -171,9 +161,11 @@ def _loop(
             if g_learns:
                 state.discriminator.requires_grad_(False)
                 with fabric.autocast():
-                    loss_g = loss.of_g(
-                        *_logits_for_g(state, settings, batch, r, real_seen, fake_seen)
-                    )
+                    if how.unrolled_steps:
+                        pair = _logits_ahead(state, settings, batch, real_seen, fake_seen)
+                    else:
+                        pair = r.detach(), state.discriminator(fake_seen, batch.classes).float()
+                    loss_g = loss.of_g(*pair)
                     loss_g = loss_g + _feature_cost(state, settings, real_seen, fake_seen)
                 adam_g.zero_grad()
                 fabric.backward(loss_g)
@@ -285,31 +277,17 @@ def _slope_cost(
     return how.penalty_every_steps * total
 
 
-def _logits_for_g(
-    state: State,
-    settings: Config,
-    batch: _Batch,
-    r: torch.Tensor,
-    real: torch.Tensor,
-    fake: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of D as it is, or as it will be some steps from now (what it pays for its slope left out)."""
-    steps, loss = settings.train.unrolled_steps, losses.LOSSES[settings.train.loss]
+def _logits_ahead(
+    state: State, settings: Config, batch: _Batch, real: torch.Tensor, fake: torch.Tensor
+) -> list[torch.Tensor]:
+    """r and f of D some steps from now; what it pays for its slope is left out of these."""
+    d, how = state.discriminator, settings.train
 
-    def judged(weights: unrolled.Weights) -> tuple[torch.Tensor, torch.Tensor]:
-        r, f = (
-            functional_call(state.discriminator, weights, (image, batch.classes)).float()
-            for image in (real, fake)
-        )
-        return r, f
+    def judged(weights: Weights) -> list[torch.Tensor]:
+        return [functional_call(d, weights, (x, batch.classes)).float() for x in (real, fake)]
 
-    if not steps:
-        return r.detach(), state.discriminator(fake, batch.classes).float()
-    return judged(
-        unrolled.ahead(
-            state.discriminator, state.adam_d, lambda w: loss.of_d(*judged(w)), steps=steps
-        )
-    )
+    of_d = losses.LOSSES[how.loss].of_d
+    return judged(ahead(d, state.adam_d, lambda w: of_d(*judged(w)), steps=how.unrolled_steps))
 
 
 def _feature_cost(
@@ -334,6 +312,7 @@ def _launch(settings: Config) -> Fabric:
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if (settings.train.batch_size or 32) % world:  # where auto makes it 64, that fits too
         raise UsageError(f"--batch-size {settings.train.batch_size}: a multiple of {world} ranks.")
+    grows = settings.train.grow_every_images > 0  # some weights then have no part in a step
     kinds = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
     fabric = Fabric(
         accelerator="auto",
@@ -341,9 +320,7 @@ def _launch(settings: Config) -> Fabric:
         num_nodes=world // local,
         # BatchNorm's buffers are made anew before a generator is kept; sent in place between two
         # forward passes they would break the backward pass of the first.
-        strategy=DDPStrategy(
-            broadcast_buffers=False, find_unused_parameters=settings.train.grow_every_images > 0
-        )
+        strategy=DDPStrategy(broadcast_buffers=False, find_unused_parameters=grows)
         if world > 1
         else "auto",
         precision=kinds[precision_for(settings.train.precision)],
@@ -444,16 +421,15 @@ def _training_latents(
 
 def _distortion(settings: Config, state: State, pictures: int) -> Distort:
     """Takes pictures, the number of the first, and which of the step's draws to use."""
-    seed, adaptive = settings.train.seed, settings.train.augment == "ada"
-    count = augment.ADA_DRAWS if adaptive else augment.DRAWS
-    if not adaptive and not augment.is_on(
-        settings.train.augment, pictures * (1 + settings.train.flip)
-    ):
+    how = settings.train
+    kind = augment.chosen(how.augment, pictures * (1 + how.flip))
+    if kind == "none":
         return lambda image, first, stream: image
 
     def distort(image: torch.Tensor, first: int, stream: int) -> torch.Tensor:
-        draws = augment.draw(seed, first, len(image), stream, draws=count).to(image.device)
-        if adaptive:
+        count = augment.ADA_DRAWS if kind == "ada" else augment.DRAWS
+        draws = augment.draw(how.seed, first, len(image), stream, draws=count).to(image.device)
+        if kind == "ada":
             distorted = augment.ada_augment(image.float(), draws, state.ada[0].item())
         else:
             distorted = augment.diff_augment(image.float(), draws)
