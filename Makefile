@@ -2,11 +2,12 @@
 # make test   every promise, on a CPU, from nothing
 # make gallery   the README's moving pictures again
 # make lint   formatting and static checks
+# make benchmark   plain script, dcgan and r3gan on three sets: nine trainings of MINUTES (10)
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test gallery lint clean
+.PHONY: demo test gallery benchmark lint clean
 
 # A torch that pip already has at hand (a wheel in its find-links) is taken before the registry is
 # asked for gigabytes; whatever is taken is then held while the rest is resolved around it.
@@ -36,6 +37,10 @@ gallery: .venv/ready
 lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+MINUTES ?= 10
+benchmark: .venv/ready
+	$(BIN)/python tests/benchmarks/compare.py --minutes $(MINUTES) --folder compare
 
 clean:
 	rm -rf .venv export/web/node_modules .pytest_cache .ruff_cache .hypothesis

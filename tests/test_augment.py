@@ -57,5 +57,55 @@ def test_the_gradient_reaches_the_picture(image):
 
 
 def test_auto_leaves_large_data_alone():
-    assert augment.is_on("auto", 2400) and not augment.is_on("auto", 200_000)
-    assert augment.is_on("diff", 200_000) and not augment.is_on("none", 10)
+    assert augment.chosen("auto", 2400) == "diff" and augment.chosen("auto", 200_000) == "none"
+    assert augment.chosen("diff", 200_000) == "diff" and augment.chosen("ada", 10) == "ada"
+
+
+def ada(image, p, seed=0):
+    draws = augment.draw(seed, 0, len(image), 0, draws=augment.ADA_DRAWS)
+    return augment.ada_augment(image, draws, p)
+
+
+def test_ada_does_nothing_at_p_zero_and_ever_more_above(image):
+    torch.testing.assert_close(ada(image, 0.0), image, atol=1e-4, rtol=0)
+    changed = [
+        sum(
+            (ada(image, p, seed) - image).abs().amax((1, 2, 3)).gt(1e-3).sum() for seed in range(20)
+        )
+        for p in (0.02, 0.1, 0.8)
+    ]
+    assert 10 < changed[0] < changed[1] < changed[2] == 160
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "expected"),
+    [
+        (0, 0.79, lambda x: x.flip(3)),
+        (1, 0.0, lambda x: x.flip(2, 3)),  # two quarter turns
+        (10, 0.4 + 0.4 * 0.6827, lambda x: x + 0.2),  # brightness, one deviation
+        (12, 0.79, lambda x: x - 2 * x.mean(1, keepdim=True)),  # grey axis flipped
+        (13, 0.0, None),  # hue: half a turn
+    ],
+)
+def test_ada_s_distortions_are_what_they_are_called(image, column, value, expected):
+    draws = torch.full((len(image), augment.ADA_DRAWS), 0.9)
+    draws[:, column] = value
+    seen = augment.ada_augment(image, draws, 0.8)
+    grey = image.mean(1, keepdim=True)
+    wanted = expected(image) if expected else 2 * grey - image
+    torch.testing.assert_close(seen, wanted, atol=1e-3, rtol=1e-3)
+
+
+def test_ada_keeps_the_second_gradient_that_a_slope_penalty_needs(image):
+    image, weight = image[:2].clone().requires_grad_(), torch.randn(3, requires_grad=True)
+    logits = torch.tanh(ada(image, 0.8)).mean((2, 3)) @ weight
+    (slope,) = torch.autograd.grad(logits.sum(), image, create_graph=True)
+    slope.square().sum().backward()
+    assert weight.grad.abs().min() > 0
+
+
+def test_ada_s_p_follows_d_and_is_clamped():
+    assert augment.adapted(0.0, 0.9, images=500) == pytest.approx(0.001)
+    assert augment.adapted(0.5, 0.1, images=500) == pytest.approx(0.499)
+    assert augment.adapted(0.0, 0.1, images=500) == 0
+    assert augment.adapted(0.8, 1.0, images=10**6) == augment.ADA_CAP

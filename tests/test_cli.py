@@ -184,3 +184,14 @@ def test_doctor_names_device_precision_and_encoders(tmp_path):
     said = vidgan("doctor", cwd=tmp_path).stdout
     for word in ("torch", "device", "precision", "libx264", "onnxruntime"):
         assert word in said
+
+
+def test_evaluate_says_how_far_a_model_is_from_pictures(
+    model_file, pictures, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    done = vidgan("evaluate", model_file, pictures, cwd=tmp_path)
+    assert done.stdout.startswith("FD-Lite0-320 ") and "N = 20; real against real" in done.stdout
+    assert "against" in done.stderr  # what was compared; stdout is for the numbers
+    done = vidgan("evaluate", model_file, pictures, "--metrics", "fid", cwd=tmp_path, code=5)
+    assert "does not fetch it" in done.stderr and done.stderr.count("\n") == 1

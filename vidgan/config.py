@@ -17,7 +17,7 @@ import tomli_w
 from vidgan.errors import ConfigError
 
 MODELS = ("dcgan", "r3gan")
-AUGMENTS = ("auto", "diff", "none")
+AUGMENTS = ("auto", "diff", "ada", "none")
 NORMS = ("auto", "batch", "spectral", "none")
 LOSSES = ("auto", "non-saturating", "minimax", "lsgan", "hinge", "wgan", "rpgan")
 AUTO = -1.0  # of a number: `resolved` chooses
@@ -32,13 +32,18 @@ class ModelConfig:
     width: int = 0  # pixels, a multiple of 8; 0 = follow the data's aspect ratio, short side 64
     height: int = 0  # pixels, likewise; both are 0 or neither
     z_dim: int = 100  # components of a latent
-    channels: int = 64  # feature maps at half resolution; doubles per halving, up to 8 x
+    channels: int = 0  # feature maps at half resolution, more below; 0 = auto: 32 on a CPU, else 64
     discriminator_norm: str = "auto"  # auto, batch, spectral or none; r3gan has none
+    growth: float = -1.0  # stages above the smallest that a growing dcgan has; -1 = all, from birth
     class_names: tuple[str, ...] = ()  # of label 0, 1, ...; training fills it in; () = no classes
 
     @property
     def classes(self) -> int:
         return len(self.class_names)
+
+    @property
+    def grows(self) -> bool:
+        return self.growth >= 0
 
     def __post_init__(self) -> None:
         _choice("model.name", self.name, MODELS)
@@ -53,14 +58,14 @@ class ModelConfig:
                     f"for example {min(256, max(32, round(side / 8) * 8))}."
                 )
         _at_least("model.z_dim", self.z_dim, 1)
-        _at_least("model.channels", self.channels, 4)
+        _at_least("model.channels", self.channels or 4, 4)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """What is trained on, and how it becomes uint8 pictures of one size."""
 
-    source: str = "earth"  # folder, zip, video, folder of videos, torchvision:NAME, or "earth"
+    source: str = "earth"  # folder, zip, film, films, torchvision:NAME, earth, emoji or digits
     every: int = 1  # of a video: keep every n-th frame
     min_change: float = (
         1.0  # of a video: drop a frame closer than this (mean grey levels) to the last kept
@@ -85,8 +90,8 @@ _LEAST = {
     **dict.fromkeys(("images", "checkpoint_every_images", "keep_checkpoints"), 1),
     **dict.fromkeys(("duration_s", "seed", "ema_halflife_images", "preview_every_images"), 0),
     **dict.fromkeys(("penalty_every_steps", "feature_matching"), 0),
-    **dict.fromkeys(("r1", "r2", "gradient_penalty"), AUTO),
-    **{"batch_size": 2, "discriminator_steps": 1},
+    **{"discriminator_steps": 1, "unrolled_steps": 0, "grow_every_images": 0},
+    **dict.fromkeys(("r1", "r2", "gradient_penalty", "distance_every_images"), AUTO),
 }
 
 
@@ -96,7 +101,7 @@ class TrainConfig:
 
     images: int = 2_000_000  # real images shown to the discriminator in all
     duration_s: float = 0.0  # stop after this much wall time, if sooner; 0 = no limit
-    batch_size: int = 64  # over all devices together
+    batch_size: int = 0  # over all devices together; 0 = auto: 32 on a CPU, else 64
     seed: int = 0  # of weights, data order and latents
     learning_rate_g: float = 2e-4
     learning_rate_d: float = 2e-4
@@ -111,11 +116,15 @@ class TrainConfig:
     discriminator_steps: int = 1  # of D per step of G
     ema_halflife_images: int = 10_000  # the generator that is kept averages over about this
     flip: bool = False  # mirror half of the images left to right
-    augment: str = "auto"  # auto (diff below 100,000 pictures), diff or none
+    unrolled_steps: int = 0  # G learns from D so many simulated steps ahead
+    grow_every_images: int = 0  # of a growing dcgan: length of a phase; 0 = all stages from birth
+    augment: str = "auto"  # auto (diff below 100,000 pictures), diff, ada or none
     precision: str = "auto"  # auto, fp32, bf16 or fp16 (CUDA only) autocast
     preview_every_images: int = 0  # 0 = by elapsed progress: often at first, then ever rarer
     checkpoint_every_images: int = 20_000
     keep_checkpoints: int = 2
+    distance_every_images: int = int(AUTO)  # measures, keeps the best; auto: ever rarer; 0: never
+    stop_past_best: bool = True  # after three distances in a row above 1.5 x the best
     deterministic: bool = False  # bitwise repeatable on CUDA too, slower; a CPU always is
 
     def __post_init__(self) -> None:
@@ -124,6 +133,7 @@ class TrainConfig:
         _choice("train.loss", self.loss, LOSSES)
         for key, least in _LEAST.items():
             _at_least(f"train.{key}", getattr(self, key), least)
+        _at_least("train.batch_size", self.batch_size or 2, 2)
         for key in ("learning_rate_g", "learning_rate_d"):
             if not 0 < getattr(self, key) < 1:
                 raise ConfigError(f"train.{key} = {getattr(self, key)}: between 0 and 1.")
@@ -139,9 +149,10 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
 
 
-def resolved(config: Config) -> Config:
-    """Settle everything that is left to auto, once the size of the pictures is known.
+def resolved(config: Config, *, spread: float = 0.4, on_gpu: bool = False) -> Config:
+    """Settle everything that is left to auto, once pictures and device are known.
 
+    spread   mean squared difference of two pictures, values being in [-1, 1]
     Raises ConfigError where settings exclude each other.
     """
 
@@ -150,7 +161,7 @@ def resolved(config: Config) -> Config:
 
     model, how = config.model, config.train
     loss = settle(how.loss, {"dcgan": "non-saturating", "r3gan": "rpgan"}[model.name])
-    gamma = gamma_for(model.width, model.height) if loss == "rpgan" else 0.0
+    gamma = gamma_for(model.width, model.height, spread) if loss == "rpgan" else 0.0
     r1, r2 = settle(how.r1, gamma), settle(how.r2, gamma)
     penalty = settle(how.gradient_penalty, 10.0 if loss == "wgan" else 0.0)
     slope_costs = r1 + r2 + penalty > 0
@@ -161,14 +172,23 @@ def resolved(config: Config) -> Config:
             'model.discriminator_norm = "batch" couples the pictures of a batch, so r1, r2 and '
             'gradient_penalty mean nothing; choose "none" or "spectral".'
         )
+    growth = 0.0 if how.grow_every_images else -1.0
+    if model.name == "r3gan" and how.grow_every_images:
+        raise ConfigError("train.grow_every_images: only dcgan grows; leave it out.")
     if norm != "none" and model.name == "r3gan":
         raise ConfigError(f'model.discriminator_norm = "{norm}": r3gan has none; leave it out.')
     return dataclasses.replace(
         config,
-        model=dataclasses.replace(model, discriminator_norm=norm),
+        model=dataclasses.replace(
+            model,
+            discriminator_norm=norm,
+            growth=growth,
+            channels=model.channels or (64 if on_gpu else 32),
+        ),
         train=dataclasses.replace(
             how,
             loss=loss,
+            batch_size=how.batch_size or (64 if on_gpu else 32),
             r1=r1,
             r2=r2,
             gradient_penalty=penalty,
@@ -179,9 +199,13 @@ def resolved(config: Config) -> Config:
     )
 
 
-def gamma_for(width: int, height: int) -> float:
-    """The weight of R1 and R2 where none is given: it grows with the number of pixels."""
-    return 10.0 * width * height / 64**2
+def gamma_for(width: int, height: int, spread: float) -> float:
+    """The weight of R1 and R2 where none is given: the squared distance of two pictures / 500.
+
+    D's squared slope is its logits' squared difference over that distance, so that with this rule
+    the penalty weighs the same whatever the size and contrast of the pictures.
+    """
+    return 3 * width * height * spread / 500
 
 
 def load(path: Path) -> Config:

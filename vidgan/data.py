@@ -95,6 +95,12 @@ def batch(dataset: Dataset, indices: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.asarray(dataset.images)[indices])
 
 
+def spread(dataset: Dataset) -> float:
+    """Mean squared difference of the same value in two pictures, values being in [-1, 1]."""
+    some = np.linspace(0, len(dataset.images) - 1, 500).astype(int)
+    return float(2 * (batch(dataset, some) / np.float32(127.5)).var(0).mean())
+
+
 def order(*, seed: int, images_seen: int, count: int, dataset_size: int) -> np.ndarray:
     """Which pictures a run looks at as its images_seen-th and following: int64 [count].
 

@@ -1,14 +1,16 @@
 """The DCGAN of Radford et al. 2016, for sides of 32 to 256 pixels in multiples of 8.
 
 Transposed convolutions up, strided convolutions down, BatchNorm but not at the two pixel ends,
-ReLU in G and LeakyReLU in D, weights from N(0, 0.02). Beside the networks stand the two functions
-between which floats in [-1, 1] exist; everywhere else a picture is uint8 RGB.
+ReLU in G and LeakyReLU in D, weights from N(0, 0.02), in G spread smoothly. Beside the networks
+stand the two functions between which floats in [-1, 1] exist; everywhere else a picture is uint8
+RGB.
 
     B batch   Z z_dim   C channels   H W pixels
 """
 
 import torch
 from torch import nn
+from torch.nn.functional import interpolate, leaky_relu
 
 from vidgan.config import ModelConfig
 
@@ -49,12 +51,26 @@ class Generator(nn.Module):
             if width != 3:
                 layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers, nn.Tanh())
+        self.sides, self.growth = stages, config.growth
+        self.heads = nn.ModuleList(nn.Conv2d(width, 3, 1) for width in widths if config.grows)
         self.apply(_initialise)
 
     def forward(self, z: torch.Tensor, classes: torch.Tensor | None = None) -> torch.Tensor:
         assert z.ndim == 2 and z.shape[1] == self.z_dim, f"z {tuple(z.shape)} is not [B, Z]"
         z = with_classes(z, classes, self.embedding)
-        return self.layers(z.reshape(-1, z.shape[1], 1, 1))  # [B, Z] -> [B, Z, 1, 1]
+        x = z.reshape(-1, z.shape[1], 1, 1)  # [B, Z] -> [B, Z, 1, 1]
+        stage, share = divmod(self.growth, 1)
+        low, last = int(stage), len(self.sides) - 1
+        if not self.heads or low >= last:
+            return self.layers(x)
+        # Half grown: the picture of the stage below, faded into that of the next.
+        x = self.layers[: 3 * low + 3](x)
+        image = torch.tanh(self.heads[low](x))
+        if share:
+            x = self.layers[3 * low + 3 : 3 * low + 6](x)
+            finer = x if low + 1 == last else torch.tanh(self.heads[low + 1](x))
+            image = torch.lerp(_enlarged(image, self.sides[low + 1]), finer, share)
+        return _enlarged(image, self.sides[-1])
 
 
 class Discriminator(nn.Module):
@@ -71,7 +87,9 @@ class Discriminator(nn.Module):
         widths = _widths(config.channels, len(stages) - 1)
         batch_norm = config.discriminator_norm in ("auto", "batch")
         layers: list[nn.Module] = []
+        self.starts: list[int] = []  # of each stage in `layers`
         for stage, width in enumerate(widths):
+            self.starts.append(len(layers))
             before = widths[stage - 1] if stage else 3
             # A side of 2n + 1 shrinks to n + 1, so that D passes through the sides of G.
             odd = stages[-1 - stage]
@@ -88,8 +106,11 @@ class Discriminator(nn.Module):
             if stage and batch_norm:
                 layers.append(nn.BatchNorm2d(width))
             layers.append(nn.LeakyReLU(0.2, inplace=True))
+        self.starts.append(len(layers))
         layers.append(nn.Conv2d(widths[-1], 1, stages[0]))
         self.layers = nn.Sequential(*layers)
+        self.sides, self.growth = stages, config.growth
+        self.heads = nn.ModuleList(nn.Conv2d(3, width, 1) for width in widths[::-1] if config.grows)
         self.embedding = nn.Embedding(config.classes, widths[-1]) if config.classes else None
         self.apply(_initialise)
         if self.embedding:
@@ -107,7 +128,59 @@ class Discriminator(nn.Module):
     def features(self, image: torch.Tensor) -> torch.Tensor:
         """What D sees before it judges: [B, D, h, w]."""
         assert image.shape[1:] == (3, *self.size), f"image {tuple(image.shape)} is not {self.size}"
-        return self.layers[:-1](image)
+        stage, share = divmod(self.growth, 1)
+        low, last = int(stage), len(self.sides) - 1
+        if not self.heads or low >= last:
+            return self.layers[:-1](image)
+        x = leaky_relu(self.heads[low](_shrunk(image, self.sides[low])), 0.2)
+        if share:
+            finer, entry = _shrunk(image, self.sides[low + 1]), last - low - 1
+            if entry:
+                finer = leaky_relu(self.heads[low + 1](finer), 0.2)
+            finer = self.layers[self.starts[entry] : self.starts[entry + 1]](finer)
+            x = torch.lerp(x, finer, share)
+        return self.layers[self.starts[last - low] : -1](x)
+
+
+@torch.no_grad()
+def balance(generator: Generator) -> None:
+    """Keep G from painting a chequerboard on even ground: after each step of its training.
+
+    Of 16 taps a pixel sees four, by its place among four neighbours. Where the sums of these fours
+    are equal, even ground stays even, as after enlargement and an ordinary convolution.
+    """
+    for layer in generator.layers:
+        if isinstance(layer, nn.ConvTranspose2d) and layer.stride == (2, 2):
+            fours = layer.weight.unflatten(2, (2, 2)).unflatten(4, (2, 2)).sum((2, 4))
+            excess = fours - fours.mean((2, 3), keepdim=True)  # [in, out, 2, 2]
+            layer.weight -= excess.repeat(1, 1, 2, 2) / 4
+
+
+def stage_at(images_seen: int, images_per_phase: int) -> float:
+    """Progressive growing (Karras et al. 2018): a phase of training, then one that fades the next
+    stage in, and so on; 2.25 = three stages stand, the fourth is a quarter in."""
+    phase, share = divmod(images_seen / images_per_phase, 1)
+    return phase // 2 + (share if phase % 2 else 0.0)
+
+
+def faded(image: torch.Tensor, generator: Generator) -> torch.Tensor:
+    """Reals [B, 3, H, W] with no more detail than a growing generator can have."""
+    stage, share = divmod(generator.growth, 1)
+    if not generator.heads or stage >= len(generator.sides) - 1:
+        return image
+    low, full = int(stage), generator.sides[-1]
+    coarse = _enlarged(_shrunk(image, generator.sides[low]), full)
+    if not share:
+        return coarse
+    return torch.lerp(coarse, _enlarged(_shrunk(image, generator.sides[low + 1]), full), share)
+
+
+def _enlarged(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    return interpolate(image, size, mode="nearest")
+
+
+def _shrunk(image: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    return interpolate(image, size, mode="area")
 
 
 def embedded(classes: torch.Tensor, embedding: nn.Embedding) -> torch.Tensor:
@@ -158,6 +231,12 @@ def _widths(channels: int, stages: int) -> list[int]:
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
+        if module.stride == (2, 2) and isinstance(module, nn.ConvTranspose2d):
+            # Sixteen independent taps paint a chequerboard, which a short run does not get rid of.
+            # One number each, spread as bilinear enlargement has it, of the same size on average.
+            taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 5**0.5
+            with torch.no_grad():
+                module.weight.copy_(module.weight[:, :, :1, :1] * torch.outer(taps, taps))
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     elif isinstance(module, nn.BatchNorm2d):

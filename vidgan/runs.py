@@ -7,9 +7,10 @@ import json
 import os
 import re
 import socket
+import typing
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from vidgan.config import Config, ModelConfig
 from vidgan.data import Dataset, batch
 from vidgan.errors import ModelError, SystemFault
 from vidgan.render import tile
+from vidgan.validation import Measured
 from vidgan.video import VideoWriter, write_png
 
 _COLUMNS = 8
@@ -40,6 +42,11 @@ class Progress:
     gradient_g: float  # norm over all weights
     gradient_d: float
     variety: float  # of the previews: distance between two of them, that of two reals being 1
+    augment_p: float  # of ADA: probability of each distortion
+    batch_variety: float  # the same of the fakes of a step
+    batch_nearest: float  # ... of each to the one most like it
+    distance: float  # to the data, as last measured; 0 = never yet
+    recall: float
     elapsed_s: float
     flags: tuple[str, ...] = ()  # troubles named for the first time
 
@@ -54,6 +61,9 @@ class State:
     adam_g: torch.optim.Optimizer
     adam_d: torch.optim.Optimizer
     images_seen: int = 0
+    ada: torch.Tensor = field(default_factory=lambda: torch.zeros(3))  # p; signs since, of how many
+    scaler: torch.amp.GradScaler | None = None  # of fp16
+    measured: list[Measured] = field(default_factory=list)
 
 
 def new_run(runs: Path, dataset: Dataset, model: ModelConfig) -> Path:
@@ -115,22 +125,37 @@ def _take(descriptor: int) -> bool:
     return True
 
 
-def save(
-    state: State, generator: torch.nn.Module, settings: Config, dataset: Dataset, run: Path
-) -> None:
-    """The training state, and the generator to keep; the oldest states go."""
-    facts = {
-        "images_seen": state.images_seen,
-        "data": dataset.name,
-        "data_fingerprint": dataset.fingerprint,
-    }
+def save(state: State, settings: Config, dataset: Dataset, run: Path) -> None:
+    """The training state; the oldest go."""
+    facts = _facts(state, dataset) | {"measured": [asdict(m) for m in state.measured]}
     meta = {"kind": "training state", "model": config.to_dict(settings.model), "facts": facts}
     folder = run / "checkpoints"
     tensors = dict(_named_tensors(state))
     checkpoint.write(folder / f"{state.images_seen:012d}.safetensors", tensors, meta)
-    checkpoint.save_generator(run / "generator.safetensors", generator, settings.model, facts=facts)
     for old in sorted(folder.glob("*.safetensors"))[: -settings.train.keep_checkpoints]:
         old.unlink()
+
+
+def keep(
+    generator: torch.nn.Module, state: State, settings: Config, dataset: Dataset, run: Path
+) -> None:
+    """generator.safetensors; where it was measured, it is the best, and best.safetensors too."""
+    facts, path = _facts(state, dataset), run / "generator.safetensors"
+    if not state.measured:
+        checkpoint.save_generator(path, generator, settings.model, facts=facts)
+        return
+    facts["measured"] = asdict(state.measured[-1])
+    best = run / "best.safetensors"
+    checkpoint.save_generator(best, generator, settings.model, facts=facts)
+    checkpoint.write_bytes(path, best.read_bytes())  # a link is not to be had on every disk
+
+
+def _facts(state: State, dataset: Dataset) -> dict[str, object]:
+    return {
+        "images_seen": state.images_seen,
+        "data": dataset.name,
+        "data_fingerprint": dataset.fingerprint,
+    }
 
 
 def restore(state: State, run: Path, dataset: Dataset, notice: Callable[[str], None]) -> None:
@@ -152,7 +177,10 @@ def restore(state: State, run: Path, dataset: Dataset, notice: Callable[[str], N
         checkpoint.load_into(path, getattr(state, part), _below(tensors, part))
     for part in ("adam_g", "adam_d"):
         _restore_adam(getattr(state, part), _below(tensors, part))
-    state.images_seen = facts["images_seen"]
+    state.images_seen, state.ada = facts["images_seen"], tensors.get("ada", state.ada)
+    if state.scaler and (scaler := _below(tensors, "scaler")):
+        state.scaler.load_state_dict({name: value.item() for name, value in scaler.items()})
+    state.measured = [Measured(**m) for m in facts.get("measured", ())]
     notice(f"resumed from {path} at {state.images_seen:,} images")
 
 
@@ -177,15 +205,19 @@ def _named_tensors(state: State) -> Iterator[tuple[str, torch.Tensor]]:
         for index, moments in getattr(state, part).state_dict()["state"].items():
             for name, tensor in moments.items():
                 yield f"{part}/{index}/{name}", tensor
+    yield "ada", state.ada
+    if state.scaler:
+        for name, value in state.scaler.state_dict().items():
+            yield f"scaler/{name}", torch.tensor(value)
 
 
 class Log:
     """stats.jsonl, and TensorBoard events where the extra [track] is installed."""
 
     def __init__(self, run: Path, *, writes: bool) -> None:
-        path = run / "stats.jsonl"
-        self.flags = _flags(path)  # named before the run was resumed
-        self._file = path.open("a", encoding="utf-8") if writes else None
+        # What was named before the run was resumed.
+        self.flags = {flag for row in logged(run) for flag in row.get("flags", ())}
+        self._file = (run / "stats.jsonl").open("a", encoding="utf-8") if writes else None
         self._board = _tensorboard(run) if writes else None
 
     def write(self, now: Progress) -> None:
@@ -207,16 +239,13 @@ class Log:
                 sink.close()
 
 
-def _flags(stats: Path) -> set[str]:
-    if not stats.exists():
-        return set()
-    found: set[str] = set()
-    for line in stats.read_text(encoding="utf-8").splitlines():
-        try:
-            found |= set(json.loads(line).get("flags", ()))
-        except json.JSONDecodeError:
-            continue  # cut off when the run was killed
-    return found
+def logged(run: Path) -> list[dict[str, typing.Any]]:
+    """The lines of stats.jsonl."""
+    rows, path = [], run / "stats.jsonl"
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        with suppress(json.JSONDecodeError):  # cut off when the run was killed
+            rows.append(json.loads(line))
+    return rows
 
 
 def _tensorboard(run: Path) -> object | None:

@@ -30,7 +30,6 @@ class OnnxFile:
     def __init__(self, path: Path) -> None:
         import onnxruntime
 
-        onnxruntime.set_default_logger_severity(4)  # failures come as exceptions
         content = _read(path)
         try:
             self.session = _open(onnxruntime, content)
@@ -123,12 +122,26 @@ def candidates(onnxruntime: object) -> list[list]:
     return [[("TensorrtExecutionProvider", settings), cuda, cpu], [cuda, cpu], [cpu]]
 
 
-def _open(onnxruntime: object, content: bytes) -> object:
+def cpu_session(content: bytes) -> object:
+    """For numbers that shall not depend on whether there is a GPU."""
+    import onnxruntime
+
+    cpu = ["CPUExecutionProvider"]
+    return onnxruntime.InferenceSession(content, _options(onnxruntime), providers=cpu)
+
+
+def _options(onnxruntime: object) -> object:
+    onnxruntime.set_default_logger_severity(4)  # failures come as exceptions
     options = onnxruntime.SessionOptions()
     # Two threads that spin on a busy machine take longer than one.
     threads = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _open(onnxruntime: object, content: bytes) -> object:
+    options = _options(onnxruntime)
     *accelerated, cpu = candidates(onnxruntime)
     for providers in accelerated:
         try:

@@ -1,5 +1,5 @@
 """Where pictures come from, told apart by looking: a folder or zip of pictures, a film, a folder of
-films, a set that torchvision downloads, or the footage that ships with vidgan.
+films, a set that is fetched by its name, or the footage that ships with vidgan.
 
 A source is found by names and sizes alone; its pictures are decoded when they are asked for, as a
 stream. What is in a zip or a film is hostile until proved otherwise.
@@ -42,7 +42,7 @@ from vidgan.pictures import (
 
 READS = (
     "vidgan reads folders and zip files of JPEG, PNG, WebP, GIF, BMP and TIFF, video files and "
-    'folders of them, torchvision:NAME, and "earth".'
+    'folders of them, torchvision:NAME, and "earth", "emoji" or "digits".'
 )
 
 
@@ -88,6 +88,8 @@ def _look(where: str, config: DataConfig) -> Source:
     if where.startswith("torchvision:"):
         name = where.removeprefix("torchvision:").lower()
         return _Torchvision(where=where, name=name, config=config)
+    if where in named_sets.PACKED:
+        return _look_into_folder(where, named_sets.unpacked_set(where), config)
     path = Path(where).expanduser()
     if where and path.is_dir():
         return _look_into_folder(where, path, config)

@@ -21,9 +21,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 from lightning_fabric.strategies import DDPStrategy
+from torch.func import functional_call
 
-from vidgan import augment, checkpoint, config, data, dcgan, latents, losses
+from vidgan import augment, checkpoint, config, data, dcgan, latents, losses, report, validation
 from vidgan.config import Config
 from vidgan.errors import DivergedError, UsageError
 from vidgan.runs import (
@@ -31,6 +33,7 @@ from vidgan.runs import (
     Log,
     Progress,
     State,
+    keep,
     locked,
     new_run,
     next_preview,
@@ -41,6 +44,7 @@ from vidgan.runs import (
     write_film,
     write_reals,
 )
+from vidgan.unrolled import Weights, ahead
 from vidgan.watch import Watch
 
 Distort = Callable[[torch.Tensor, int, int], torch.Tensor]
@@ -119,20 +123,24 @@ def _loop(
     discriminator, adam_d = fabric.setup(state.discriminator, state.adam_d)
     world, first_rank = fabric.world_size, fabric.is_global_zero
     scaled = precision_for(how.precision) == "fp16"  # its scaler leaves out steps by itself
-    distort = _distortion(settings, len(dataset.images))
+    distort = _distortion(settings, state, len(dataset.images))
+    _grow(state, settings)
+    measure = validation.open_validation(dataset, settings, notice) if first_rank else None
+    measure_at = validation.next_at(state.images_seen, settings)
     started, reported, shown = time.monotonic(), time.monotonic(), state.images_seen
     preview_at = next_preview(state.images_seen - 1, how.preview_every_images)
     every = how.checkpoint_every_images
     checkpoint_at = (state.images_seen // every + 1) * every
     loss_g = gradient_g = torch.zeros(())
-    current, stop = None, False
+    current, stop, past_best = None, False, False
     with Log(run, writes=first_rank) as log:
         watch = Watch(some_reals(dataset), log.flags, say=notice if first_rank else _silent)
         while state.images_seen < how.images and not stop:
             if first_rank and state.images_seen >= preview_at:
                 watch.previews(_preview(state, settings, run), state.images_seen)
+                report.write(run, state.measured)
                 preview_at = next_preview(state.images_seen, how.preview_every_images)
-            batch = _batch(dataset, settings, state.images_seen, fabric)
+            batch = _batch(dataset, settings, state, fabric)
             turn = state.images_seen // how.batch_size % how.discriminator_steps
             g_learns = turn == how.discriminator_steps - 1
 
@@ -153,8 +161,11 @@ def _loop(
             if g_learns:
                 state.discriminator.requires_grad_(False)
                 with fabric.autocast():
-                    f = state.discriminator(fake_seen, batch.classes).float()
-                    loss_g = loss.of_g(r.detach(), f)
+                    if how.unrolled_steps:
+                        pair = _logits_ahead(state, settings, batch, real_seen, fake_seen)
+                    else:
+                        pair = r.detach(), state.discriminator(fake_seen, batch.classes).float()
+                    loss_g = loss.of_g(*pair)
                     loss_g = loss_g + _feature_cost(state, settings, real_seen, fake_seen)
                 adam_g.zero_grad()
                 fabric.backward(loss_g)
@@ -167,17 +178,32 @@ def _loop(
             adam_d.step()
             if g_learns:
                 adam_g.step()
+                if settings.model.name == "dcgan":
+                    dcgan.balance(state.generator)
             state.images_seen += how.batch_size
             _update_average(state, settings, how.batch_size)
+            _grow(state, settings)
+            if how.augment == "ada":
+                _adapt(fabric, state, losses.signs_on_reals(how.loss, r, f).item(), len(r))
+
+            if measure and state.images_seen >= measure_at:
+                _measure(state, settings, dataset, run, measure, notice)
+                if past_best := validation.is_past_best(state.measured):
+                    watch.past_best()
+                measure_at = validation.next_at(state.images_seen, settings)
 
             now = time.monotonic()
             stop = bool(signalled) or 0 < how.duration_s < now - started
+            stop |= past_best and how.stop_past_best
             stop = fabric.broadcast(stop) if world > 1 else stop
             if now - reported > _REPORT_EVERY_S or state.images_seen >= how.images:
                 sure_real, sure_fake = (p.item() for p in losses.certainty(how.loss, r, f))
                 watch.certainty(sure_real, sure_fake, state.images_seen)
+                watch.augmentation(state.ada[0].item() / augment.ADA_CAP, state.images_seen)
                 if not scaled:
                     watch.gradients(gradient_g.item(), gradient_d.item())
+                watch.fakes(dcgan.to_frames(fake.detach()).cpu().numpy(), state.images_seen)
+                last = state.measured[-1] if state.measured else None
                 current = Progress(
                     images_seen=state.images_seen,
                     images_per_s=(state.images_seen - shown) / max(now - reported, 1e-9),
@@ -188,6 +214,11 @@ def _loop(
                     gradient_g=gradient_g.item(),
                     gradient_d=gradient_d.item(),
                     variety=watch.variety,
+                    augment_p=state.ada[0].item(),
+                    batch_variety=watch.batch_variety,
+                    batch_nearest=watch.batch_nearest,
+                    distance=last.distance if last else 0.0,
+                    recall=last.recall if last else 0.0,
                     elapsed_s=now - started,
                     flags=watch.take_flags(),
                 )
@@ -196,14 +227,21 @@ def _loop(
                 reported, shown = now, state.images_seen
             if state.images_seen >= checkpoint_at and not stop:
                 if first_rank:
-                    save(state, averaged_generator(state, settings), settings, dataset, run)
+                    _save(state, settings, dataset, run)
                 checkpoint_at = (state.images_seen // every + 1) * every
         if first_rank:
-            save(state, averaged_generator(state, settings), settings, dataset, run)
+            # A run that came to its end is measured there too; one that was told to stop, stops.
+            unmeasured = all(m.images_seen < state.images_seen for m in state.measured)
+            if measure and unmeasured and not signalled:
+                _measure(state, settings, dataset, run, measure, notice)
+            if past_best and how.stop_past_best:
+                notice(f"ended, being past its best; to go on: --resume {run} --no-stop")
+            _save(state, settings, dataset, run)
             watch.previews(_preview(state, settings, run), state.images_seen)
             if current and (flags := watch.take_flags()):
                 log.write(replace(current, variety=watch.variety, flags=flags))
             write_film(run)
+            report.write(run, state.measured)
 
 
 def _slope_cost(
@@ -239,6 +277,19 @@ def _slope_cost(
     return how.penalty_every_steps * total
 
 
+def _logits_ahead(
+    state: State, settings: Config, batch: _Batch, real: torch.Tensor, fake: torch.Tensor
+) -> list[torch.Tensor]:
+    """r and f of D some steps from now; what it pays for its slope is left out of these."""
+    d, how = state.discriminator, settings.train
+
+    def judged(weights: Weights) -> list[torch.Tensor]:
+        return [functional_call(d, weights, (x, batch.classes)).float() for x in (real, fake)]
+
+    of_d = losses.LOSSES[how.loss].of_d
+    return judged(ahead(d, state.adam_d, lambda w: of_d(*judged(w)), steps=how.unrolled_steps))
+
+
 def _feature_cost(
     state: State, settings: Config, real: torch.Tensor, fake: torch.Tensor
 ) -> torch.Tensor | float:
@@ -259,8 +310,9 @@ def _launch(settings: Config) -> Fabric:
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells what we tell better
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    if settings.train.batch_size % world:
+    if (settings.train.batch_size or 32) % world:  # where auto makes it 64, that fits too
         raise UsageError(f"--batch-size {settings.train.batch_size}: a multiple of {world} ranks.")
+    grows = settings.train.grow_every_images > 0  # some weights then have no part in a step
     kinds = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
     fabric = Fabric(
         accelerator="auto",
@@ -268,7 +320,9 @@ def _launch(settings: Config) -> Fabric:
         num_nodes=world // local,
         # BatchNorm's buffers are made anew before a generator is kept; sent in place between two
         # forward passes they would break the backward pass of the first.
-        strategy=DDPStrategy(broadcast_buffers=False) if world > 1 else "auto",
+        strategy=DDPStrategy(broadcast_buffers=False, find_unused_parameters=grows)
+        if world > 1
+        else "auto",
         precision=kinds[precision_for(settings.train.precision)],
     )
     fabric.launch()
@@ -301,7 +355,8 @@ def _open_data(settings: Config, notice: Callable[[str], None]) -> tuple[Config,
     )
     if settings.data.labels:
         model = replace(model, class_names=dataset.class_names)
-    return config.resolved(replace(settings, model=model)), dataset
+    on_gpu, spread = torch.cuda.is_available(), data.spread(dataset)
+    return config.resolved(replace(settings, model=model), spread=spread, on_gpu=on_gpu), dataset
 
 
 def _build(settings: Config, fabric: Fabric) -> State:
@@ -314,20 +369,21 @@ def _build(settings: Config, fabric: Fabric) -> State:
     discriminator.to(memory_format=torch.channels_last)
     average = copy.deepcopy(generator).requires_grad_(False)
     rates = settings.train
-    betas = (rates.beta1, rates.beta2)
+    betas, precision = (rates.beta1, rates.beta2), fabric.strategy.precision
     return State(
         generator=generator,
         discriminator=discriminator,
         average=average.to(fabric.device),
         adam_g=torch.optim.Adam(generator.parameters(), rates.learning_rate_g, betas),
         adam_d=torch.optim.Adam(discriminator.parameters(), rates.learning_rate_d, betas),
+        scaler=precision.scaler if isinstance(precision, MixedPrecision) else None,
     )
 
 
-def _batch(dataset: data.Dataset, settings: Config, images_seen: int, fabric: Fabric) -> _Batch:
+def _batch(dataset: data.Dataset, settings: Config, state: State, fabric: Fabric) -> _Batch:
     """The part of the one global batch that this rank takes."""
     count, seed = settings.train.batch_size // fabric.world_size, settings.train.seed
-    first = images_seen + fabric.global_rank * count
+    first = state.images_seen + fabric.global_rank * count
     indices = data.order(
         seed=seed, images_seen=first, count=count, dataset_size=len(dataset.images)
     )
@@ -337,6 +393,8 @@ def _batch(dataset: data.Dataset, settings: Config, images_seen: int, fabric: Fa
         coin = latents.bits(seed, _numbers(first, count)) & 1
         mirrored = torch.from_numpy(coin.astype(bool)).to(fabric.device)
         real = torch.where(mirrored[:, None, None, None], real.flip(3), real)
+    if settings.model.grows:
+        real = dcgan.faded(real, state.generator)
     classes = None
     if settings.model.classes:
         classes = torch.from_numpy(dataset.labels[indices]).to(fabric.device)
@@ -361,17 +419,38 @@ def _training_latents(
     return torch.from_numpy(z).to(device, non_blocking=True)
 
 
-def _distortion(settings: Config, pictures: int) -> Distort:
+def _distortion(settings: Config, state: State, pictures: int) -> Distort:
     """Takes pictures, the number of the first, and which of the step's draws to use."""
-    if not augment.is_on(settings.train.augment, pictures * (1 + settings.train.flip)):
+    how = settings.train
+    kind = augment.chosen(how.augment, pictures * (1 + how.flip))
+    if kind == "none":
         return lambda image, first, stream: image
 
     def distort(image: torch.Tensor, first: int, stream: int) -> torch.Tensor:
-        draws = augment.draw(settings.train.seed, first, len(image), stream).to(image.device)
-        distorted = augment.diff_augment(image.float(), draws)
+        count = augment.ADA_DRAWS if kind == "ada" else augment.DRAWS
+        draws = augment.draw(how.seed, first, len(image), stream, draws=count).to(image.device)
+        if kind == "ada":
+            distorted = augment.ada_augment(image.float(), draws, state.ada[0].item())
+        else:
+            distorted = augment.diff_augment(image.float(), draws)
         return distorted.contiguous(memory_format=torch.channels_last)
 
     return distort
+
+
+def _adapt(fabric: Fabric, state: State, signs: float, count: int) -> None:
+    """Every fourth batch ADA's p follows how surely D knows reals."""
+    state.ada += torch.tensor([0, signs, count])
+    if state.ada[2] >= 4 * count:
+        signs, images = fabric.all_reduce(state.ada[1:], reduce_op="sum").tolist()
+        p = augment.adapted(state.ada[0].item(), signs / images, images=int(images))
+        state.ada = torch.tensor([p, 0, 0])
+
+
+def _grow(state: State, settings: Config) -> None:
+    if settings.model.grows:
+        for network in (state.generator, state.discriminator, state.average):
+            network.growth = dcgan.stage_at(state.images_seen, settings.train.grow_every_images)
 
 
 def _numbers(first: int, count: int) -> np.ndarray:
@@ -396,12 +475,12 @@ def averaged_generator(state: State, settings: Config) -> torch.nn.Module:
     measured anew over fixed latents, as a plain mean over batches.
     """
     generator = copy.deepcopy(state.average).train()
-    for module in generator.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.reset_running_stats()
-            module.momentum = None  # cumulative mean
+    norms = [m for m in generator.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # cumulative mean
     device = next(generator.parameters()).device
-    for batch in range(_CALIBRATION_BATCHES):
+    for batch in range(_CALIBRATION_BATCHES if norms else 0):
         z = _training_latents(settings, batch * 64, 64, device)
         generator(z, _every_class(settings, 64, device))
     return generator.eval().cpu()
@@ -415,6 +494,46 @@ def _preview(state: State, settings: Config, run: Path) -> np.ndarray:
         fakes = dcgan.to_frames(generator(z, _every_class(settings, PREVIEWS, cpu))).numpy()
     write_fakes(run, fakes, state.images_seen)
     return fakes
+
+
+@torch.no_grad()
+def _measure(
+    state: State,
+    settings: Config,
+    dataset: data.Dataset,
+    run: Path,
+    measure: validation.Validation,
+    notice: Callable[[str], None],
+) -> None:
+    """Measure the averaged generator, and keep it if it is the best so far."""
+    device = next(state.average.parameters()).device
+    generator, frames = averaged_generator(state, settings).to(device), []
+    for start in range(0, measure.count, 64):
+        count, classes = min(64, measure.count - start), None
+        if settings.model.classes:
+            numbers = measure.numbers[start : start + count]
+            classes = torch.from_numpy(dataset.labels[numbers]).to(device)
+        fakes = generator(_training_latents(settings, start, count, device), classes)
+        frames.append(dcgan.to_frames(fakes).cpu().numpy())
+    now = measure.measure(np.concatenate(frames), state.images_seen)
+    state.measured.append(now)
+    notice(str(now))
+    if now.distance <= min(m.distance for m in state.measured):
+        keep(generator.cpu(), state, _as_grown(state, settings), dataset, run)
+
+
+def _save(state: State, settings: Config, dataset: data.Dataset, run: Path) -> None:
+    grown = _as_grown(state, settings)
+    save(state, grown, dataset, run)
+    if not state.measured:  # else the best is kept, not the last
+        keep(averaged_generator(state, settings), state, grown, dataset, run)
+
+
+def _as_grown(state: State, settings: Config) -> Config:
+    """With what a growing generator has become by now."""
+    if not settings.model.grows:
+        return settings
+    return replace(settings, model=replace(settings.model, growth=state.average.growth))
 
 
 def _diverged(state: State, run: Path, loss_d: torch.Tensor, loss_g: torch.Tensor) -> None:

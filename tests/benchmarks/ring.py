@@ -8,24 +8,37 @@ counts as covered when it holds at least a quarter of its fair share of the samp
 
 import argparse
 import math
+from typing import NamedTuple
 
 import torch
 from torch import nn
+from torch.func import functional_call
 
-from vidgan import losses
+from vidgan import losses, unrolled
 
-MODES, DEVIATION, Z_DIM, BATCH = 8, 0.05, 16, 256
-# loss, R1, R2, gradient penalty
+MODES, DEVIATION, Z_DIM, BATCH, RATE = 8, 0.05, 16, 256, 3e-3
+
+
+class Way(NamedTuple):
+    loss: str
+    r1: float = 0.0
+    r2: float = 0.0
+    penalty: float = 0.0  # of WGAN-GP
+    d_steps: int = 1  # of D per step of G
+    unrolled: int = 0
+
+
 WAYS = {
-    "non-saturating": ("non-saturating", 0.0, 0.0, 0.0),
-    "non-saturating + R1": ("non-saturating", 1.0, 0.0, 0.0),
-    "minimax": ("minimax", 0.0, 0.0, 0.0),
-    "lsgan": ("lsgan", 0.0, 0.0, 0.0),
-    "hinge": ("hinge", 0.0, 0.0, 0.0),
-    "wgan-gp": ("wgan", 0.0, 0.0, 10.0),
-    "rpgan": ("rpgan", 0.0, 0.0, 0.0),
-    "rpgan + R1": ("rpgan", 1.0, 0.0, 0.0),
-    "rpgan + R1 + R2": ("rpgan", 1.0, 1.0, 0.0),
+    "non-saturating": Way("non-saturating"),
+    "non-saturating, unrolled 5": Way("non-saturating", unrolled=5),
+    "non-saturating + R1": Way("non-saturating", r1=1.0),
+    "minimax": Way("minimax"),
+    "lsgan": Way("lsgan"),
+    "hinge": Way("hinge"),
+    "wgan-gp, 5 steps of D": Way("wgan", penalty=10.0, d_steps=5),
+    "rpgan": Way("rpgan"),
+    "rpgan + R1": Way("rpgan", r1=1.0),
+    "rpgan + R1 + R2": Way("rpgan", r1=1.0, r2=1.0),
 }
 
 
@@ -42,38 +55,61 @@ def network(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def train(way: str, *, seed: int, steps: int) -> torch.Tensor:
-    """Samples float32 [4096, 2] of a generator trained for so many steps of 256 points."""
-    name, r1, r2, penalty = WAYS[way]
-    loss = losses.LOSSES[name]
+    """Samples float32 [4096, 2] of a generator that took so many steps, of 256 points each.
+
+    The learning rate falls to 0 over the run, so that what is found is not left again.
+    """
+    how, loss = WAYS[way], losses.LOSSES[WAYS[way].loss]
     torch.manual_seed(seed)
     generator, judge = network(Z_DIM, 2), network(2, 1)
     adam_g, adam_d = (
-        torch.optim.Adam(net.parameters(), 1e-3, (0.0, 0.99)) for net in (generator, judge)
+        torch.optim.Adam(net.parameters(), RATE, (0.0, 0.99)) for net in (generator, judge)
     )
-    for _ in range(steps):
-        real = centres()[torch.randint(MODES, (BATCH,))] + DEVIATION * torch.randn(BATCH, 2)
-        real.requires_grad_()
-        made = generator(torch.randn(BATCH, Z_DIM))
-        fake = made.detach().requires_grad_()
-        r, f = judge(real)[:, 0], judge(fake)[:, 0]
-        loss_d = loss.of_d(r, f)
-        if r1:
-            loss_d = loss_d + r1 / 2 * losses.squared_slope(r, real).mean()
-        if r2:
-            loss_d = loss_d + r2 / 2 * losses.squared_slope(f, fake).mean()
-        if penalty:
-            between = real.lerp(fake, torch.rand(BATCH, 1)).detach().requires_grad_()
-            slope = losses.gradient_penalty(judge(between)[:, 0], between)
-            loss_d = loss_d + penalty * slope.mean()
-        adam_d.zero_grad()
-        loss_d.backward()
-        adam_d.step()
-        loss_g = loss.of_g(r.detach(), judge(made)[:, 0])
+    for step in range(steps):
+        for adam in (adam_g, adam_d):
+            adam.param_groups[0]["lr"] = RATE * math.cos(math.pi / 2 * step / steps)
+        for _ in range(how.d_steps):
+            real = centres()[torch.randint(MODES, (BATCH,))] + DEVIATION * torch.randn(BATCH, 2)
+            real.requires_grad_()
+            made = generator(torch.randn(BATCH, Z_DIM))
+            loss_d, r = _loss_of_d(how, judge, real, made.detach().requires_grad_())
+            adam_d.zero_grad()
+            loss_d.backward()
+            adam_d.step()
+        f = judge(made)[:, 0]
+        if how.unrolled:
+            r, f = _logits_ahead(how, judge, adam_d, real.detach(), made)
         adam_g.zero_grad()
-        loss_g.backward()
+        loss.of_g(r.detach(), f).backward()
         adam_g.step()
     with torch.no_grad():
         return generator(torch.randn(4096, Z_DIM))
+
+
+def _loss_of_d(
+    how: Way, judge: nn.Module, real: torch.Tensor, fake: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    r, f = judge(real)[:, 0], judge(fake)[:, 0]
+    total = losses.LOSSES[how.loss].of_d(r, f)
+    if how.r1:
+        total = total + how.r1 / 2 * losses.squared_slope(r, real).mean()
+    if how.r2:
+        total = total + how.r2 / 2 * losses.squared_slope(f, fake).mean()
+    if how.penalty:
+        between = real.lerp(fake, torch.rand(BATCH, 1)).detach().requires_grad_()
+        slope = losses.gradient_penalty(judge(between)[:, 0], between)
+        total = total + how.penalty * slope.mean()
+    return total, r
+
+
+def _logits_ahead(
+    how: Way, judge: nn.Module, adam: torch.optim.Optimizer, real: torch.Tensor, made: torch.Tensor
+) -> list[torch.Tensor]:
+    def judged(weights: unrolled.Weights) -> list[torch.Tensor]:
+        return [functional_call(judge, weights, (points,))[:, 0] for points in (real, made)]
+
+    of_d = losses.LOSSES[how.loss].of_d
+    return judged(unrolled.ahead(judge, adam, lambda w: of_d(*judged(w)), steps=how.unrolled))
 
 
 def covered(samples: torch.Tensor) -> tuple[int, float]:

