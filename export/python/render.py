@@ -18,10 +18,11 @@ import onnxruntime
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 # What says that a trained model made the film: a box of its own at the end of an MP4.
-XMP = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF
- xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""
- xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" Iptc4xmpExt:DigitalSourceType=
-"http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"/></rdf:RDF></x:xmpmeta>"""
+XMP = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/">
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""
+ xmlns:Iptc="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+ Iptc:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"/>
+</rdf:RDF></x:xmpmeta>"""
 UUID = b"uuid" + bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 
 

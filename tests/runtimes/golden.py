@@ -22,7 +22,7 @@ _SEED, _ROWS, _CLASSES, _WALK_FRAMES = 7, 2, 5, 24
 
 
 def make(folder: Path) -> None:
-    """generator.onnx and walk.onnx of the shipped generator, label.onnx of one that knows classes."""
+    """generator.onnx and walk.onnx of the shipped generator, label.onnx of one with classes."""
     shipped, labelled = bundled("assets/generator.safetensors"), folder / "label.safetensors"
     _save_labelled(labelled)
     path = walk()
@@ -55,9 +55,14 @@ def walk() -> trajectory.Spline:
     return trajectory.loop(seed=_SEED, frames=_WALK_FRAMES, z_dim=100)
 
 
-def run(command: list[object], folder: Path, cases: tuple[str, ...] = CASES) -> dict:
-    """Run a program that opens golden.json; its last line tells version, speed and frames."""
-    command = [*map(str, command), str(folder), *cases]
+def run(
+    command: list[object], folder: Path, cases: tuple[str, ...] = CASES, *, speed_s: float = 0
+) -> dict:
+    """Run a program that opens golden.json; its last line tells version, speed and frames.
+
+    Raises RuntimeError, with the program's last words, where it fails.
+    """
+    command = [*map(str, command), str(folder), str(speed_s), *cases]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=folder)
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:

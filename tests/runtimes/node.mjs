@@ -1,6 +1,6 @@
 // onnxruntime-node, and onnxruntime-web's WebAssembly in Node and in Chromium, and its WebGPU:
 //
-//     node node.mjs node|wasm|chromium|webgpu FOLDER CASE...
+//     node node.mjs node|wasm|chromium|webgpu FOLDER SECONDS CASE...
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { proved } from "./golden.mjs";
 
-const [how, folder, ...cases] = process.argv.slice(2);
+const [how, folder, seconds, ...cases] = process.argv.slice(2);
 const root = join(import.meta.dirname, "../..");
 const golden = JSON.parse(readFileSync(join(folder, "golden.json"), "utf8"));
 const dist = join(root, "export/web/node_modules/onnxruntime-web/dist");
@@ -18,13 +18,13 @@ const webVersion = () => versionOf("export/web/node_modules/onnxruntime-web");
 async function inNode() {
   const ort = createRequire(join(root, "export/node/"))("onnxruntime-node");
   const version = versionOf("export/node/node_modules/onnxruntime-node");
-  return proved(ort, version, golden, cases, (name) => ort.InferenceSession.create(join(folder, `${name}.onnx`)));
+  return proved(ort, version, golden, seconds, cases, (name) => ort.InferenceSession.create(join(folder, `${name}.onnx`)));
 }
 
 async function wasm() {
   const ort = await import(pathToFileURL(join(dist, "ort.wasm.min.mjs")));
   ort.env.wasm.numThreads = 1;
-  return proved(ort, webVersion(), golden, cases, (name) => ort.InferenceSession.create(readFileSync(join(folder, `${name}.onnx`))));
+  return proved(ort, webVersion(), golden, seconds, cases, (name) => ort.InferenceSession.create(readFileSync(join(folder, `${name}.onnx`))));
 }
 
 /** In a page of a made-up host, whose every file comes from `dist`, `folder` or here. */
@@ -45,19 +45,19 @@ async function chromium(provider) {
       return route.fulfill({ path: join(from, name), headers });
     });
     await page.goto("https://localhost/");
-    return await page.evaluate(inPage, [provider, webVersion(), golden, cases]);
+    return await page.evaluate(inPage, [provider, webVersion(), golden, seconds, cases]);
   } finally {
     await browser.close();
   }
 }
 
 /** Of the page: it sees nothing of this file. */
-async function inPage([provider, version, golden, cases]) {
+async function inPage([provider, version, golden, seconds, cases]) {
   const ort = await import(`/ort.${provider}.min.mjs`);
   const { proved } = await import("/golden.mjs");
   ort.env.wasm.numThreads = 1;
   if (provider === "webgpu" && !(await navigator.gpu?.requestAdapter())) throw new Error("no WebGPU adapter");
-  return proved(ort, version, golden, cases, (name) => ort.InferenceSession.create(`/${name}.onnx`, { executionProviders: [provider] }));
+  return proved(ort, version, golden, seconds, cases, (name) => ort.InferenceSession.create(`/${name}.onnx`, { executionProviders: [provider] }));
 }
 
 const ways = { node: inNode, wasm, chromium: () => chromium("wasm"), webgpu: () => chromium("webgpu") };
