@@ -148,7 +148,8 @@ def litert(file):
     from ai_edge_litert.interpreter import Interpreter
 
     folder = file.with_suffix(".tf")
-    tool(["onnx2tf", "-i", file, "-o", folder, "-b", "1", "-n"])  # it fails on a dynamic batch
+    shapes = {"generator": ["z:1,100"], "label": ["z:1,100", "label:1"], "walk": ["t:1"]}[file.stem]
+    tool(["onnx2tf", "-i", file, "-o", folder, "-n", "-ois", *shapes])  # a dynamic batch fails
     net = Interpreter(str(folder / f"{file.stem}_float32.tflite"), num_threads=THREADS)
     net.allocate_tensors()
     inputs = {d["name"].split(":")[0].rpartition("_")[2]: d for d in net.get_input_details()}
@@ -211,7 +212,7 @@ RUNTIMES = {
     "tract": tract,
     "tinygrad": tinygrad,
 }
-# Large, or with a converter of their own: `make runtimes` gives each its environment.
+# Large, or with a converter of their own: `make runtimes` gives each an environment.
 OTHERS = {"MNN": mnn, "IREE": iree, "TVM": tvm, "LiteRT": litert, "ncnn": ncnn}
 
 
