@@ -16,7 +16,8 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from PIL import Image
 
 from tests.sounds import write_sound
-from vidgan import audio, cli, codecs, footage, provenance, render, segments, synthesis, trajectory
+from tests.paths import loop
+from vidgan import audio, cli, codecs, footage, provenance, render, segments, synthesis
 from vidgan.errors import SystemFault, UsageError
 from vidgan.segments import Film
 from vidgan.video import VideoWriter, check_target
@@ -370,7 +371,7 @@ def test_the_command_writes_the_frames_of_the_generator_where_nothing_may_be_los
 
     generator = synthesis.open_generator(onnx_file)
     wanted = np.stack(
-        list(render.frames(generator, trajectory.loop(seed=0, frames=20, z_dim=generator.z_dim)))
+        list(render.frames(generator, loop(seed=0, frames=20, z_dim=generator.z_dim)))
     )
     for name in ("out.mkv", "out.mp4", "out.webm", "out.webp"):
         assert np.array_equal(decoded(run("--lossless", str(tmp_path / name))), wanted)
