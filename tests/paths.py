@@ -5,5 +5,5 @@ from vidgan.trajectory import Path
 
 
 def loop(**settings: object) -> Path:
-    (path,) = Recipe(**settings).paths(classes=0)
+    (path,) = Recipe(**settings).paths()
     return path

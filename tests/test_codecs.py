@@ -15,8 +15,8 @@ import pytest
 from av.video.reformatter import ColorRange, VideoReformatter
 from PIL import Image
 
-from tests.sounds import write_sound
 from tests.paths import loop
+from tests.sounds import write_sound
 from vidgan import audio, cli, codecs, footage, provenance, render, segments, synthesis
 from vidgan.errors import SystemFault, UsageError
 from vidgan.segments import Film

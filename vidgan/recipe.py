@@ -79,7 +79,7 @@ class Recipe:
         count = self.paths(classes=max([0, *(self.labels or [])]) + 1)[0].keyframes.count
         return replace(self, keyframes=_of_seed(self.seed, count))
 
-    def paths(self, classes: int) -> list[trajectory.Path]:
+    def paths(self, classes: int = 0) -> list[trajectory.Path]:
         """One path per cell of the grid, row by row. Raises UsageError."""
         cells = math.prod(self.grid or [1])
         if self.grid and (len(self.grid) != 2 or min(self.grid) < 1 or cells > _MOST_CELLS):
