@@ -15,7 +15,7 @@ from PIL import Image, ImageSequence
 from safetensors.numpy import save_file
 
 from vidgan import __version__
-from vidgan.errors import ModelError, UsageError
+from vidgan.errors import UsageError
 from vidgan.footage import read_frames
 from vidgan.provenance import (
     DIGITAL_SOURCE_TYPE,
@@ -264,10 +264,9 @@ def test_the_mark_that_exiftool_wrote_is_found(tmp_path, name):
         b"<x:xmpmeta><dc:description>" + b"<rdf:li" * 400_000 + b"</x:xmpmeta>",
         b"<x:xmpmeta><dc:description>" + b"<rdf:li>" * 400_000 + b"</x:xmpmeta>",
         b"<x:xmpmeta>" + b'DigitalSourceType="' * 150_000 + b"</x:xmpmeta>",
-        b"\x1a\x45\xdf\xa3" + b"\xff" * 1_000_000,
-        b"\x1a\x45\xdf\xa3" + bytes(1_000_000),
+        (b'digital_source_type":"' + b"a" * 190) * 10_000,
     ],
-    ids=range(8),
+    ids=range(7),
 )
 def test_a_hostile_file_costs_little(tmp_path, data):
     (tmp_path / "hostile").write_bytes(data)
@@ -287,6 +286,11 @@ def test_of_a_huge_file_both_ends_are_read_and_little_is_kept(tmp_path):
         file.seek(0, 2)
         file.write(xmp_packet(COMMENT))
     assert find_mark(path) == FULL_MARK
+
+
+def test_a_tag_in_matroska_is_enough(tmp_path):
+    muxed(tmp_path / "out.mkv", tags={"DIGITAL_SOURCE_TYPE": DIGITAL_SOURCE_TYPE})
+    assert find_mark(tmp_path / "out.mkv") == {"digital_source_type": DIGITAL_SOURCE_TYPE}
 
 
 def test_the_xmp_of_a_camera_is_no_mark(tmp_path):
@@ -311,17 +315,7 @@ def test_a_model_file_says_what_its_output_is(tmp_path, value):
     assert find_mark(tmp_path / "bare.safetensors") is None
 
 
-@pytest.mark.parametrize(
-    ("name", "data"),
-    [
-        ("g.safetensors", b""),
-        ("g.safetensors", b"\xff" * 40),
-        ("g.safetensors", struct.pack("<Q", 4) + b"[17]"),
-        ("g.safetensors", struct.pack("<Q", 200_000) + b"[" * 200_000),
-        ("g.safetensors", struct.pack("<Q", 18) + b'{"__metadata__":5}'),
-    ],
-)
-def test_a_broken_model_file_is_a_model_error(tmp_path, name, data):
-    (tmp_path / name).write_bytes(data)
-    with pytest.raises(ModelError, match="damaged"):
-        find_mark(tmp_path / name)
+def test_another_source_in_a_model_file_is_no_mark(tmp_path):
+    camera = DIGITAL_SOURCE_TYPE.replace("trainedAlgorithmicMedia", "digitalCapture")
+    save_file({"w": FRAME}, tmp_path / "g.safetensors", metadata={MODEL_KEY: camera})
+    assert find_mark(tmp_path / "g.safetensors") is None

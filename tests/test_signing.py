@@ -3,9 +3,11 @@
 Also `vidgan verify`, which reads it together with the mark."""
 
 import datetime
+import http.server
 import json
 import shutil
 import sys
+import threading
 
 import av
 import c2pa
@@ -16,12 +18,14 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives import serialization as form
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from tests.sounds import write_sound
 from tests.test_provenance import BY_PYAV, COMMENT, FRAME, FULL_MARK, decoded, marked, muxed
+from vidgan import signing
 from vidgan.cli_export import verify
 from vidgan.errors import SystemFault, UsageError
-from vidgan.provenance import DIGITAL_SOURCE_TYPE, append_mark, find_mark
+from vidgan.provenance import DIGITAL_SOURCE_TYPE, PNG_KEYWORD, append_mark, find_mark, xmp_packet
 from vidgan.segments import Film
 from vidgan.signing import find_signature, signer
 from vidgan.video import VideoWriter
@@ -159,8 +163,8 @@ def test_other_kinds_of_keys_sign(tmp_path, key, layout):
         ("encrypted", "out.mp4", "locked.pem", "locked.key"),
         ("secp256k1", "out.mp4", "odd.pem", "odd.key"),
         ("directory", "out.mp4", ".", "good.key"),
-        ("C2PA signs .mp4", "out.mkv", "good.pem", "good.key"),
-        ("C2PA signs .mp4", "out.apng", "good.pem", "good.key"),
+        ("for a folder of PNG, .mp4, .mov, .gif, .webp", "out.mkv", "good.pem", "good.key"),
+        ("for a folder of PNG, .mp4, .mov, .gif, .webp", "out.apng", "good.pem", "good.key"),
     ],
 )
 def test_what_cannot_sign_is_refused_in_one_line(tmp_path, says, target, certificate, key):
@@ -251,6 +255,14 @@ def test_the_signature_of_another_tool_alone_is_a_mark_too(tmp_path, capsys, goo
     assert "marked as synthetic\n  source      trainedAlgorithmicMedia\n" in said(capsys, path)
 
 
+def test_the_signature_of_a_camera_is_no_mark(tmp_path, capsys, good, monkeypatch):
+    camera = DIGITAL_SOURCE_TYPE.replace("trainedAlgorithmicMedia", "digitalCapture")
+    monkeypatch.setitem(signing._CREATED, "digitalSourceType", camera)
+    path = muxed(tmp_path / "plain.mp4")
+    signer(path, *good)(path)
+    assert f"no mark found\n  signature   {HOLDS}\n" in said(capsys, path, code=1)
+
+
 def test_a_damaged_signature_is_no_crash(tmp_path, capsys, good):
     path = marked(tmp_path, "out.gif")
     signer(path, *good)(path)
@@ -261,6 +273,27 @@ def test_a_damaged_signature_is_no_crash(tmp_path, capsys, good):
         assert "signature" in find_signature(path)
     (tmp_path / "other.mkv").write_bytes(b"jumdc2pa")
     assert "NOT" in find_signature(tmp_path / "other.mkv")["signature"]
+
+
+def test_a_file_cannot_make_verify_call_home(tmp_path):
+    asked = []
+
+    class Server(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_error(404)
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        there = f"http://127.0.0.1:{server.server_port}/manifest.c2pa"
+        link = f'xmlns:dcterms="http://purl.org/dc/terms/" dcterms:provenance="{there}" xmlns:xmp='
+        text = PngInfo()
+        text.add_itxt(PNG_KEYWORD, xmp_packet().decode().replace("xmlns:xmp=", link))
+        text.add_text("comment", "jumdc2pa")
+        Image.fromarray(FRAME).save(tmp_path / "linked.png", pnginfo=text)
+        assert "NOT" in find_signature(tmp_path / "linked.png")["signature"]
+        server.shutdown()
+    assert not asked
 
 
 def test_without_the_extra_both_say_how_to_get_it(tmp_path, capsys, good, monkeypatch):

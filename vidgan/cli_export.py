@@ -139,7 +139,7 @@ def preview(folder: Path, *, port: int = 8000) -> None:
         server.serve_forever()
 
 
-def verify(file: Path, *more: Path) -> None:
+def verify(file: Path, /, *more: Path) -> None:
     """Say what is marked as synthetic and who signed it; run the self-test inside an .onnx file.
 
     Exit code 0: all is marked, signatures and self-tests hold. 1: somewhere no mark was found

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vidgan import __version__
-from vidgan.errors import ModelError, UsageError
+from vidgan.errors import UsageError
 
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 MODEL_KEY = "digital_source_type"  # where a model file's metadata holds the same value
@@ -33,9 +33,12 @@ _WEBP_XMP_FLAG, _WEBP_ALPHA_FLAG = 0x04, 0x10  # in the first byte of the VP8X c
 # A reader of GIF that knows no XMP takes the packet for sub-blocks of arbitrary length; wherever it
 # lands in these falling bytes, the next length leads it to the closing zero.
 _GIF_TRAILER = b"\x01" + bytes(range(0xFF, -1, -1)) + b"\x00"
-_MAX_HEADER_BYTES = 100_000_000  # the format's own limit on the JSON header of a safetensors file
 _MAX_PACKET_BYTES = 4 << 20  # a file may be hostile
 _END_BYTES = 32 << 20
+# Key and value as protobuf (ONNX), JSON (safetensors) and Matroska spell them.
+_TAG = re.compile(
+    rb"(?is)digital_source_type(?:\x12.|\"\s?:\s?\"|\x44\x87.)([\w:/.-]{,200}?algorithmicMedia)"
+)
 
 _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
@@ -157,26 +160,26 @@ def find_mark(path: Path) -> dict[str, object] | None:
 
     None means "no mark found", never "not synthetic". Else `digital_source_type` (an IPTC address)
     and, where a picture or film has them, `creator_tool` and `comment`. Raises UsageError for a
-    missing file, ModelError for a broken model.
+    missing file.
     """
     if not path.is_file():
         raise UsageError(f"{path}: no such file, or a folder without any.")
-    models = {".onnx": _onnx_source_type, ".safetensors": _safetensors_source_type}
-    if read := models.get(path.suffix.lower()):
-        source_type = read(path)
-        return {MODEL_KEY: source_type} if _is_synthetic(source_type) else None
-    marks = (_parse_packet(packet) for packet in _packets(path))
-    return next((mark for mark in marks if _is_synthetic(mark.get(MODEL_KEY, ""))), None)
+    data = ends(path)
+    for mark in map(_parse_packet, _packets(data)):
+        if is_synthetic(mark.get(MODEL_KEY, "")):
+            return mark
+    tag = _TAG.search(data)
+    return {MODEL_KEY: tag[1].decode()} if tag else None
 
 
-def _is_synthetic(source_type: object) -> bool:
+def is_synthetic(source_type: object) -> bool:
     # trainedAlgorithmicMedia, algorithmicMedia, compositeWithTrainedAlgorithmicMedia
     return str(source_type).lower().endswith("algorithmicmedia")
 
 
-def _packets(path: Path) -> Iterator[str]:
+def _packets(data: bytes) -> Iterator[str]:
     """Every XMP packet in a file of any format; they are made so that a scan finds them."""
-    data, at = ends(path), 0
+    at = 0
     while (end := data.find(b"</x:xmpmeta>", at)) >= 0:
         start = data.rfind(b"<x:xmpmeta", max(at, end - _MAX_PACKET_BYTES), end)
         if start >= 0:
@@ -208,21 +211,3 @@ def _parse_packet(packet: str) -> dict[str, object]:
         except (ValueError, RecursionError):
             mark["comment"] = text
     return mark
-
-
-def _onnx_source_type(path: Path) -> str:
-    """Find the entry of the metadata by its key, as protobuf spells it; the value is short."""
-    key = b"\x0a" + bytes([len(MODEL_KEY)]) + MODEL_KEY.encode() + b"\x12"
-    _, found, value = ends(path).partition(key)
-    return value[1 : 1 + value[0]].decode(errors="replace") if found and value else ""
-
-
-def _safetensors_source_type(path: Path) -> str:
-    """Read the header alone: 8 bytes for its length, little-endian, then JSON."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        try:
-            header = json.loads(file.read(min(length, _MAX_HEADER_BYTES)))
-            return header.get("__metadata__", {}).get(MODEL_KEY, "")
-        except (ValueError, AttributeError, RecursionError) as error:
-            raise ModelError(f"{path}: not a safetensors file, or a damaged one.") from error

@@ -15,10 +15,10 @@ from typing import BinaryIO
 
 from vidgan import __version__
 from vidgan.errors import SystemFault, UsageError
-from vidgan.provenance import DIGITAL_SOURCE_TYPE, MODEL_KEY, ends
+from vidgan.provenance import DIGITAL_SOURCE_TYPE, MODEL_KEY, ends, is_synthetic
 
 # How C2PA calls each kind. Not APNG: with the signature in front, FFmpeg takes it for a still.
-_FORMATS = {".mp4": "mp4", ".mov": "mov", ".gif": "gif", ".webp": "webp", "": "png"}
+_FORMATS = {"": "png", ".mp4": "mp4", ".mov": "mov", ".gif": "gif", ".webp": "webp"}
 # By the curve, or else the class, of a key.
 _ALGORITHMS = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
 _ALGORITHMS |= {"RSAPrivateKey": "ps256", "Ed25519PrivateKey": "ed25519"}
@@ -33,7 +33,6 @@ _SETTINGS = {
     "core": {"allowed_network_hosts": [], "merkle_tree_chunk_size_in_kb": 16_384},
 }
 _TRIAL = b"GIF89a" + bytes(7) + b";"  # the smallest file that can be signed
-_UNTRUSTED = "signingCredential.untrusted"
 
 
 def signer(target: Path, certificate: Path, key: Path) -> Callable[[Path], None]:
@@ -43,11 +42,8 @@ def signer(target: Path, certificate: Path, key: Path) -> Callable[[Path], None]
 
     Raises UsageError where any of them is no good, SystemFault without the extra.
     """
-    form = _FORMATS.get(target.suffix.lower())
-    if not form:
-        raise UsageError(
-            f"--sign: C2PA signs {', '.join(filter(None, _FORMATS))}, a folder of PNG."
-        )
+    if not (form := _FORMATS.get(target.suffix.lower())):
+        raise UsageError(f"{target}: --sign is for a folder of PNG{', '.join(_FORMATS)}.")
     c2pa, context = _opened()
 
     def write(form: str, plain: BinaryIO, signed: BinaryIO) -> None:
@@ -80,8 +76,8 @@ def signer(target: Path, certificate: Path, key: Path) -> Callable[[Path], None]
 def find_signature(path: Path) -> dict[str, str]:
     """Read a C2PA signature, whoever made it.
 
-    Empty without one. Else `signature` (whether it holds, and who made it) and, if it holds and
-    says so, `digital_source_type` as in `provenance.find_mark`.
+    Empty without one. Else `signature` (whether it holds, and who made it) and, if it holds,
+    `digital_source_type` as in `provenance.find_mark`, or "".
     """
     if b"jumdc2pa" not in ends(path):
         return {}
@@ -98,13 +94,13 @@ def find_signature(path: Path) -> dict[str, str]:
     manifest = told.get("manifests", {}).get(told.get("active_manifest"), {})
     by = manifest.get("signature_info", {})
     who = f"{by.get('issuer')} ({by.get('common_name')})"
-    codes = {status["code"] for status in told.get("validation_status", [])} - {_UNTRUSTED}
-    if codes:
+    codes = {status["code"] for status in told.get("validation_status", [])}
+    if codes := codes - {"signingCredential.untrusted"}:
         return {"signature": f"does NOT hold: {', '.join(sorted(codes))}; claims to be by {who}"}
     # No list of authorities is at hand, so that a certificate proves no more than what it says.
     found = {"signature": f"holds; by {who}, as the certificate says of itself"}
-    named = re.search(r'"digitalSourceType": "([^"]+)"', json.dumps(manifest))
-    return found | ({MODEL_KEY: named[1]} if named else {})
+    types = re.findall(r'"digitalSourceType": "([^"]+)"', json.dumps(manifest))
+    return found | {MODEL_KEY: next(filter(is_synthetic, types), "")}
 
 
 def _opened() -> tuple[ModuleType, object]:
