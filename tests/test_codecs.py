@@ -3,6 +3,7 @@
 import itertools
 import json
 import shutil
+import struct
 import subprocess
 import sys
 from dataclasses import replace
@@ -85,10 +86,9 @@ def decoded(path: Path) -> np.ndarray:
         )
 
 
-def clock_of(suffix: str, fps: Fraction) -> Fraction:
-    """The step of a container's clock: Matroska and WebP count milliseconds, GIF hundredths."""
-    steps = {".mkv": 1000, ".webm": 1000, ".webp": 1000, ".gif": 100}
-    return Fraction(1, steps[suffix]) if suffix in steps else Fraction(0)
+def clock_of(suffix: str) -> Fraction:
+    """The step of a film's clock: Matroska and WebM count milliseconds, the others fractions."""
+    return Fraction(suffix in (".mkv", ".webm"), 1000)
 
 
 @every_codec
@@ -117,7 +117,7 @@ def test_thirty_flat_colours_come_back_through_the_tags(tmp_path, suffix, codec,
     path = write(tmp_path / f"out{suffix}", codec, [frame] * 3, scale=scale, quality=quality)
     fields = decoded(path).reshape(3, 5, 32, 6, 32, 3)
     error = fields[:, :, 8:24, :, 8:24].astype(int) - colours[:, None, :, None]
-    # Measured: 2 and 0.35 for H.264, 1 and 0.35 for what else is lossy, 0 for the others.
+    # Measured: 2 and 0.35 for H.264, 1 and 0.35 for what else is lossy, 0 for ProRes and exact.
     assert np.abs(error).max() <= (0 if codec.exact or codec.name == "prores" else 2)
     assert np.abs(error).mean() <= 0.5
 
@@ -144,7 +144,7 @@ def test_a_file_says_how_its_colours_are_meant(tmp_path, suffix, codec):
     tags = (frame.color_primaries, frame.color_trc, frame.colorspace, frame.color_range)
     assert tags == (1, 13 if suffix == ".apng" else 1, 0 if rgb else 1, 2 if rgb else 1)
     if suffix == ".apng":  # Debian's ffprobe reads no colours there; browsers do
-        assert b"sRGB" in path.read_bytes()[:200]
+        assert b"sRGB" in path.read_bytes().partition(b"IDAT")[0]
         return
     command = ["ffprobe", "-v", "error", "-show_streams", "-of", "json", str(path)]
     (stream,) = json.loads(subprocess.check_output(command))["streams"]
@@ -155,25 +155,29 @@ def test_a_file_says_how_its_colours_are_meant(tmp_path, suffix, codec):
     assert tag in (None, stream["codec_tag_string"])
 
 
-@every_codec
+@every_film
 @pytest.mark.parametrize("fps", [Fraction(24000, 1001), Fraction(30)])
 def test_frames_are_as_many_and_when_they_should_be(tmp_path, suffix, codec, fps):
-    if suffix in (".gif", ".webp"):
-        pytest.importorskip("PIL")  # their times are in test_video
-        return
-    for count in (1, 2, 3, 4, 5, 8, 9, 17, 18, 33):
+    for count in (1, 2, 3, 4, 5, 9, 17, 33):
         path = write(tmp_path / f"out{suffix}", codec, noise(count), fps=fps)
         with av.open(str(path)) as film:
             stream = film.streams.video[0]
             times = [frame.pts * frame.time_base for frame in film.decode(stream)]
-            length = Fraction(film.duration or 0, 10**6)
-            if suffix != ".apng" or count > 1:
-                assert stream.average_rate == fps
-        step = clock_of(suffix, fps)
+            length = Fraction(film.duration, 10**6)
+            assert stream.average_rate == fps
+        step = clock_of(suffix)
         assert len(times) == count
         assert all(abs(at - i / fps) <= step / 2 for i, at in enumerate(times))
-        if suffix != ".apng":  # its length is the sum of its delays
-            assert abs(length - count / fps) <= max(step, Fraction(1, 10**6))
+        assert abs(length - count / fps) <= max(step, Fraction(1, 10**6))
+
+
+@pytest.mark.parametrize("fps", [Fraction(24000, 1001), Fraction(30), Fraction(1, 3)])
+def test_apng_waits_exactly_the_time_of_a_frame(tmp_path, fps):
+    codec = codecs.codec_for("out.apng", None, lossless=False)
+    for count in (2, 3, 20):  # one alone is a still
+        data = write(tmp_path / "out.apng", codec, noise(count), fps=fps).read_bytes()
+        controls = [part[20:24] for part in data.split(b"fcTL")[1:]]
+        assert [Fraction(*struct.unpack(">HH", delay)) for delay in controls] == [1 / fps] * count
 
 
 @every_codec
@@ -186,15 +190,16 @@ def test_equal_frames_give_equal_bytes(tmp_path, suffix, codec):
 def test_less_quality_is_a_smaller_file(tmp_path, suffix, codec):
     sizes = [
         write(tmp_path / f"out{suffix}", codec, noise(4), quality=quality).stat().st_size
-        for quality in (0, 30, 60, 80, 100)
+        for quality in (30, 60, 80, 100)
     ]
-    assert sizes == sorted(sizes) and sizes[0] < sizes[-1] / 2
+    assert sizes == sorted(set(sizes))
 
 
 @every_codec
 def test_small_frames_grow_but_where_nothing_is_lost(tmp_path, suffix, codec):
-    seen = decoded(write(tmp_path / f"out{suffix}", codec, noise(1, 64, 128), scale=None))
-    assert seen.shape == ((1, 64, 128, 3) if codec.exact else (1, 512, 1024, 3))
+    frame = np.full((64, 72, 3), 90, np.uint8)
+    seen = decoded(write(tmp_path / f"out{suffix}", codec, [frame], scale=None))
+    assert seen.shape == ((1, 64, 72, 3) if codec.exact else (1, 512, 576, 3))
 
 
 # Films: joined, resumed, with sound.
@@ -241,7 +246,7 @@ def test_a_film_goes_on_from_its_segments_to_the_same_bytes(tmp_path, suffix, co
         stream, apart = film.streams.video[0], piece.streams.video[0]
         assert stream.average_rate == 30
         assert stream.codec_context.codec_tag == apart.codec_context.codec_tag
-        step = clock_of(suffix, Fraction(30))
+        step = clock_of(suffix)
         assert abs(Fraction(film.duration, 10**6) - Fraction(23, 30)) <= max(step, 10**-6)
     assert provenance.find_mark(target)["comment"] == {"seed": 5}
 
@@ -254,7 +259,7 @@ def test_a_film_of_any_length_has_exactly_its_frames(tmp_path):
         frames = noise(40, 16, 16)
         tails = {n: write(tmp_path / f"{n}{suffix}", codec, frames[:n]) for n in range(1, 41)}
         whole = [shutil.copy(tails[40], tmp_path / f"whole{i}{suffix}") for i in range(12)]
-        for count in range(1 + at, 501, 4) if at else range(1, 501):
+        for count in range(at, 501, 10) if at else range(1, 501):
             full, rest = divmod(count, 40)
             counts = dict.fromkeys(whole[:full], 40) | ({tails[rest]: rest} if rest else {})
             joined = tmp_path / f"joined{suffix}"
@@ -263,12 +268,12 @@ def test_a_film_of_any_length_has_exactly_its_frames(tmp_path):
                 stream = film.streams.video[0]
                 times = sorted(p.pts * stream.time_base for p in film.demux(stream) if p.size)
                 length = Fraction(film.duration, 10**6)
-            step = clock_of(suffix, Fraction(30))
+            step = clock_of(suffix)
             assert len(times) == count
             assert all(abs(t - Fraction(i, 30)) <= step / 2 for i, t in enumerate(times))
             assert abs(length - Fraction(count, 30)) <= max(step, Fraction(1, 10**6))
             lengths += 1
-    assert lengths == 500 + 4 * 125
+    assert lengths == 500 + 4 * 50
 
 
 @every_film
@@ -280,7 +285,7 @@ def test_sound_goes_into_every_film(tmp_path, suffix, codec):
         # Matroska gives no sound packet a length: the last one may stand out by as much as one.
         assert 0 <= film.duration - 2_000_000 <= (22_000 if suffix in (".mkv", ".webm") else 0)
         assert picture.start_time == voice.start_time == 0
-        step = clock_of(suffix, Fraction(25))
+        step = clock_of(suffix)
         times = [frame.pts * frame.time_base for frame in film.decode(picture)]
         assert all(abs(at - Fraction(i, 25)) <= step / 2 for i, at in enumerate(times))
         assert len(times) == 50
@@ -376,7 +381,15 @@ def test_the_command_writes_the_frames_of_the_generator_where_nothing_may_be_los
     for name in ("out.mkv", "out.mp4", "out.webm", "out.webp"):
         assert np.array_equal(decoded(run("--lossless", str(tmp_path / name))), wanted)
     small, large = (
-        run("--codec", "av1", "--quality", quality, str(tmp_path / f"{quality}.webm"))
+        run(
+            "--codec",
+            "av1",
+            "--scale",
+            "1",
+            "--quality",
+            quality,
+            str(tmp_path / f"{quality}.webm"),
+        )
         for quality in ("30", "90")
     )
     with av.open(str(small)) as film:
