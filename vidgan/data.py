@@ -16,7 +16,7 @@ import shutil
 import time
 import warnings
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,8 +50,9 @@ def open_dataset(config: DataConfig, *, width: int, height: int, notice: Notice)
     DataError (nothing there, or too much of it unreadable) and SystemFault (disk).
     """
     source, size = find(config), (width, height)
-    key = _digest([CACHE_FORMAT, size, *source.identity()])
-    folder = cache_root() / f"{source.name}-{width}x{height}-{key[:16]}"
+    facts = [json.dumps(fact) + "\n" for fact in (CACHE_FORMAT, size, *source.identity())]
+    key = hashlib.sha256("".join(facts).encode()).hexdigest()[:16]
+    folder = cache_root() / f"{source.name}-{width}x{height}-{key}"
     if _read_meta(folder) is None:
         _build(folder, source, config, size, notice)
     meta = _read_meta(folder)
@@ -147,13 +148,6 @@ def _judge(where: str, files: int, faults: list, config: DataConfig) -> None:
 
 
 # The cache: <name>-<size>-<key>/ with images.u8, labels.i32 and meta.json, whole or absent.
-
-
-def _digest(items: Iterable[object]) -> str:
-    digest = hashlib.sha256()
-    for item in items:
-        digest.update(json.dumps(item).encode() + b"\n")
-    return digest.hexdigest()
 
 
 def _read_meta(folder: Path) -> dict | None:

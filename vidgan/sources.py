@@ -160,7 +160,10 @@ def _suffix(name: str) -> str:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    status = path.stat()
+    try:
+        status = path.stat()
+    except OSError as error:  # gone since it was found
+        raise DataError(f"{path}: cannot be looked at ({reason(error)}).") from error
     return status.st_size, status.st_mtime_ns
 
 
@@ -231,8 +234,7 @@ class _Stills(Source):
         # Decoding leaves Python's lock: two threads on two cores took 0.6 of the time of one.
         with self._opened() as open_member, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
 
-            def decode(job: tuple[str, int | None]) -> Picture:
-                member, label = job
+            def decode(member: str, label: int | None) -> Picture:
                 try:
                     with open_member(member) as file:
                         image = open_picture(file)
@@ -242,7 +244,7 @@ class _Stills(Source):
 
             jobs = zip(self.members, labels, strict=True)
             while chunk := list(itertools.islice(jobs, 128)):  # bounds what waits to be written
-                yield from pool.map(decode, chunk)
+                yield from pool.map(decode, *zip(*chunk, strict=True))
 
 
 # Zip files: read in place, within limits, so that nothing in one can write, or fill memory.
