@@ -40,11 +40,12 @@ def test_pictures_like_the_reals_are_nearer_than_others(measure, pictures, tmp_p
     random = np.random.default_rng(0)
     for i in range(30):
         write_png(noise / f"{i}.png", random.integers(0, 256, (32, 32, 3), dtype=np.uint8))
-    same, _, recalled = measure(pictures, pictures)
-    other, _, missed = measure(noise, pictures)
+    same, _, recalled, varied = measure(pictures, pictures)
+    other, _, missed, alike = measure(noise, pictures)
     assert "FD-Lite0-320" in same and "N = 20; real against real" in same
     assert number(same) == 0 < 500 < number(other)
     assert "recall-Lite0-320 1.000" in recalled and "recall-Lite0-320 0.000" in missed
+    assert number(varied) == 1 > 0.8 > number(alike)  # noise looks like noise
 
 
 def test_a_model_and_its_export_measure_the_same(measure, model_file, onnx_file, pictures):
@@ -111,6 +112,8 @@ def any_weights(tmp_path, measure, monkeypatch):
         made[evaluate._INCEPTION] = network.state_dict()
         similarity = torch_fidelity.SampleSimilarityLPIPS("lpips").state_dict()
         made[evaluate._LPIPS] = {k: w.abs() for k, w in similarity.items() if "lin" in k}
+    # 299 pixels would tell no more, in ten times the time.
+    monkeypatch.setattr(torch_fidelity.FeatureExtractorInceptionV3, "INPUT_IMAGE_SIZE", 96)
     folder = tmp_path / "torch" / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     for address, weights in made.items():
@@ -124,7 +127,7 @@ def any_weights(tmp_path, measure, monkeypatch):
 def test_fid_and_its_kin_come_from_torch_fidelity(measure, pictures, any_weights):
     file = any_weights / evaluate._INCEPTION.rpartition("/")[2]
     given = file.rename(any_weights.parent / "mine.pth")
-    lines = measure(pictures, pictures, metrics=["fid", "is"], count=10, inception=given)[3:]
+    lines = measure(pictures, pictures, metrics=["fid", "is"], count=10, inception=given)[4:]
     found = {line.split()[0]: number(line) for line in lines}
     assert found["frechet_inception_distance"] == pytest.approx(0, abs=1e-3)
     assert found["inception_score_mean"] >= 0.999
@@ -133,6 +136,6 @@ def test_fid_and_its_kin_come_from_torch_fidelity(measure, pictures, any_weights
 def test_lengths_of_paths_and_diversity_come_from_torch_fidelity(
     measure, model_file, pictures, any_weights
 ):
-    lines = measure(model_file, pictures, metrics=["ppl", "lpips"], count=10)[3:]
+    lines = measure(model_file, pictures, metrics=["ppl", "lpips"], count=10)[4:]
     assert [line.split()[0] for line in lines] == ["perceptual_path_length", "lpips_diversity"]
     assert all(number(line) > 0 for line in lines)

@@ -66,3 +66,7 @@ def test_recall_falls_with_lost_modes_and_precision_with_strangers(monkeypatch):
     assert features.recall(one_mode, reals) > 0.7  # all that it makes looks real
     strangers = np.concatenate([X, X + 90])
     assert features.recall(strangers, reals) <= 0.5
+
+
+def test_variety_is_the_share_of_the_distances_between_reals():
+    assert features.variety(X, 0.3 * X + 7) == pytest.approx(0.3)

@@ -20,14 +20,14 @@ def test_generator_and_discriminator_fit_the_data_at_every_size(width, height):
 
 
 def test_networks_hold_about_three_million_weights_at_64_pixels():
-    model = ModelConfig(name="r3gan", width=64, height=64)
+    model = ModelConfig(name="r3gan", width=64, height=64, channels=64)
     for network in (r3gan.Generator(model), r3gan.Discriminator(model)):
         assert 2.5e6 < sum(p.numel() for p in network.parameters()) < 3.5e6
 
 
 def test_signals_neither_die_nor_explode_at_the_start():
     torch.manual_seed(0)
-    model = ModelConfig(name="r3gan", width=64, height=64)
+    model = ModelConfig(name="r3gan", width=64, height=64, channels=64)
     pictures = r3gan.Generator(model)(torch.randn(64, model.z_dim))
     assert 0.3 < pictures.std().item() < 3
     smooth = torch.nn.functional.interpolate(torch.randn(64, 3, 4, 4), (64, 64))  # as pictures are

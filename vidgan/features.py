@@ -90,6 +90,12 @@ def recall(real: np.ndarray, fake: np.ndarray, *, neighbours: int = 3) -> float:
     return float(np.mean([inside for d in _squares(real, fake) for inside in (d <= radii).any(1)]))
 
 
+def variety(real: np.ndarray, fake: np.ndarray) -> float:
+    """How far fakes lie from each other, as a share of how far reals do (root mean square). It
+    tells where recall is still 0, as one flaw that all fakes share makes it."""
+    return float(np.sqrt(fake.var(0).sum() / real.var(0).sum()))
+
+
 def _squares(x: np.ndarray, y: np.ndarray) -> Iterator[np.ndarray]:
     """Squared distances of all pairs, some rows at a time."""
     x, y = x.astype(np.float64), y.astype(np.float64)

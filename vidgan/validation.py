@@ -16,7 +16,7 @@ from vidgan.bundled import cache_root, disk_faults
 from vidgan.config import AUTO, Config
 from vidgan.data import Dataset, batch, order
 from vidgan.errors import SystemFault
-from vidgan.features import DISTANCE, Lite0, frechet, recall
+from vidgan.features import DISTANCE, Lite0, frechet, recall, variety
 
 _PICTURES, _LEAST = 500, 16
 # Images at 64x64; a larger picture takes longer to train on, but not to measure.
@@ -29,13 +29,15 @@ class Measured:
     images_seen: int
     distance: float
     recall: float  # share of reals among the fakes
+    variety: float  # of the fakes, as a share of that of reals
     pictures: int  # N
     floor: float  # the distance of reals to reals
 
     def __str__(self) -> str:
         return (
             f"{DISTANCE} {self.distance:.1f} at {self.images_seen:,} images (N = {self.pictures}, "
-            f"real against real {self.floor:.1f}), recall {self.recall:.2f}"
+            f"real against real {self.floor:.1f}), recall {self.recall:.2f}, "
+            f"variety {self.variety:.2f}"
         )
 
 
@@ -62,6 +64,7 @@ class Validation:
             images_seen=images_seen,
             distance=frechet(self._reals, features),
             recall=recall(self._reals, features),
+            variety=variety(self._reals, features),
             pictures=self.count,
             floor=self._floor,
         )

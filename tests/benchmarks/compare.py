@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     given = parser.parse_args()
     lite0 = features.Lite0()
-    print("| data | way | seed | images seen | distance (N = 1000) | floor | precision | recall |")
+    print("| data | way | seed | images seen | distance (N = 1000) | floor | variety | recall |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
     for source in given.sets:
         chosen = settings(source, "dcgan", seconds=1, seed=0)
@@ -107,7 +107,7 @@ def main() -> None:
                 print(
                     f"| {source} | {way} | {seed} | {found['images_seen']:,} | "
                     f"{features.frechet(real, fake):.0f} | {floor:.0f} | "
-                    f"{features.recall(fake, real):.2f} | {features.recall(real, fake):.2f} |",
+                    f"{features.variety(real, fake):.2f} | {features.recall(real, fake):.2f} |",
                     flush=True,
                 )
 
