@@ -25,7 +25,7 @@ COMMANDS |= {
 }
 # Of ONNX Runtime's documentation of its CoreML provider (ML programs), those a generator may use.
 COREML = {"Add", "Concat", "Conv", "ConvTranspose", "Gemm", "LeakyRelu", "MatMul", "Mul", "Relu"}
-COREML |= {"Reshape", "Resize", "Slice", "Tanh", "DepthToSpace"}
+COREML |= {"Reshape", "Resize", "Slice", "Tanh"}
 
 
 @pytest.mark.parametrize("runtime", COMMANDS)
@@ -50,6 +50,7 @@ def test_a_graph_keeps_to_what_tensorrt_and_coreml_take(case, golden_folder):
         if node.op_type in ("Conv", "ConvTranspose"):
             assert settings.get("auto_pad", b"NOTSET") == b"NOTSET"
             assert "output_shape" not in settings and set(node.input[1:]) <= constants
+            assert not any(settings.get("output_padding", ()))
         if node.op_type == "Cast" and settings["to"] == onnx.TensorProto.UINT8:
             # TensorRT knows bytes at the ends of a network only, and makes them of floats only.
             assert set(node.output) <= outputs and made_by[node.input[0]] == "Transpose"
