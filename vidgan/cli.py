@@ -63,7 +63,7 @@ def train(
     seed: int | None = None,
     precision: str | None = None,
     every: int | None = None,
-    stop: bool | None = None,
+    stop: Annotated[bool | None, Parameter(negative="--no-stop")] = None,
     runs: Path = Path("runs"),
 ) -> None:
     """Train a generator. With no option: on the embedded footage of the Earth.
