@@ -186,6 +186,7 @@ def test_without_motion_or_h264_and_at_every_width_the_page_holds(player):
     film = player.parent / "film.webm"
     with av.open(film) as container:
         assert container.streams.video[0].codec_context.name == "vp9"
+        assert container.metadata["MOVIE/DIGITAL_SOURCE_TYPE"] == DIGITAL_SOURCE_TYPE
         assert len(list(container.decode(video=0))) == 30
     assert find_mark(film)["comment"]["seed"] == 7
 
