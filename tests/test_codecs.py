@@ -318,7 +318,7 @@ def test_a_codec_that_cannot_be_is_refused_with_one_that_can(tmp_path, name, cod
 
 @pytest.mark.parametrize("name", ["out.gif", "out.apng", "out.mkv", "out"])
 def test_a_quality_that_would_change_nothing_is_refused(tmp_path, name):
-    with pytest.raises(UsageError, match=r"--quality 50: .* leave it out"):
+    with pytest.raises(UsageError, match=r"--quality 50: .* none here; leave it out"):
         VideoWriter(tmp_path / name, quality=50)
 
 
