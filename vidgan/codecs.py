@@ -143,7 +143,6 @@ class Kind:
     codecs: tuple[Codec, ...]  # the first one unless another is asked for
     voice: str | None = None  # encoder of its sound; None: neither sound nor joining of parts
     muxing: Mapping[str, str] = field(default_factory=dict)
-    max_fps: int = MAX_FPS
     ticks_per_s: int | None = None  # of the container's clock; None: a tick per frame
 
 
@@ -152,7 +151,7 @@ _KINDS = {
     ".webm": Kind("webm", (_VP9, _VP9_RGB, _AV1), "libopus"),
     ".mov": Kind("mov", (_PRORES, _H264, _H264_RGB), "aac"),
     ".mkv": Kind("matroska", (_FFV1, _H264, _H264_RGB), "aac"),
-    ".gif": Kind("gif", (_GIF,), max_fps=100, ticks_per_s=100),
+    ".gif": Kind("gif", (_GIF,), ticks_per_s=100),
     ".webp": Kind("webp", (_WEBP, _WEBP_RGB), muxing={"loop": "0"}, ticks_per_s=1000),
     ".apng": Kind("apng", (_APNG,), muxing={"plays": "0"}),
 }

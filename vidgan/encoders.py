@@ -18,7 +18,6 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from vidgan import codecs, footage, provenance
-from vidgan.codecs import Codec, Kind
 from vidgan.footage import Notice
 
 Comment = Mapping[str, object] | None  # how a file was made; goes into it as JSON
@@ -30,8 +29,8 @@ _MATRICES = {0: Colorspace.DEFAULT, 1: Colorspace.ITU709, 6: Colorspace.ITU601}
 @dataclass(frozen=True)
 class Job:
     part: Path  # where to write; renamed onto the target at the end
-    kind: Kind
-    codec: Codec
+    kind: codecs.Kind
+    codec: codecs.Codec
     fps: Fraction
     scale: int | None
     quality: int

@@ -25,7 +25,6 @@ import av
 import numpy as np
 
 from vidgan import audio, codecs, encoders
-from vidgan.codecs import MAX_FPS
 from vidgan.encoders import Comment, Notice
 from vidgan.errors import SystemFault, UsageError
 
@@ -79,9 +78,9 @@ def check_fps(fps: Fraction | float | str) -> Fraction:
         rate = Fraction(str(fps)).limit_denominator(100_000)
     except (ValueError, ZeroDivisionError):
         rate = Fraction(0)
-    if not 0 < rate <= MAX_FPS:
+    if not 0 < rate <= codecs.MAX_FPS:
         raise UsageError(
-            f"--fps {fps}: a number above 0, at most {MAX_FPS}: for example 30, 12.5, 24000/1001."
+            f"--fps {fps}: a number above 0, at most {codecs.MAX_FPS}: for example 30, 12.5, 24000/1001."
         )
     # Decimals such as 23.98 and 29.97 are how people write the rates of NTSC.
     ntsc = Fraction(round(rate * 1001 / 1000) * 1000, 1001)
@@ -130,8 +129,8 @@ class VideoWriter:
         chosen = codecs.usable(codecs.codec_for(target, codec, lossless=lossless), notice)
         self.target, self._kind = Path(target), codecs.kind_of(target)
         self.fps = check_fps(fps)
-        if self.fps > self._kind.max_fps:
-            raise UsageError(f"--fps {fps}: {target} can hold at most {self._kind.max_fps}.")
+        if self.fps > (most := self._kind.ticks_per_s or codecs.MAX_FPS):
+            raise UsageError(f"--fps {fps}: {target} can hold at most {most}.")
         if scale is not None and scale < 1:
             raise UsageError(f"--scale {scale}: a whole number from 1.")
         self.frames_written, self._sound, self._sign = 0, sound, sign
