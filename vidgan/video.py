@@ -80,7 +80,7 @@ def check_fps(fps: Fraction | float | str) -> Fraction:
         rate = Fraction(0)
     if not 0 < rate <= codecs.MAX_FPS:
         raise UsageError(
-            f"--fps {fps}: a number above 0, at most {codecs.MAX_FPS}: for example 30, 12.5, 24000/1001."
+            f"--fps {fps}: above 0, at most {codecs.MAX_FPS}: for example 30, 12.5, 24000/1001."
         )
     # Decimals such as 23.98 and 29.97 are how people write the rates of NTSC.
     ntsc = Fraction(round(rate * 1001 / 1000) * 1000, 1001)
