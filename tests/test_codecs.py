@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import shutil
 import struct
 import subprocess
@@ -251,7 +252,8 @@ def test_a_film_goes_on_from_its_segments_to_the_same_bytes(tmp_path, suffix, co
     assert provenance.find_mark(target)["comment"] == {"seed": 5}
 
 
-def test_a_film_of_any_length_has_exactly_its_frames(tmp_path):
+def test_a_film_of_any_length_has_exactly_its_frames(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda file: None)  # 600 times, on a disk that others use
     # From segments of up to 40 frames, of which the last may have any number.
     lengths = 0
     for at, held in enumerate(h for h in FILMS if h.id in FEW):
@@ -259,7 +261,7 @@ def test_a_film_of_any_length_has_exactly_its_frames(tmp_path):
         frames = noise(40, 16, 16)
         tails = {n: write(tmp_path / f"{n}{suffix}", codec, frames[:n]) for n in range(1, 41)}
         whole = [shutil.copy(tails[40], tmp_path / f"whole{i}{suffix}") for i in range(12)]
-        for count in range(at, 501, 10) if at else range(1, 501):
+        for count in range(at, 501, 20) if at else range(1, 501):
             full, rest = divmod(count, 40)
             counts = dict.fromkeys(whole[:full], 40) | ({tails[rest]: rest} if rest else {})
             joined = tmp_path / f"joined{suffix}"
@@ -273,7 +275,7 @@ def test_a_film_of_any_length_has_exactly_its_frames(tmp_path):
             assert all(abs(t - Fraction(i, 30)) <= step / 2 for i, t in enumerate(times))
             assert abs(length - Fraction(count, 30)) <= max(step, Fraction(1, 10**6))
             lengths += 1
-    assert lengths == 500 + 4 * 50
+    assert lengths == 500 + 4 * 25
 
 
 @every_film
@@ -319,7 +321,7 @@ def test_a_codec_that_cannot_be_is_refused_with_one_that_can(tmp_path, name, cod
 
 @pytest.mark.parametrize("name", ["out.gif", "out.apng", "out.mkv", "out"])
 def test_a_quality_that_would_change_nothing_is_refused(tmp_path, name):
-    with pytest.raises(UsageError, match=r"--quality 50: .* leave it out"):
+    with pytest.raises(UsageError, match=r"--quality 50: .* none here; leave it out"):
         VideoWriter(tmp_path / name, quality=50)
 
 

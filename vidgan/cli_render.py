@@ -88,8 +88,7 @@ def render(
     save_recipe
         Write such a file beside the video.
     scale
-        Enlarge by a whole factor; by default small frames grow to 512 pixels, but where nothing
-        is lost.
+        Enlarge by a whole factor; by default small frames grow to 512 pixels, exact ones do not.
     codec
         h264, h265, av1, vp9, prores or ffv1, where the target can hold it; or h264_nvenc,
         hevc_nvenc, av1_nvenc, which make way for software where they do not work.
@@ -139,7 +138,7 @@ def render(
     segments.check(target, resume=resume, world=world)
     # After a kill between the end of a film and that of its segments, both are there.
     left = resume and segments.folder_of(target).exists()
-    video.check_target(target, force=force or left, codec=codec, lossless=lossless)
+    video.check_target(target, force=force or left, codec=codec, quality=quality, lossless=lossless)
     if (sign is None) != (sign_key is None):
         raise UsageError("--sign cert.pem and --sign-key key.pem: both, or neither.")
     signer = signing.signer(target, sign, sign_key) if sign else None

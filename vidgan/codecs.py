@@ -70,8 +70,7 @@ _X264 = {"preset": "superfast"}
 _H264 = Codec("h264", "libx264", settings=_X264, graded=_grade("crf", 0.6, 51), least=2, even=True)
 _H264_RGB = Codec("h264", "libx264rgb", "rgb24", settings=_X264 | {"qp": "0"}, matrix=0)
 
-# Frame threads change the bytes, so their number is fixed.
-_X265 = "log-level=none:info=0:open-gop=0:frame-threads=2"
+_X265 = "log-level=none:info=0:open-gop=0:frame-threads=2"  # the last changes the bytes
 _H265 = Codec(
     "h265",
     "libx265",
@@ -114,8 +113,7 @@ _GIF = Codec("gif", "gif", "pal8")
 _APNG = Codec("apng", "apng", "rgb24", settings={"pred": "mixed"}, matrix=0, transfer=13)
 _PNG = Codec("png", "png", "rgb24")
 
-# Level 0 is three times as fast as the default 4, for a file a tenth larger (measured). The matrix
-# is fixed by the format.
+# Level 0 is three times as fast as the default 4, for a file a tenth larger. BT.601 by the format.
 _QUICK = {"compression_level": "0"}
 _WEBP = Codec("webp", "libwebp", settings=_QUICK, graded=lambda q: {"quality": str(q)}, matrix=6)
 _WEBP_RGB = Codec("webp", "libwebp", "bgra", settings=_QUICK | {"lossless": "1"}, matrix=0)
@@ -145,7 +143,6 @@ class Kind:
     codecs: tuple[Codec, ...]  # the first one unless another is asked for
     voice: str | None = None  # encoder of its sound; None: neither sound nor joining of parts
     muxing: Mapping[str, str] = field(default_factory=dict)
-    max_fps: int = MAX_FPS
     ticks_per_s: int | None = None  # of the container's clock; None: a tick per frame
 
 
@@ -154,7 +151,7 @@ _KINDS = {
     ".webm": Kind("webm", (_VP9, _VP9_RGB, _AV1), "libopus"),
     ".mov": Kind("mov", (_PRORES, _H264, _H264_RGB), "aac"),
     ".mkv": Kind("matroska", (_FFV1, _H264, _H264_RGB), "aac"),
-    ".gif": Kind("gif", (_GIF,), max_fps=100, ticks_per_s=100),
+    ".gif": Kind("gif", (_GIF,), ticks_per_s=100),
     ".webp": Kind("webp", (_WEBP, _WEBP_RGB), muxing={"loop": "0"}, ticks_per_s=1000),
     ".apng": Kind("apng", (_APNG,), muxing={"plays": "0"}),
 }
@@ -180,11 +177,9 @@ def codec_for(target: Path | str, name: str | None, *, lossless: bool) -> Codec:
     for codec in kind.codecs:
         if name in (None, codec.name) and (codec.exact or not lossless):
             return codec
-    able = {
-        suffix: dict.fromkeys(c.name for c in other.codecs if c.exact or not lossless)
-        for suffix, other in _KINDS.items()
-    }
-    names = dict.fromkeys(codec.name for codec in kind.codecs)
+    names, able = dict.fromkeys(codec.name for codec in kind.codecs), {}
+    for suffix, other in _KINDS.items():
+        able[suffix] = dict.fromkeys(c.name for c in other.codecs if c.exact or not lossless)
     if name is None or name in names:
         known = "; ".join(f"{suffix} ({', '.join(held)})" for suffix, held in able.items() if held)
         raise UsageError(f"--lossless: {name or target} cannot; a folder of PNG can, and {known}.")

@@ -18,7 +18,6 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from vidgan import codecs, footage, provenance
-from vidgan.codecs import Codec, Kind
 from vidgan.footage import Notice
 
 Comment = Mapping[str, object] | None  # how a file was made; goes into it as JSON
@@ -30,8 +29,8 @@ _MATRICES = {0: Colorspace.DEFAULT, 1: Colorspace.ITU709, 6: Colorspace.ITU601}
 @dataclass(frozen=True)
 class Job:
     part: Path  # where to write; renamed onto the target at the end
-    kind: Kind
-    codec: Codec
+    kind: codecs.Kind
+    codec: codecs.Codec
     fps: Fraction
     scale: int | None
     quality: int
@@ -48,16 +47,13 @@ class Encoder:
         self._tick = Fraction(1, job.kind.ticks_per_s) if job.kind.ticks_per_s else 1 / job.fps
         self._converter = VideoReformatter()  # one per file: each holds megabytes
         os.environ.setdefault("SVT_LOG", "1")  # or the encoder of AV1 tells its life on stderr
+        muxing = codecs.muxer_options(job.kind, job.fps)
         self._container = av.open(
-            str(job.part),
-            "w",
-            format=job.kind.container,
-            container_options=codecs.muxer_options(job.kind, job.fps),
+            str(job.part), "w", format=job.kind.container, container_options=muxing
         )
         self._container.metadata.update(provenance.tags(job.comment))
-        self._stream = self._container.add_stream(
-            codec.encoder, rate=job.fps, options=codec.options(job.quality)
-        )
+        options = codec.options(job.quality)
+        self._stream = self._container.add_stream(codec.encoder, rate=job.fps, options=options)
         self._padding = self._pad(height * self._scale, width * self._scale)
         self._set_tags(self._stream.codec_context)
 
@@ -102,13 +98,13 @@ class Encoder:
         return sides[0] - height, sides[1] - width
 
     def _set_tags(self, context: av.VideoCodecContext) -> None:
-        codec, kind = self._job.codec, self._job.kind
+        codec = self._job.codec
         context.time_base = self._tick
         context.color_primaries, context.color_trc = 1, codec.transfer  # BT.709
         context.colorspace, context.color_range = codec.matrix, 1 if codec.matrix else 2
-        if codec.tag and kind.container == "mp4":
+        if codec.tag:
             context.codec_tag = codec.tag
-        if kind.voice:
+        if self._job.kind.voice:
             # x264 writes their number into the stream: fixed, equal input gives equal bytes.
             context.thread_type, context.thread_count = "AUTO", 4
 
@@ -119,10 +115,9 @@ class Encoder:
         frame is converted at full chroma and its planes are enlarged: nothing is averaged across
         edges, and it takes a sixteenth of the time (measured, 64 to 512 pixels).
         """
-        codec = self._job.codec
-        form, halved = codec.pixel_format, codec.pixel_format == "yuv420p"
-        by_plane = form.startswith("yuv") and not any(self._padding)
-        by_plane &= self._scale % 2 == 0 or not halved
+        codec, form = self._job.codec, self._job.codec.pixel_format
+        halved = form == "yuv420p"
+        by_plane = form.startswith("yuv") and not (any(self._padding) or self._scale % (1 + halved))
         if not by_plane:
             frame = frame.repeat(self._scale, axis=0).repeat(self._scale, axis=1)
             rows, columns = self._padding
@@ -168,7 +163,7 @@ class _Gif(Encoder):
 class PngFolder:
     """frame000000.png, frame000001.png, ...: the frames as they came."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, height: int, width: int) -> None:
         self._job, self._frames = job, 0
         job.part.mkdir()
 
@@ -185,11 +180,7 @@ class PngFolder:
         pass
 
 
-def opened(job: Job, height: int, width: int) -> Encoder | PngFolder:
-    """What writes a job, told the size of its first frame."""
-    if job.kind is codecs.FOLDER:
-        return PngFolder(job)
-    return (_Gif if job.kind.container == "gif" else Encoder)(job, height, width)
+WRITERS = {"gif": _Gif, "": PngFolder}  # by container; else Encoder
 
 
 def _scale_for(height: int, width: int) -> int:

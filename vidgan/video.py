@@ -25,7 +25,6 @@ import av
 import numpy as np
 
 from vidgan import audio, codecs, encoders
-from vidgan.codecs import MAX_FPS
 from vidgan.encoders import Comment, Notice
 from vidgan.errors import SystemFault, UsageError
 
@@ -33,16 +32,26 @@ from vidgan.errors import SystemFault, UsageError
 
 
 def check_target(
-    target: Path | str, *, force: bool = False, codec: str | None = None, lossless: bool = False
+    target: Path | str,
+    *,
+    force: bool = False,
+    codec: str | None = None,
+    quality: int | None = None,
+    lossless: bool = False,
 ) -> None:
     """Refuse a target that could not be written, while nothing is lost yet.
 
-    Raises UsageError (unknown kind, or one without this codec; exists without `force`; no such
-    folder) or SystemFault (folder not writable, encoder missing).
+    Raises UsageError (unknown kind, one without this codec or quality; exists without `force`; no
+    such folder) or SystemFault (folder not writable, encoder missing).
     """
     path, kind = Path(target), codecs.kind_of(target)
     chosen = codecs.codec_for(target, codec, lossless=lossless)
     encoder = (chosen.instead or chosen).encoder
+    if quality is not None and not (chosen.graded and 0 <= quality <= 100):
+        able = (
+            "from 0 (smallest file) to 100 (best)" if chosen.graded else "none here; leave it out"
+        )
+        raise UsageError(f"--quality {quality}: {chosen.name} takes {able}.")
     if not path.parent.is_dir():
         raise UsageError(f"{target}: there is no folder {path.parent}; create it first.")
     if kind is codecs.FOLDER:
@@ -69,9 +78,9 @@ def check_fps(fps: Fraction | float | str) -> Fraction:
         rate = Fraction(str(fps)).limit_denominator(100_000)
     except (ValueError, ZeroDivisionError):
         rate = Fraction(0)
-    if not 0 < rate <= MAX_FPS:
+    if not 0 < rate <= codecs.MAX_FPS:
         raise UsageError(
-            f"--fps {fps}: a number above 0, at most {MAX_FPS}: for example 30, 12.5, 24000/1001."
+            f"--fps {fps}: above 0, at most {codecs.MAX_FPS}: for example 30, 12.5, 24000/1001."
         )
     # Decimals such as 23.98 and 29.97 are how people write the rates of NTSC.
     ntsc = Fraction(round(rate * 1001 / 1000) * 1000, 1001)
@@ -86,11 +95,13 @@ class VideoWriter:
         with VideoWriter("out.mp4", fps=30) as video:
             video.write(frame)
 
-    scale    whole factor of nearest-neighbour enlargement; None: small frames grow until the short
-             side has 512 pixels (PNG: never), because film keeps colour at half resolution
-    sound    a file whose sound goes into the film, as far as both reach; see `audio.check`
-    sign     told the finished file or folder, which it signs in its place
-    quality  0 (smallest file) to 100 (best); GIF and PNG take no notice
+    scale     whole factor of nearest-neighbour enlargement; None: small frames grow until the short
+              side has 512 pixels, because film keeps colour at half resolution; exact ones stay
+    codec     one that the kind can hold, see `codecs`; None: its first
+    quality   0 (smallest file) to 100 (best), None: 80; of codecs that lose something
+    lossless  what is decoded equals what was written
+    sound     a file whose sound goes into the film, as far as both reach; see `audio.check`
+    sign      told the finished file or folder, which it signs in its place
 
     The target appears at the end of the with-block, complete and marked as synthetic, or not at
     all: after an exception, or without a frame, nothing is left. Raises what `check_target` and
@@ -112,22 +123,16 @@ class VideoWriter:
         comment: Comment = None,
         notice: Notice = lambda line: None,
     ) -> None:
-        check_target(target, force=force, codec=codec, lossless=lossless)
+        check_target(target, force=force, codec=codec, quality=quality, lossless=lossless)
+        quality = 80 if quality is None else quality
         notice = functools.cache(notice)  # once for all pieces of a film
         chosen = codecs.usable(codecs.codec_for(target, codec, lossless=lossless), notice)
         self.target, self._kind = Path(target), codecs.kind_of(target)
         self.fps = check_fps(fps)
-        if self.fps > self._kind.max_fps:
-            raise UsageError(f"--fps {fps}: {target} can hold at most {self._kind.max_fps}.")
+        if self.fps > (most := self._kind.ticks_per_s or codecs.MAX_FPS):
+            raise UsageError(f"--fps {fps}: {target} can hold at most {most}.")
         if scale is not None and scale < 1:
             raise UsageError(f"--scale {scale}: a whole number from 1.")
-        if quality is not None and chosen.graded is None:
-            raise UsageError(
-                f"--quality {quality}: {chosen.name} has no choice here; leave it out."
-            )
-        quality = 80 if quality is None else quality
-        if not 0 <= quality <= 100:
-            raise UsageError(f"--quality {quality}: from 0 (smallest file) to 100 (best).")
         self.frames_written, self._sound, self._sign = 0, sound, sign
         self._job = encoders.Job(
             _part(self.target), self._kind, chosen, self.fps, scale, quality, comment, notice
@@ -164,7 +169,8 @@ class VideoWriter:
         assert frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3
         with self._disk_faults():
             if self._file is None:
-                self._file = encoders.opened(self._job, *frame.shape[:2])
+                opened = encoders.WRITERS.get(self._kind.container, encoders.Encoder)
+                self._file = opened(self._job, *frame.shape[:2])
             self._file.write(np.ascontiguousarray(frame))
         self.frames_written += 1
 
