@@ -90,6 +90,7 @@ def test_a_wheel_holds_the_package_and_what_it_bundles_and_nothing_else(tmp_path
     assert {name.split("/")[0] for name in names if "dist-info" not in name} == {"vidgan"}
     assert "vidgan/_bundled/assets/earth.mp4" in names
     assert "vidgan/_bundled/assets/generator.safetensors" in names
+    assert "vidgan/report.html" in names
     assert "vidgan/_bundled/train/tiny.toml" in names
     assert "vidgan/_bundled/export/web/built/page.html" in names
     subprocess.run(

@@ -71,17 +71,18 @@ def evaluate(
     if not against:
         raise UsageError(f"{made}: say what to compare it with: vidgan evaluate {made} reals/")
     wanted = DataConfig(source=against) if isinstance(against, str) else against
-    width, height = data.native_size(wanted)
-    if generator:
-        width, height = generator.width, generator.height
+    size = (generator.width, generator.height) if generator else data.native_size(wanted)
 
     def opened(what: DataConfig) -> data.Dataset:
-        return data.open_dataset(what, width=width, height=height, notice=notice)
+        return data.open_dataset(what, width=size[0], height=size[1], notice=notice)
 
     reals = opened(wanted)
-    own = None if generator else opened(DataConfig(source=name))
-    fakes = _made(generator, reals, seed) if generator else _read(own)
-    count = min(count, len(reals.images) // 2, len(own.images) if own else count)
+    count = min(count, len(reals.images) // 2)
+    if generator:
+        fakes = _made(generator, reals, seed)
+    else:
+        own = opened(DataConfig(source=name))
+        fakes, count = _read(own), min(count, len(own.images))
     if count < _LEAST:
         raise DataError(f"{name} against {wanted.source}: {count} pictures are too few to compare.")
     notice(f"{name} against {wanted.source}, {count:,} pictures each")
