@@ -149,8 +149,10 @@ def litert(file):
 
     folder = file.with_suffix(".tf")
     shapes = {"generator": ["z:1,100"], "label": ["z:1,100", "label:1"], "walk": ["t:1"]}[file.stem]
-    tool(["onnx2tf", "-i", file, "-o", folder, "-n", "-ois", *shapes])  # a dynamic batch fails
-    net = Interpreter(str(folder / f"{file.stem}_float32.tflite"), num_threads=THREADS)
+    converted = folder / f"{file.stem}_float32.tflite"
+    if not converted.is_file():
+        tool(["onnx2tf", "-i", file, "-o", folder, "-n", "-ois", *shapes])  # a dynamic batch fails
+    net = Interpreter(str(converted), num_threads=THREADS)
     net.allocate_tensors()
     inputs = {d["name"].split(":")[0].rpartition("_")[2]: d for d in net.get_input_details()}
 

@@ -70,8 +70,12 @@ def row(name: str, command: list[object], folder: Path) -> None:
     found = golden.compare(told, folder)
     within = found.max_level <= golden.MAX_LEVEL and found.differing <= golden.MAX_DIFFERING
     note = "; ".join([*failed, *([] if within else ["beyond the rule"])])
-    numbers = (found.max_level, f"{found.differing:.4%}", f"{told['frames_per_s']:.3g}")
+    numbers = (found.max_level, f"{found.differing:.4%}", speed(told["frames_per_s"]))
     return line(name, told["version"], *numbers, note=note)
+
+
+def speed(frames_per_s: float) -> str:
+    return f"{frames_per_s:.{0 if frames_per_s >= 10 else 1}f}"
 
 
 def line(name: str, *numbers: object, note: str = "") -> None:
