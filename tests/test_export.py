@@ -65,7 +65,7 @@ def test_a_model_of_classes_takes_labels_and_has_an_int8_form(
     torch.manual_seed(0)
     classes = ("sea", "land", "ice")
     model = ModelConfig(name=name, width=width, height=height, channels=8, class_names=classes)
-    generator = checkpoint._GENERATORS[name](model).eval()
+    generator = checkpoint.NETWORKS[name][0](model).eval()
     file, target = tmp_path / "generator.safetensors", tmp_path / "generator.onnx"
     checkpoint.save_generator(file, generator, model, facts={})
     export.export(file, target)
