@@ -43,6 +43,15 @@ def onnx_file(model_file):
 
 
 @pytest.fixture(scope="session")
+def golden_folder(tmp_path_factory):
+    from tests.runtimes import golden
+
+    folder = tmp_path_factory.mktemp("golden")
+    golden.make(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def traced_once():
     """One pass through torch's exporter per generator, where only what follows it is tested."""
     from vidgan import export

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.conftest import small_generator
-from vidgan import assembly, checkpoint, export, runtime, trajectory
+from tests.paths import loop
+from vidgan import assembly, checkpoint, export, runtime
 from vidgan.config import ModelConfig
 from vidgan.errors import ModelError
 from vidgan.synthesis import open_generator
@@ -19,13 +20,13 @@ pytestmark = pytest.mark.usefixtures("traced_once")
 @pytest.fixture(scope="module")
 def walk(traced_once, model_file, tmp_path_factory):
     target = tmp_path_factory.mktemp("walk") / "walk.onnx"
-    path = trajectory.loop(seed=7, frames=96, z_dim=100)
+    path = loop(seed=7, frames=96, z_dim=100)
     export.export(model_file, target, walk=path, recipe=RECIPE)
     return runtime.OnnxFile(target)
 
 
 def test_frame_i_of_a_walk_is_frame_i_of_the_render(walk, onnx_file):
-    path = trajectory.loop(seed=7, frames=96, z_dim=100)
+    path = loop(seed=7, frames=96, z_dim=100)
     t = (np.arange(96) / 96).astype(np.float32)
     expected = open_generator(onnx_file)(path.latents(0, 96))
     assert np.array_equal(walk.run({"t": t}), expected)
@@ -64,7 +65,7 @@ def test_a_model_of_classes_walks_through_them(tmp_path):
         frames, closed = 12, True
 
         def latents(self, start, stop):
-            return trajectory.loop(seed=3, frames=12, z_dim=100).latents(start, stop)
+            return loop(seed=3, frames=12, z_dim=100).latents(start, stop)
 
         def class_weights(self, start, stop):
             share = np.abs(np.linspace(-1, 1, 12, endpoint=False))[start:stop]
@@ -84,7 +85,7 @@ def conditional_model(folder, name="dcgan", width=64, height=64):
     names = ("sea", "land", "ice")
     generator, _ = small_generator()
     model = ModelConfig(name=name, width=width, height=height, channels=8, class_names=names)
-    generator = checkpoint._GENERATORS[name](model).eval()
+    generator = checkpoint.NETWORKS[name][0](model).eval()
     file = folder / f"{name}.safetensors"
     checkpoint.save_generator(file, generator, model, facts={})
     return file

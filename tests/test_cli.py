@@ -1,12 +1,18 @@
 """Commands as a person types them; mistakes as one line and the right exit code."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 
+import numpy as np
 import pytest
 
+from vidgan.bundled import bundled
 from vidgan.footage import probe, read_frames
+
+EARTH = bundled("assets/earth.mp4")
 
 
 def vidgan(*arguments, cwd, code=0):
@@ -67,7 +73,8 @@ def test_export_a_walk_then_verify_it_and_find_it_damaged(model_file, tmp_path):
     options = ("--walk", "loop", "--frames", 24, "--weights", "fp16")
     done = vidgan("export", *options, "--model", model_file, "walk.onnx", cwd=tmp_path)
     assert [line.split()[0] for line in done.stdout.splitlines()[1:3]] == ["fp32", "fp16"]
-    assert "at most 0 grey levels" in vidgan("verify", "walk.onnx", cwd=tmp_path).stdout
+    said = vidgan("verify", "walk.onnx", cwd=tmp_path).stdout
+    assert "at most 0 grey levels" in " ".join(said.split())
     said = vidgan("render", "--model", "walk.onnx", "out.mp4", cwd=tmp_path, code=4).stderr
     assert "path inside" in said
     (tmp_path / "walk.onnx").write_bytes((tmp_path / "walk.onnx").read_bytes()[:-5000])
@@ -80,7 +87,6 @@ def test_export_a_walk_then_verify_it_and_find_it_damaged(model_file, tmp_path):
     [
         (2, "ships cifar10, demo, earth", ["train", "--recipe", "tinny"]),
         (2, "--frames 0", ["render", "--frames", "0", "out.mp4"]),
-        (2, "out.xyz", ["render", "out.xyz"]),
         (2, "fps", ["render", "--fps", "0", "out.mp4"]),
         (2, "--frams", ["render", "--frams", "3", "out.mp4"]),
         (2, "did you mean train.images", ["train", "--recipe", "recipe.toml"]),
@@ -94,7 +100,7 @@ def test_export_a_walk_then_verify_it_and_find_it_damaged(model_file, tmp_path):
         (2, ".onnx", ["export", "generator.bin"]),
         (2, "one of the two", ["export", "--int8", "--weights", "fp16", "generator.onnx"]),
         (2, "three channels", ["export", "--output", "float", "--layout", "rgba", "g.onnx"]),
-        (2, "--walk spiral", ["export", "--walk", "spiral", "walk.onnx"]),
+        (2, "spiral: known are", ["export", "--walk", "spiral", "walk.onnx"]),
         (4, "notes.onnx", ["verify", "notes.onnx"]),
         (4, "absent.onnx", ["verify", "absent.onnx"]),
         (2, ".safetensors", ["import", "notes.txt", "generator.pt"]),
@@ -114,10 +120,64 @@ def test_a_mistake_is_one_line_and_leaves_nothing(code, says, arguments, tmp_pat
     assert leftovers(tmp_path) == before
 
 
-def test_an_existing_target_is_kept_unless_forced(model_file, tmp_path):
-    (tmp_path / "out.mp4").write_text("mine")
-    done = vidgan("render", "--model", model_file, "out.mp4", cwd=tmp_path, code=2)
-    assert "--force" in done.stderr and (tmp_path / "out.mp4").read_text() == "mine"
+@pytest.mark.parametrize(
+    ("code", "says", "arguments"),
+    [
+        (2, ".xyz is no kind of file", ["out.xyz"]),
+        (2, "there is no folder nowhere", ["nowhere/out.mp4"]),
+        (2, "there is no folder mine.mp4", ["mine.mp4/out.mp4"]),
+        (5, "/proc: cannot be written to", ["/proc/out.mp4"]),
+        (2, "give the file another name", ["folder.mp4"]),
+        (2, "or --force to replace it", ["mine.mp4"]),
+        (2, "or --force", ["frames"]),
+        (2, "holds more than frames (photo.png)", ["--force", "frames"]),
+        (2, "--frames -5: at least 1", ["--frames", "-5", "out.mp4"]),
+        (2, "add --yes to go on", ["--frames", "1000000000", "out.mp4"]),
+        (3, "there is no sound in it", ["--audio", EARTH, "out.mp4"]),
+        (3, "cannot be read as sound", ["--audio", "notes.txt", "out.mp4"]),
+        (3, "cannot be read as sound", ["--audio", "absent.wav", "out.mp4"]),
+        (2, "keyframes of 3 numbers; this model takes 100", ["--keyframes", "k.npy", "out.mp4"]),
+        (2, "--keyframes notes.txt", ["--keyframes", "notes.txt", "out.mp4"]),
+        (2, "both, or neither", ["--sign", "cert.pem", "out.mp4"]),
+        (2, "No such file", ["--sign", "cert.pem", "--sign-key", "key.pem", "out.mp4"]),
+    ],
+)
+def test_what_cannot_be_rendered_is_one_line_and_leaves_all_as_it_was(
+    code, says, arguments, model_file, tmp_path
+):
+    for folder in ("frames", "folder.mp4"):
+        (tmp_path / folder).mkdir()
+    for mine in ("mine.mp4", "notes.txt", "frames/photo.png"):
+        (tmp_path / mine).write_text("mine")
+    np.save(tmp_path / "k.npy", np.ones((4, 3), np.float32))
+    before = {path: path.is_dir() or path.read_bytes() for path in tmp_path.rglob("*")}
+    done = vidgan("render", "--model", model_file, *arguments, cwd=tmp_path, code=code)
+    assert says in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    after = {path: path.is_dir() or path.read_bytes() for path in tmp_path.rglob("*")}
+    assert after == before
+
+
+def test_verify_of_several_files_in_a_shell(model_file, tmp_path):
+    vidgan("render", "--frames", 3, "--model", model_file, "out.webp", cwd=tmp_path)
+    (tmp_path / "photo.jpg").write_bytes(b"of a camera")
+    done = vidgan("verify", "photo.jpg", "out.webp", model_file, cwd=tmp_path, code=1)
+    lines = done.stdout.splitlines()
+    assert lines[:2] == ["photo.jpg: no mark found", "out.webp: marked as synthetic"]
+    assert "  path        loop" in lines and not done.stderr
+    assert max(map(len, lines)) <= max(80, len(str(model_file)) + 30)
+
+
+def test_ctrl_c_is_one_line_and_leaves_nothing(onnx_file, tmp_path):
+    command = [sys.executable, "-m", "vidgan", "render", "--frames", "90000", "out.mp4"]
+    process = subprocess.Popen(
+        [*command, "--model", str(onnx_file)], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    while not list(tmp_path.glob(".out.mp4.segments/*.mp4")):  # until it is in the midst of it
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30)[1].splitlines()[-1] == "vidgan: interrupted"
+    assert process.returncode == 130 and leftovers(tmp_path) == []
 
 
 def test_doctor_names_device_precision_and_encoders(tmp_path):

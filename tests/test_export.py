@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from tests.conftest import small_generator
-from vidgan import checkpoint, export, latents, render, runtime, trajectory
+from tests.paths import loop
+from vidgan import checkpoint, export, latents, render, runtime
 from vidgan.config import ModelConfig
 from vidgan.errors import ModelError
 from vidgan.provenance import DIGITAL_SOURCE_TYPE, find_mark
@@ -29,7 +30,7 @@ def test_the_file_keeps_the_contract(onnx_file):
 
 
 def test_onnx_and_torch_make_the_same_frames(model_file, onnx_file):
-    path = trajectory.loop(seed=7, frames=20, z_dim=100)
+    path = loop(seed=7, frames=20, z_dim=100)
     a, b = (
         np.stack(list(render.frames(open_generator(file), path)))
         for file in (model_file, onnx_file)
@@ -42,7 +43,7 @@ def test_onnx_and_torch_make_the_same_frames(model_file, onnx_file):
 @pytest.mark.parametrize("which", ["model_file", "onnx_file"])
 def test_frames_do_not_depend_on_the_batch_size(which, request):
     generator = open_generator(request.getfixturevalue(which))
-    path = trajectory.loop(seed=7, frames=33, z_dim=generator.z_dim)
+    path = loop(seed=7, frames=33, z_dim=generator.z_dim)
     one = list(render.frames(generator, path, batch_size=1))
     many = list(render.frames(generator, path, batch_size=32))
     assert all(np.array_equal(a, b) for a, b in zip(one, many, strict=True))

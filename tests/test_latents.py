@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from vidgan import latents, trajectory
+from tests.paths import loop
+from vidgan import latents
 from vidgan.errors import UsageError
 
 
@@ -34,7 +35,7 @@ def test_latents_are_standard_normal():
 @pytest.mark.parametrize("closed", [True, False])
 @pytest.mark.parametrize("frames", [1, 2, 3, 120, 301])
 def test_frames_of_a_path_do_not_depend_on_the_chunking(closed, frames):
-    path = trajectory.loop(seed=7, frames=frames, z_dim=20, closed=closed)
+    path = loop(seed=7, frames=frames, z_dim=20, closed=closed)
     whole = path.latents(0, frames)
     parts = [path.latents(i, min(i + 7, frames)) for i in range(0, frames, 7)]
     assert whole.shape == (frames, 20) and np.isfinite(whole).all()
@@ -42,13 +43,13 @@ def test_frames_of_a_path_do_not_depend_on_the_chunking(closed, frames):
 
 
 def test_a_loop_closes_without_doubling_a_frame():
-    z = trajectory.loop(seed=7, frames=120, z_dim=100).latents(0, 120)
+    z = loop(seed=7, frames=120, z_dim=100).latents(0, 120)
     steps = np.linalg.norm(np.diff(z, axis=0, append=z[:1]), axis=1)
     assert 0.8 < steps[-1] / np.median(steps[[0, 1, -3, -2]]) < 1.2
 
 
 def test_a_loop_passes_its_keyframes_and_keeps_their_length():
-    z = trajectory.loop(seed=7, frames=120, z_dim=100).latents(0, 120)
+    z = loop(seed=7, frames=120, z_dim=100).latents(0, 120)
     keyframes = latents.gaussian(7, np.arange(4), z_dim=100)
     np.testing.assert_allclose(z[::30], keyframes, atol=1e-5)
     norms = np.linalg.norm(z, axis=1)
@@ -57,7 +58,7 @@ def test_a_loop_passes_its_keyframes_and_keeps_their_length():
 
 
 def test_an_open_path_starts_and_ends_at_keyframes_and_is_straight_there():
-    path = trajectory.loop(seed=7, frames=121, z_dim=100, closed=False, keyframes=5)
+    path = loop(seed=7, frames=121, z_dim=100, closed=False, keyframes=5)
     z = path.latents(0, 121)
     np.testing.assert_allclose(z[::30], latents.gaussian(7, np.arange(5), z_dim=100), atol=1e-5)
 
@@ -65,4 +66,4 @@ def test_an_open_path_starts_and_ends_at_keyframes_and_is_straight_there():
 @pytest.mark.parametrize("wrong", [{"frames": 0}, {"frames": -3}, {"seed": -1}, {"keyframes": 0}])
 def test_impossible_paths_are_refused(wrong):
     with pytest.raises(UsageError):
-        trajectory.loop(**({"seed": 7, "frames": 10, "z_dim": 8} | wrong))
+        loop(**({"seed": 7, "frames": 10, "z_dim": 8} | wrong))

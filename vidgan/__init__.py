@@ -3,12 +3,12 @@
 import importlib
 
 __version__ = "0.1.0"
-__all__ = ["VideoWriter", "frames", "loop", "open_generator"]
+__all__ = ["Recipe", "VideoWriter", "frames", "open_generator"]
 
 _HOMES = {
+    "Recipe": "vidgan.recipe",
     "VideoWriter": "vidgan.video",
     "frames": "vidgan.render",
-    "loop": "vidgan.trajectory",
     "open_generator": "vidgan.synthesis",
 }
 

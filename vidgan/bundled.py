@@ -1,8 +1,9 @@
 """Where files lie: those that ship with vidgan (in a wheel, or beside the package in a checkout),
-and those that it may make again (the cache)."""
+and those that it may make again (the cache). And how a file appears: whole, or not at all."""
 
 import contextlib
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,3 +47,33 @@ def disk_faults(folder: Path) -> Iterator[None]:
             f"{folder}: cannot be written ({error.strerror or error}). Free some space, or set "
             "VIDGAN_CACHE to a folder on another disk."
         ) from error
+
+
+@contextlib.contextmanager
+def whole(target: Path) -> Iterator[Path]:
+    """Where to write a file or folder that becomes `target` when the block ends well, else nothing.
+
+    It takes the place of an older target. Raises SystemFault for what the disk refuses.
+    """
+    # An absolute path, so that FFmpeg never takes "a:b.mp4" for a protocol.
+    part = target.absolute().with_name(f".{target.name}.part-{os.getpid()}")
+    try:
+        yield part
+        if part.is_dir():
+            shutil.rmtree(target, ignore_errors=True)
+        else:
+            with part.open("r+b") as file:  # Windows flushes only what is open for writing
+                os.fsync(file.fileno())
+        part.replace(target)
+    except OSError as error:
+        raise SystemFault(f"{target}: cannot be written ({error.strerror or error}).") from error
+    finally:
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
+
+
+def write_bytes(target: Path, content: bytes) -> None:
+    with whole(target) as part:
+        part.write_bytes(content)

@@ -1,12 +1,11 @@
 """Files that hold weights: the generator a person keeps, and the training state a run resumes from.
 
-Both are one safetensors file: tensors and JSON, never code. A file is written beside its name,
-synced and renamed, and carries a SHA-256 over its tensors that is checked when it is read.
+Both are one safetensors file: tensors and JSON, never code. It carries a SHA-256 over its tensors
+that is checked when it is read.
 """
 
 import hashlib
 import json
-import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,8 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from vidgan import __version__, config, dcgan, r3gan
+from vidgan.bundled import write_bytes
 from vidgan.config import ModelConfig
-from vidgan.errors import ConfigError, ModelError, SystemFault
+from vidgan.errors import ConfigError, ModelError
 from vidgan.provenance import DIGITAL_SOURCE_TYPE
 
 FORMAT_VERSION = 1
@@ -30,8 +30,7 @@ NETWORKS = {
 def save_generator(
     path: Path, generator: torch.nn.Module, model: ModelConfig, *, facts: Mapping[str, object]
 ) -> None:
-    """Write `generator.safetensors`: weights plus model, facts (images seen, data, ...) and
-    mark."""
+    """Write `generator.safetensors`: weights, model, facts (images seen, data, ...) and mark."""
     meta = {"kind": "generator", "model": config.to_dict(model), "facts": dict(facts)}
     write(path, generator.state_dict(), meta)
 
@@ -39,19 +38,13 @@ def save_generator(
 def load_generator(path: Path) -> tuple[torch.nn.Module, ModelConfig, dict[str, object]]:
     """The generator in eval mode on the CPU, its model and the facts. Raises ModelError."""
     tensors, meta = read(path, kind="generator")
-    model = model_of(path, meta)
+    try:
+        model = config.from_dict({"model": meta["model"]}).model
+    except (KeyError, ConfigError) as error:
+        raise ModelError(f"{path}: its description of the model is unusable ({error}).") from error
     generator = NETWORKS[model.name][0](model)
     load_into(path, generator, tensors)
     return generator.eval(), model, dict(meta.get("facts", {}))
-
-
-def model_of(path: Path, meta: Mapping[str, object]) -> ModelConfig:
-    try:
-        return config.from_dict({"model": meta["model"]}).model
-    except (KeyError, ConfigError) as error:
-        raise ModelError(
-            f"{path}: its description of the model is not usable ({error})."
-        ) from error
 
 
 def load_into(path: Path, module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -67,31 +60,13 @@ def load_into(path: Path, module: torch.nn.Module, tensors: Mapping[str, torch.T
 def write(path: Path, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, object]) -> None:
     """Write tensors and a JSON description whole or not at all."""
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    meta = {**meta, "format_version": FORMAT_VERSION, "vidgan_version": __version__}
     header = {
-        "vidgan": json.dumps(
-            {**meta, "format_version": FORMAT_VERSION, "vidgan_version": __version__},
-            sort_keys=True,
-        ),
+        "vidgan": json.dumps(meta, sort_keys=True),
         "sha256": _digest(tensors),
         "digital_source_type": DIGITAL_SOURCE_TYPE,
     }
     write_bytes(path, save(tensors, metadata=header))
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.part-{os.getpid()}")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise SystemFault(
-            f"{path}: cannot be written ({error.strerror}); it needs {len(content) >> 20} MB."
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def read(path: Path, *, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, object]]:

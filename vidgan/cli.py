@@ -22,6 +22,8 @@ app = App(
     name="vidgan",
     version=__version__,
     help="Train an image GAN on pictures or film, turn it into video, ship it as ONNX.",
+    suppress_keyboard_interrupt=False,  # main() says so, in one line
+    default_parameter=Parameter(negative=()),
 )
 
 app.command(cli_render.render)
@@ -57,11 +59,11 @@ def train(
     model: str | None = None,
     batch_size: int | None = None,
     channels: int | None = None,
-    flip: bool | None = None,
+    flip: Annotated[bool | None, Parameter(negative="--no-flip")] = None,
     seed: int | None = None,
     precision: str | None = None,
     every: int | None = None,
-    stop: bool | None = None,
+    stop: Annotated[bool | None, Parameter(negative="--no-stop")] = None,
     runs: Path = Path("runs"),
 ) -> None:
     """Train a generator. With no option: on the embedded footage of the Earth.

@@ -1,10 +1,14 @@
 """The verbs that carry a generator elsewhere and back: export, preview, verify, import."""
 
 import contextlib
+import json
+import sys
+import textwrap
 from pathlib import Path
 from typing import Literal
 
-from vidgan.errors import ModelError, UsageError
+from vidgan import terminal
+from vidgan.errors import ModelError, UsageError, VidganError
 
 
 def export(
@@ -44,11 +48,12 @@ def export(
     int8
         A quarter of the file, 8-bit arithmetic; calibrated, and refused below 38 dB.
     walk
-        Bake a path in, so that the input is a time t, 1.0 = once round: loop.
+        Bake a path in, so that the input is a time t, 1.0 = once round: a path of vidgan render
+        (loop, circle, ...) or the .json of --save-recipe.
     frames
-        Of the walk.
+        Of the walk; a recipe has its own.
     seed
-        Of the walk.
+        Of the walk; a recipe has its own.
     least_psnr
         Refuse what is further from torch's frames than this, in dB.
     force
@@ -61,22 +66,16 @@ def export(
             raise UsageError("--html and --site choose the model's form themselves.")
         _page(html, site, model, force=force)
         return
-    if target.suffix != ".onnx":
-        raise UsageError(f"{target}: the file's name must end in .onnx.")
     if int8 and weights == "fp16":
         raise UsageError("--int8 and --weights fp16: one of the two.")
     if output == "float" and layout == "rgba":
         raise UsageError("--output float has three channels: no --layout rgba.")
-    for file in (target, target.with_suffix(".json")):
-        if file.exists() and not force:
-            raise UsageError(f"{file} exists; add --force to overwrite it.")
+    _check(target, ".onnx", force=force)
+    _check(target.with_suffix(".json"), ".json", force=force)
     from vidgan import export as exporting
-    from vidgan import synthesis
 
-    source, name = synthesis.find_model(model)
-    if source.suffix != ".safetensors":
-        raise ModelError(f"{source}: export reads generator.safetensors.")
-    path, recipe = _walk(walk, source, frames=frames, seed=seed) if walk else (None, None)
+    source, name = _weights(model)
+    path, recipe = _walk(walk, source, target, frames=frames, seed=seed) if walk else (None, None)
     proofs = exporting.export(
         source,
         target,
@@ -90,32 +89,44 @@ def export(
     )
     print("weights      MB  PSNR dB  frames/s")
     for p in proofs:
-        row = f"{p.size_bytes / 1e6:8.2f} {p.found.psnr_db:8.1f} {p.frames_per_s:9.0f}"
-        print(f"{p.weights:6} {row}")
+        size_mb, psnr_db = p.size_bytes / 1e6, p.found.psnr_db
+        print(f"{p.weights:6} {size_mb:8.2f} {psnr_db:8.1f} {p.frames_per_s:9.0f}")
     print(f"{target}: {name}; proved on {proofs[-1].frames} frames: {proofs[-1].found}")
 
 
 def _page(html: Path | None, site: Path | None, model: Path | None, *, force: bool) -> None:
-    from vidgan import page, synthesis
+    from vidgan import page
 
     target = html or site
-    if html and html.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"{html}: the page's name must end in .html.")
-    if not target.absolute().parent.is_dir():
-        raise UsageError(f"{target}: its folder does not exist.")
-    if target.exists() and not force:
-        raise UsageError(f"{target} exists; add --force to overwrite it.")
+    _check(target, ".html" if html else "", force=force)
     if target.exists() and target.is_dir() != bool(site and (site / "model.onnx").is_file()):
         raise UsageError(f"{target}: --force replaces only what vidgan export wrote.")
-    source, name = synthesis.find_model(model)
-    if source.suffix != ".safetensors":
-        raise ModelError(f"{source}: export reads generator.safetensors.")
+    source, name = _weights(model)
     if html:
         page.write_html(source, html)
         print(f"{html}: {name}, {html.stat().st_size / 1e6:.1f} MB; open it in a browser.")
     else:
         page.write_site(source, site)
         print(f"{site}: {name}; look at it with: vidgan preview {site}")
+
+
+def _check(target: Path, suffix: str, *, force: bool) -> None:
+    if not target.name.endswith(suffix):
+        raise UsageError(f"{target}: its name must end in {suffix}.")
+    if not target.absolute().parent.is_dir():
+        raise UsageError(f"{target}: its folder does not exist.")
+    if target.exists() and not force:
+        raise UsageError(f"{target} exists; add --force to overwrite it.")
+
+
+def _weights(model: Path | None) -> tuple[Path, str]:
+    """`synthesis.find_model` where only the weights will do."""
+    from vidgan import synthesis
+
+    source, name = synthesis.find_model(model)
+    if source.suffix != ".safetensors":
+        raise ModelError(f"{source}: export reads generator.safetensors.")
+    return source, name
 
 
 def preview(folder: Path, *, port: int = 8000) -> None:
@@ -135,19 +146,55 @@ def preview(folder: Path, *, port: int = 8000) -> None:
         server.serve_forever()
 
 
-def verify(file: Path) -> None:
-    """Run the self-test inside an exported file, with ONNX Runtime alone.
+def verify(file: Path, /, *more: Path) -> None:
+    """Say what is marked as synthetic and who signed it; run the self-test inside an .onnx file.
+
+    Exit code 0: all is marked, signatures and self-tests hold. 1: somewhere no mark was found
+    (which says nothing about how it was made), or a signature does not hold. 2 or 4: a file is
+    missing, or a model damaged.
 
     Parameters
     ----------
     file
-        generator.onnx or walk.onnx
+        A picture, film, folder of pictures, generator.safetensors or generator.onnx.
+    more
+        Others.
     """
-    if file.suffix != ".onnx":
-        raise UsageError(f"{file}: verify takes an .onnx file.")
-    from vidgan import selftest
+    codes = {0}
+    for target in (file, *more):
+        held = sorted(path for path in target.glob("*") if path.is_file()) or [target]
+        said: dict[tuple[str, int], list[Path]] = {}  # most of a folder says the same
+        try:
+            for path in held:
+                said.setdefault(_verdict(path), []).append(path)
+        except VidganError as error:
+            terminal.say(f"vidgan: {error}")
+            codes.add(error.exit_code)
+        for (text, code), (first, *rest) in said.items():
+            to = f" to {rest[-1].name} ({1 + len(rest)} files)" if rest else ""
+            print(f"{first}{to}: {text}")
+            codes.add(code)
+    if any(codes):
+        sys.exit(max(codes))
 
-    print(f"{file}: {selftest.verify(file)}")
+
+def _verdict(path: Path) -> tuple[str, int]:
+    """What a file says of itself, for a terminal of 80 columns, and the exit code for it."""
+    from vidgan import provenance, selftest, signing
+
+    proof = selftest.verify(path) if path.suffix == ".onnx" else ""
+    mark, signed = provenance.find_mark(path) or {}, signing.find_signature(path)
+    source = str((signed | mark).get(provenance.MODEL_KEY, ""))
+    signature, comment = signed.get("signature", ""), mark.get("comment", "")
+    facts = {"source": source.rpartition("/")[2], "made by": mark.get("creator_tool", "")}
+    told = comment if isinstance(comment, dict) else {"comment": comment}
+    lines = ["marked as synthetic" if source else "no mark found"]
+    # The order of the first two, and no word of a stranger in place of what was found.
+    for name, fact in (facts | told | facts | {"signature": signature, "self-test": proof}).items():
+        text = fact if isinstance(fact, str) else json.dumps(fact)
+        line = "".join(c if c.isprintable() else "?" for c in f"{name[:16]:10}  {text[:1000]}")
+        lines += textwrap.wrap(line, 78, subsequent_indent=" " * 12) if text else []
+    return "\n  ".join(lines), int(not source or "NOT" in signature)
 
 
 def import_(source: Path, target: Path, *, force: bool = False) -> None:
@@ -162,25 +209,28 @@ def import_(source: Path, target: Path, *, force: bool = False) -> None:
     force
         Overwrite the target.
     """
-    if target.suffix != ".safetensors":
-        raise UsageError(f"{target}: the file's name must end in .safetensors.")
-    if target.exists() and not force:
-        raise UsageError(f"{target} exists; add --force to overwrite it.")
+    _check(target, ".safetensors", force=force)
     from vidgan import import_weights
 
     model = import_weights.import_weights(source, target)
-    print(
-        f"{target}: {model.name} {model.width}x{model.height}, z_dim {model.z_dim}, from {source}"
-    )
+    size = f"{model.width}x{model.height}"
+    print(f"{target}: {model.name} {size}, z_dim {model.z_dim}, from {source}")
 
 
-def _walk(walk: str, source: Path, *, frames: int, seed: int) -> tuple[object, dict[str, object]]:
+def _walk(
+    walk: str, source: Path, target: Path, *, frames: int, seed: int
+) -> tuple[object, dict[str, object]]:
     """The path to bake in, and its recipe."""
-    from vidgan import synthesis, trajectory
+    from vidgan import recipe as recipes
+    from vidgan import synthesis
 
-    if walk != "loop":
-        raise UsageError(f"--walk {walk}: known is loop.")
-    generator = synthesis.open_generator(source)
-    path = trajectory.loop(seed=seed, frames=frames, z_dim=generator.z_dim)
-    about = {"format": "vidgan-recipe-1", "model": generator.sha256, "z_dim": generator.z_dim}
-    return path, about | {"path": walk, "closed": True, "seed": seed, "frames": frames}
+    generator, name = synthesis.open_default(source)
+    asked = recipes.Recipe(z_dim=0, path=walk, seed=seed, frames=frames)
+    if walk.endswith(".json"):
+        asked = recipes.load(Path(walk))
+    if asked.grid:
+        raise UsageError(f"{walk}: a grid cannot be baked in; leave it out.")
+    asked, drive = asked.heard(target)
+    asked = asked.made_for(generator, name, terminal.say)
+    (path,) = asked.paced(generator, drive, terminal.say)
+    return path, asked.comment()

@@ -5,7 +5,11 @@ file never loads torch.
 """
 
 import os
+import re
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from vidgan import terminal
 from vidgan.errors import UsageError
@@ -14,17 +18,32 @@ from vidgan.errors import UsageError
 def render(
     target: Path,
     *,
-    frames: int = 120,
+    frames: int | None = None,
     model: Path | None = None,
-    seed: int = 0,
-    fps: str = "30",
-    loop: bool = True,
-    keyframes: int | None = None,
-    truncation: float = 1.0,
+    path: str | None = None,
+    seed: int | None = None,
+    seeds: str | None = None,
+    keyframes: str | None = None,
+    fps: str | None = None,
+    loop: Annotated[bool | None, Parameter(negative="--no-loop")] = None,
+    hold: float | None = None,
+    ease: str | None = None,
+    truncation: str | None = None,
+    labels: str | None = None,
+    grid: str | None = None,
+    constant_speed: bool | None = None,
+    audio: Path | None = None,
+    recipe: Path | None = None,
+    save_recipe: Path | None = None,
     scale: int | None = None,
+    codec: str | None = None,
+    quality: int | None = None,
+    lossless: bool = False,
     force: bool = False,
     resume: bool = False,
     contact_sheet: bool = False,
+    sign: Path | None = None,
+    sign_key: Path | None = None,
     yes: bool = False,
 ) -> None:
     """Render a video: a smooth walk through the generator's latent space.
@@ -32,65 +51,128 @@ def render(
     Parameters
     ----------
     target
-        out.mp4, out.gif, out.webp, or a folder for PNG frames.
+        out.mp4, .webm, .mov (ProRes), .mkv (FFV1), .gif, .apng, .webp, or a folder for PNG.
     frames
-        Exactly this many.
+        Exactly this many; by default 120.
     model
         generator.safetensors or generator.onnx; else the newest run, else the shipped one.
+    path
+        loop (smooth, the default), lerp, slerp, spline (Catmull-Rom), circle, walk or noise.
     seed
-        Which walk.
+        Which walk; by default 0.
+    seeds
+        Instead: the seeds of the latents to pass through, 3,17,99.
+    keyframes
+        How many latents to pass through, by default one per 30 frames; or a file of them, a .npy
+        of [K, z_dim].
     fps
-        Frames per second: 30, 23.976 or 24000/1001.
+        Frames per second: 30 (the default), 23.976 or 24000/1001.
     loop
         Close the walk, so that the video repeats without a jump.
-    keyframes
-        Latents the walk passes through; by default one per 30 frames.
+    hold
+        Share of the time that stands still on keyframes, 0 to below 1.
+    ease
+        Between keyframes: linear, smoothstep or in-out.
     truncation
-        Below 1: safer pictures, less variety.
+        Below 1: safer pictures, less variety. Several in turn: 0.5,1.
+    labels
+        Classes in turn, of a model that has them: 3,7,3.
+    grid
+        Columns x rows of walks in one video: 4x3. Cell c has seed + c.
+    constant_speed
+        Move the frames along the path until each changes as much as the next.
+    audio
+        A sound (wav, mp3, flac, ...) that drives speed and truncation; the video is as long.
+    recipe
+        Take all of this but the model from a file that --save-recipe wrote.
+    save_recipe
+        Write such a file beside the video.
     scale
-        Enlarge by a whole factor; by default small frames grow to 512 pixels.
+        Enlarge by a whole factor; by default small frames grow to 512 pixels, exact ones do not.
+    codec
+        h264, h265, av1, vp9, prores or ffv1, where the target can hold it; or h264_nvenc,
+        hevc_nvenc, av1_nvenc, which make way for software where they do not work.
+    quality
+        0 (smallest file) to 100 (best), on the scale of the codec; by default 80.
+    lossless
+        Every decoded pixel is the generator's: .mp4, .mov, .mkv, .webm, .webp, .apng, PNG.
     force
         Overwrite the target.
     resume
         Go on with a render that was killed, to the same frames; give the same command again.
     contact_sheet
         Also write out-sheet.png: 32 frames spread over the film.
+    sign
+        Sign the video (C2PA) with this certificate and its chain, in PEM. See vidgan verify.
+    sign_key
+        The certificate's private key, in PEM.
     yes
         Go on though the job is very large.
     """
+    from vidgan import recipe as recipes
     from vidgan import render as rendering
-    from vidgan import segments, synthesis, trajectory, video
+    from vidgan import segments, signing, synthesis, video
 
+    options = {
+        "frames": frames,
+        "path": path,
+        "seed": seed,
+        "keyframes": _keyframes(seeds, keyframes),
+        "fps": fps,
+        "closed": loop,
+        "hold": hold,
+        "ease": ease,
+        "truncation": truncation and _in_turn("--truncation", truncation, float),
+        "labels": labels and _in_turn("--labels", labels, int),
+        "grid": grid and list(terminal.pair("--grid", grid)),
+        "constant_speed": constant_speed,
+        "audio": audio and str(audio),
+    }
+    options = {key: value for key, value in options.items() if value is not None}
+    if recipe and options:
+        raise UsageError(f"--recipe {recipe}: says {', '.join(options)} itself; give one of both.")
+    if audio and frames is not None:
+        raise UsageError("--audio and --frames: the sound says how long the video is.")
     # As torchrun tells the processes that share a render.
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    rendering.check_frames(frames, yes=yes)
     segments.check(target, resume=resume, world=world)
     # After a kill between the end of a film and that of its segments, both are there.
     left = resume and segments.folder_of(target).exists()
-    video.check_target(target, force=force or left)
-    rate = video.check_fps(fps)
-    sheet = target.with_name(f"{target.stem}-sheet.png")
-    if contact_sheet and sheet.exists() and not (force or resume):
-        raise UsageError(f"{sheet}: exists already; add --force to replace it.")
+    video.check_target(target, force=force or left, codec=codec, quality=quality, lossless=lossless)
+    if (sign is None) != (sign_key is None):
+        raise UsageError("--sign cert.pem and --sign-key key.pem: both, or neither.")
+    signer = signing.signer(target, sign, sign_key) if sign else None
+    beside = {save_recipe, target.with_name(f"{target.stem}-sheet.png") if contact_sheet else None}
+    for file in beside - {None}:
+        if not file.parent.is_dir() or (file.exists() and not (force or resume)):
+            raise UsageError(f"{file}: exists already, or its folder does not; --force replaces.")
 
+    asked = recipes.load(recipe) if recipe else recipes.Recipe(z_dim=0, **options)
+    asked, drive = asked.heard(target)
+    rendering.check_frames(asked.frames, yes=yes)
+    rate = video.check_fps(asked.fps)
     generator, name = synthesis.open_default(model)
-    path = trajectory.loop(
-        seed=seed,
-        frames=frames,
-        z_dim=generator.z_dim,
-        keyframes=keyframes,
-        closed=loop,
-        truncation=truncation,
-    )
-    comment = {"model": generator.sha256, "seed": seed, "path": "loop" if loop else "open"}
     say = terminal.say if rank == 0 else lambda line: None
+    asked = asked.made_for(generator, name, say)
+    walk, generator = asked.timed(generator, drive, say)
+    comment = asked.comment()
     writer = video.VideoWriter(
-        target, fps=rate, scale=scale, force=force or left, comment=comment, notice=say
+        target,
+        fps=rate,
+        scale=scale,
+        codec=codec,
+        quality=quality,
+        lossless=lossless,
+        force=force or left,
+        sound=asked.audio and Path(asked.audio),
+        sign=signer,
+        comment=comment,
+        notice=say,
     )
-    with terminal.rendering_bar(frames) as advance:
+    with terminal.rendering_bar(asked.frames) as advance:
         rendering.render(
             generator,
-            path,
+            walk,
             writer,
             resume=resume,
             rank=rank,
@@ -101,8 +183,38 @@ def render(
     if rank > 0:
         return
     if contact_sheet:
-        video.write_png(sheet, rendering.contact_sheet(generator, path), comment)
-    print(f"{target}: {frames} frames of {name}, {generator.runs_on}")
+        sheet = target.with_name(f"{target.stem}-sheet.png")
+        video.write_png(sheet, rendering.contact_sheet(generator, walk), comment)
+    if save_recipe:
+        recipes.save(asked, save_recipe)
+    print(f"{target}: {asked.frames} frames of {name}, {generator.runs_on}")
+
+
+def _keyframes(seeds: str | None, keyframes: str | None) -> list | int | None:
+    """What a recipe holds: of --seeds 3,17,99, or --keyframes 5, or --keyframes latents.npy."""
+    if seeds and keyframes:
+        raise UsageError("--seeds and --keyframes: one of the two.")
+    if seeds:
+        return [{"seed": seed, "index": 0} for seed in _in_turn("--seeds", seeds, int)]
+    if keyframes is None or re.fullmatch(r"-?\d+", keyframes):
+        return keyframes and int(keyframes)
+    import numpy as np
+
+    try:
+        rows = np.load(keyframes, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UsageError(f"--keyframes {keyframes}: a number, or a .npy of latents.") from error
+    if rows.ndim != 2 or rows.dtype.kind not in "fiu":
+        raise UsageError(f"--keyframes {keyframes}: holds {list(rows.shape)}, not [K, z_dim].")
+    return [{"latent": row.tolist()} for row in rows.astype(np.float32)]
+
+
+def _in_turn(option: str, text: str, kind: type[int] | type[float]) -> list:
+    """3,7,3 or 3>7>3, which a shell wants quoted."""
+    try:
+        return [kind(part) for part in re.split("[,>]", text)]
+    except ValueError:
+        raise UsageError(f"{option} {text}: numbers with commas between, as in 3,7,3.") from None
 
 
 def sample(

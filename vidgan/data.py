@@ -14,8 +14,9 @@ import os
 import secrets
 import shutil
 import time
+import warnings
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ import numpy as np
 from vidgan.bundled import cache_root, disk_faults
 from vidgan.config import DataConfig
 from vidgan.errors import DataError, SystemFault
-from vidgan.pictures import Size, quiet_pillow, shown
+from vidgan.pictures import Size, shown
 from vidgan.sources import READS, Notice, Source, find
 
 CACHE_FORMAT = 1  # of the cache; a change here, or in how pixels are made, rebuilds every cache
@@ -49,8 +50,9 @@ def open_dataset(config: DataConfig, *, width: int, height: int, notice: Notice)
     DataError (nothing there, or too much of it unreadable) and SystemFault (disk).
     """
     source, size = find(config), (width, height)
-    key = _digest([CACHE_FORMAT, size, *source.identity()])
-    folder = cache_root() / f"{source.name}-{width}x{height}-{key[:16]}"
+    facts = [json.dumps(fact) + "\n" for fact in (CACHE_FORMAT, size, *source.identity())]
+    key = hashlib.sha256("".join(facts).encode()).hexdigest()[:16]
+    folder = cache_root() / f"{source.name}-{width}x{height}-{key}"
     if _read_meta(folder) is None:
         _build(folder, source, config, size, notice)
     meta = _read_meta(folder)
@@ -78,7 +80,7 @@ def native_size(config: DataConfig) -> Size:
     Looks at no more than 64 items, spread over the data. Square where aspect ratios are mixed
     widely or nothing can be read (`open_dataset` says why). Raises DataError if there is nothing.
     """
-    with quiet_pillow():
+    with warnings.catch_warnings(action="ignore"):  # Pillow's, of large pictures and odd files
         shapes = list(find(config).shapes())
     if not shapes:
         return 64, 64
@@ -148,13 +150,6 @@ def _judge(where: str, files: int, faults: list, config: DataConfig) -> None:
 # The cache: <name>-<size>-<key>/ with images.u8, labels.i32 and meta.json, whole or absent.
 
 
-def _digest(items: Iterable[object]) -> str:
-    digest = hashlib.sha256()
-    for item in items:
-        digest.update(json.dumps(item).encode() + b"\n")
-    return digest.hexdigest()
-
-
 def _read_meta(folder: Path) -> dict | None:
     """What the cache in this folder holds; None if it is absent, cut or not ours."""
     try:
@@ -201,8 +196,11 @@ def _check_space(folder: Path, needed_bytes: int) -> None:
 def _write(folder: Path, source: Source, config: DataConfig, size: Size) -> None:
     """Stream the pictures into `folder`; one at a time is in memory, and a few that wait."""
     faults, notices, labels, digest = [], [], array("i"), hashlib.sha256()
-    pictures = source.pictures(size, notices.append)
-    with (folder / "images.u8").open("wb") as images, quiet_pillow(), contextlib.closing(pictures):
+    with (
+        warnings.catch_warnings(action="ignore"),  # Pillow's, as above
+        (folder / "images.u8").open("wb") as images,
+        contextlib.closing(source.pictures(size, notices.append)) as pictures,
+    ):
         for name, pixels, label, fault in pictures:
             if pixels is None:
                 faults.append((name, fault))

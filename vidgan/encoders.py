@@ -1,4 +1,4 @@
-"""The kinds of file that frames become: one class each, over PyAV or Pillow.
+"""What writes frames: a stream of any codec, a GIF with its palettes, a folder of PNG.
 
 Each is opened with a job, fed uint8 [H, W, 3] RGB, perhaps finished, and closed. Promises colours
 right in the pixels and in the tags, and pts by index. Knows nothing of targets, renaming or force:
@@ -8,191 +8,139 @@ that a file is whole or absent is the business of `video`.
 import contextlib
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import ClassVar
 
 import av
 import numpy as np
-from av.container import OutputContainer
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
-from vidgan import footage, provenance
-from vidgan.errors import UsageError
+from vidgan import codecs, footage, provenance
 from vidgan.footage import Notice
 
 Comment = Mapping[str, object] | None  # how a file was made; goes into it as JSON
 
-MAX_FPS = 1000
 ENLARGED_SIDE = 512  # pixels that the short side of a small frame reaches in a film
+_MATRICES = {0: Colorspace.DEFAULT, 1: Colorspace.ITU709, 6: Colorspace.ITU601}
 
 
 @dataclass(frozen=True)
 class Job:
     part: Path  # where to write; renamed onto the target at the end
+    kind: codecs.Kind
+    codec: codecs.Codec
     fps: Fraction
     scale: int | None
     quality: int
     comment: Comment
     notice: Notice
 
-    @property
-    def copy(self) -> Path:  # a second file that a kind may need beside `part`
-        return self.part.with_name(f"{self.part.name}-copy")
-
 
 class Encoder:
-    """One stream in one container, by PyAV. A kind below says with which settings."""
-
-    encoder: ClassVar[str]
-    container: ClassVar[str]
-    container_options: ClassVar[dict[str, str]]
-    pixel_format: ClassVar[str] = "yuv420p"
-    max_fps: ClassVar[int] = MAX_FPS
-    ticks_per_s: ClassVar[int | None] = None  # of the container's clock; None: a tick per frame
-    even_sides: ClassVar[bool] = False
+    """One stream of one codec in one container, by PyAV."""
 
     def __init__(self, job: Job, height: int, width: int) -> None:
-        self._job, self._frames = job, 0
-        self._scale = job.scale or _scale_for(height, width)
-        self._tick = Fraction(1, self.ticks_per_s) if self.ticks_per_s else 1 / job.fps
+        self._job, self._frames, self._packets, codec = job, 0, 0, job.codec
+        self._scale = job.scale or (1 if codec.exact else _scale_for(height, width))
+        self._tick = Fraction(1, job.kind.ticks_per_s) if job.kind.ticks_per_s else 1 / job.fps
         self._converter = VideoReformatter()  # one per file: each holds megabytes
+        os.environ.setdefault("SVT_LOG", "1")  # or the encoder of AV1 tells its life on stderr
+        muxing = codecs.muxer_options(job.kind, job.fps)
         self._container = av.open(
-            str(job.part), "w", format=self.container, container_options=self.container_options
+            str(job.part), "w", format=job.kind.container, container_options=muxing
         )
-        options = {"flags": "+bitexact"} | self._options(job.quality)
-        self._stream = self._container.add_stream(self.encoder, rate=job.fps, options=options)
-        height, width = height * self._scale, width * self._scale
-        self._padding = (height % 2, width % 2) if self.even_sides else (0, 0)
-        self._stream.height = height + self._padding[0]
-        self._stream.width = width + self._padding[1]
-        self._stream.pix_fmt = self.pixel_format
-        self._stream.codec_context.time_base = self._tick
+        self._container.metadata.update(provenance.tags(job.comment))
+        options = codec.options(job.quality)
+        self._stream = self._container.add_stream(codec.encoder, rate=job.fps, options=options)
+        self._padding = self._pad(height * self._scale, width * self._scale)
+        self._set_tags(self._stream.codec_context)
 
     def write(self, frame: np.ndarray) -> None:
         picture = self._convert(frame)
-        picture.time_base = self._tick
-        # From the running total, so that rounding never adds up: 3, 4, 3 hundredths at 30.
-        picture.pts = round(self._frames / self._job.fps / self._tick)
-        self._container.mux(self._stream.encode(picture))
+        picture.time_base, picture.pts = self._tick, self._ticks(self._frames)
         self._frames += 1
+        picture.duration = self._ticks(self._frames) - picture.pts
+        self._mux(self._stream.encode(picture))
 
     def finish(self) -> None:
         """Leave a complete, marked file at the job's part."""
-        self._container.mux(self._stream.encode())
+        self._mux(self._stream.encode())
         self._container.close()
-        self._polish()
         provenance.append_mark(self._job.part, self._job.comment)
 
     def close(self) -> None:
         with contextlib.suppress(OSError, av.FFmpegError):  # a full disk says so again
             self._container.close()
 
-    def _options(self, quality: int) -> dict[str, str]:
-        return {}
+    def _mux(self, packets: list[av.Packet]) -> None:
+        for packet in packets:
+            if self._job.codec.name == "h265":  # x265 may leave it unset in films of 1 or 2 frames
+                packet.dts, self._packets = self._packets - codecs.EARLY, self._packets + 1
+            self._container.mux(packet)
+
+    def _ticks(self, frames: int) -> int:
+        # From the running total, so that rounding never adds up: 3, 4, 3 hundredths at 30.
+        return round(frames / self._job.fps / self._tick)
+
+    def _pad(self, height: int, width: int) -> tuple[int, int]:
+        """Set the size of the stream; rows and columns that a frame lacks for it."""
+        codec = self._job.codec
+        sides = [max(codec.least, side + side % (1 + codec.even)) for side in (height, width)]
+        self._stream.height, self._stream.width = sides
+        self._stream.pix_fmt = codec.pixel_format
+        if sides != [height, width]:
+            self._job.notice(
+                f"{codec.name} wants {'even ' if codec.even else ''}sides from {codec.least} "
+                f"pixels: the last row or column is repeated, to {sides[1]}x{sides[0]}."
+            )
+        return sides[0] - height, sides[1] - width
+
+    def _set_tags(self, context: av.VideoCodecContext) -> None:
+        codec = self._job.codec
+        context.time_base = self._tick
+        context.color_primaries, context.color_trc = 1, codec.transfer  # BT.709
+        context.colorspace, context.color_range = codec.matrix, 1 if codec.matrix else 2
+        if codec.tag:
+            context.codec_tag = codec.tag
+        if self._job.kind.voice:
+            # x264 writes their number into the stream: fixed, equal input gives equal bytes.
+            context.thread_type, context.thread_count = "AUTO", 4
 
     def _convert(self, frame: np.ndarray) -> av.VideoFrame:
-        raise NotImplementedError
-
-    def _polish(self) -> None:
-        """What a kind does to its closed file."""
-
-    def _yuv420(self, frame: np.ndarray, colorspace: Colorspace) -> av.VideoFrame:
-        """Enlarge, pad and convert to limited-range 4:2:0.
+        """Enlarge, pad and convert to what the codec takes, tags included.
 
         Under an even factor each chroma sample lies within one pixel of the small frame, so that
         frame is converted at full chroma and its planes are enlarged: nothing is averaged across
         edges, and it takes a sixteenth of the time (measured, 64 to 512 pixels).
         """
-        by_plane = self._scale % 2 == 0
+        codec, form = self._job.codec, self._job.codec.pixel_format
+        halved = form == "yuv420p"
+        by_plane = form.startswith("yuv") and not (any(self._padding) or self._scale % (1 + halved))
         if not by_plane:
             frame = frame.repeat(self._scale, axis=0).repeat(self._scale, axis=1)
             rows, columns = self._padding
             frame = np.pad(frame, ((0, rows), (0, columns), (0, 0)), mode="edge")
-        yuv = self._converter.reformat(
+        picture = self._converter.reformat(
             av.VideoFrame.from_numpy_buffer(frame, format="rgb24"),
-            format="yuv444p" if by_plane else "yuv420p",
+            format="yuv444p" if by_plane and halved else form,
             src_color_range=ColorRange.JPEG,
-            dst_color_range=ColorRange.MPEG,
-            dst_colorspace=colorspace,
+            dst_color_range=ColorRange.MPEG if codec.matrix else ColorRange.JPEG,
+            dst_colorspace=_MATRICES[codec.matrix],
             interpolation=footage.ACCURATE,
             threads=1,
         )
-        chroma = self._scale // 2
-        return _enlarge(yuv, "yuv420p", (self._scale, chroma, chroma)) if by_plane else yuv
-
-
-class _Mp4(Encoder):
-    """H.264 that every browser and phone plays, BT.709 in pixels and tags."""
-
-    encoder = "libx264"
-    container = "mp4"
-    even_sides = True
-    # While it grows the file is in fragments, so that a killed process leaves something that plays.
-    container_options: ClassVar[dict[str, str]] = {
-        "movflags": "+hybrid_fragmented+frag_every_frame",
-        "flush_packets": "1",
-        "fflags": "+bitexact",
-    }
-
-    def __init__(self, job: Job, height: int, width: int) -> None:
-        super().__init__(job, height, width)
-        if any(self._padding):
-            size = f"{self._stream.width}x{self._stream.height}"
-            job.notice(f"H.264 wants even sides: the last row or column is doubled, to {size}.")
-        context = self._stream.codec_context
-        context.color_primaries = context.color_trc = context.colorspace = 1  # BT.709
-        context.color_range = 1  # limited
-        # x264 writes the number of threads into the stream: fixed, equal input gives equal bytes.
-        context.thread_type, context.thread_count = "AUTO", 4
-        self._tell(self._container)
-
-    def _options(self, quality: int) -> dict[str, str]:
-        # Measured at 512 pixels, on enlarged small frames and on native ones: superfast at crf 12
-        # is 1.2 to 1.9 times as fast as veryfast at crf 16 and 1.5 to 2 dB closer to the input, in
-        # a file at most a tenth larger. Medium at crf 16 takes four times as long, for +1 or -1 dB.
-        return {"preset": "superfast", "crf": f"{max(1, 0.6 * (100 - quality)):g}"}
-
-    def _convert(self, frame: np.ndarray) -> av.VideoFrame:
-        return self._yuv420(frame, Colorspace.ITU709)
-
-    def _tell(self, container: OutputContainer) -> None:
-        if self._job.comment:
-            container.metadata["comment"] = provenance.comment_json(self._job.comment)
-
-    def _polish(self) -> None:
-        """Bring the index to the front, so that a browser starts before it has the whole file."""
-        with av.open(str(self._job.part)) as source:
-            film = source.streams.video[0]
-            # The file's clock as fine as the track's: its length is exact, not in milliseconds.
-            options = {
-                "movflags": "+faststart",
-                "movie_timescale": str(film.time_base.denominator),
-                "fflags": "+bitexact",
-            }
-            with av.open(str(self._job.copy), "w", format="mp4", container_options=options) as copy:
-                self._tell(copy)
-                stream, start = copy.add_stream_from_template(film), None
-                for packet in source.demux(film):
-                    if packet.dts is None:  # the last one is empty and only ends the stream
-                        break
-                    # Time in fragments cannot begin below zero, so frame 0 stands a bit late.
-                    start = packet.pts if start is None else start
-                    packet.pts, packet.dts = packet.pts - start, packet.dts - start
-                    packet.stream = stream
-                    copy.mux(packet)
-        self._job.copy.replace(self._job.part)
+        if by_plane and self._scale > 1:
+            picture = _enlarge(picture, form, self._scale)
+        picture.colorspace, picture.color_range = codec.matrix, 1 if codec.matrix else 2
+        # ProRes has the tags of its frames.
+        picture.color_primaries, picture.color_trc = 1, codec.transfer
+        return picture
 
 
 class _Gif(Encoder):
     """256 colours chosen per frame; a clock of hundredths, so that delays alternate."""
-
-    encoder = container = "gif"
-    container_options: ClassVar[dict[str, str]] = {"fflags": "+bitexact"}
-    pixel_format = "pal8"
-    ticks_per_s = max_fps = 100
 
     def __init__(self, job: Job, height: int, width: int) -> None:
         super().__init__(job, height, width)
@@ -207,32 +155,13 @@ class _Gif(Encoder):
         rgb.pts, rgb.time_base = self._frames, self._tick  # any clock that goes on will do
         self._palette.push(rgb)
         indexed = self._palette.pull()
-        large = _enlarge(indexed, "pal8", (self._scale,))
+        large = _enlarge(indexed, "pal8", self._scale)
         large.planes[1].update(bytes(indexed.planes[1]))  # the palette
         return large
 
 
-class _Webp(Encoder):
-    """Lossy animated WebP: every frame stands alone, so that none waits in memory or is merged."""
-
-    encoder = "libwebp"
-    container = "webp"
-    container_options: ClassVar[dict[str, str]] = {"loop": "0", "fflags": "+bitexact"}
-    ticks_per_s = 1000
-
-    def _options(self, quality: int) -> dict[str, str]:
-        # Measured: level 0 is three times as fast as the default 4, for a file a tenth larger.
-        return {"quality": str(quality), "compression_level": "0"}
-
-    def _convert(self, frame: np.ndarray) -> av.VideoFrame:
-        return self._yuv420(frame, Colorspace.ITU601)  # fixed by the format
-
-
 class PngFolder:
     """frame000000.png, frame000001.png, ...: the frames as they came."""
-
-    encoder = "png"
-    max_fps = MAX_FPS
 
     def __init__(self, job: Job, height: int, width: int) -> None:
         self._job, self._frames = job, 0
@@ -251,27 +180,7 @@ class PngFolder:
         pass
 
 
-_KINDS = {".mp4": _Mp4, ".gif": _Gif, ".webp": _Webp}
-
-
-def kind_of(target: Path | str) -> type[Encoder] | type[PngFolder]:
-    suffix = Path(target).suffix.lower()
-    if not suffix or str(target).endswith(("/", os.sep)):
-        return PngFolder
-    if suffix not in _KINDS:
-        raise UsageError(
-            f"{target}: {suffix} is no kind of file that can be written; known are "
-            f"{', '.join(_KINDS)}, and a name without a suffix for a folder of PNG."
-        )
-    return _KINDS[suffix]
-
-
-def has_encoder(name: str) -> bool:
-    try:
-        av.codec.Codec(name, "w")
-    except av.codec.codec.UnknownCodecError:
-        return False
-    return True
+WRITERS = {"gif": _Gif, "": PngFolder}  # by container; else Encoder
 
 
 def _scale_for(height: int, width: int) -> int:
@@ -280,14 +189,16 @@ def _scale_for(height: int, width: int) -> int:
     return scale if scale == 1 else scale + scale % 2
 
 
-def _enlarge(frame: av.VideoFrame, pixel_format: str, factors: Sequence[int]) -> av.VideoFrame:
-    """Repeat the samples of each plane, plane i by factors[i] both ways; 1 byte per sample."""
-    width, height = frame.width * factors[0], frame.height * factors[0]
-    large = av.VideoFrame(width, height, pixel_format)
-    for source, target, factor in zip(frame.planes, large.planes, factors, strict=False):
-        samples = np.frombuffer(source, np.uint8).reshape(source.height, source.line_size)
+def _enlarge(frame: av.VideoFrame, pixel_format: str, scale: int) -> av.VideoFrame:
+    """Repeat the samples of each plane both ways, those of chroma half as often in yuv420p."""
+    large = av.VideoFrame(frame.width * scale, frame.height * scale, pixel_format)
+    kind = np.uint16 if pixel_format.endswith("10le") else np.uint8
+    planes = 1 if pixel_format == "pal8" else 3  # not the palette
+    for source, target in zip(frame.planes[:planes], large.planes[:planes], strict=True):
+        factor = target.height // source.height
+        samples = np.frombuffer(source, kind).reshape(source.height, -1)
         wide = samples[:, : source.width].repeat(factor, axis=1)  # [h, w * factor]
-        rows = np.frombuffer(target, np.uint8).reshape(source.height, factor, target.line_size)
+        rows = np.frombuffer(target, kind).reshape(source.height, factor, -1)
         rows[:, :, : wide.shape[1]] = wide[:, None]
     return large
 
@@ -295,7 +206,7 @@ def _enlarge(frame: av.VideoFrame, pixel_format: str, factors: Sequence[int]) ->
 def _palette_graph(height: int, width: int) -> av.filter.Graph:
     """rgb24 in, pal8 out, one frame at a time. Undithered: enlarged noise would be large noise."""
     graph = av.filter.Graph()
-    clock = Fraction(1, _Gif.ticks_per_s)
+    clock = Fraction(1, 100)
     source = graph.add_buffer(width=width, height=height, format="rgb24", time_base=clock)
     split, sink = graph.add("split"), graph.add("buffersink")
     choose = graph.add("palettegen", "stats_mode=single")

@@ -14,14 +14,15 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import onnx
 import torch
 
 from vidgan import __version__, assembly, checkpoint, config, latents, runtime, selftest, variants
+from vidgan import trajectory as paths
 from vidgan.assembly import OPSET
+from vidgan.bundled import whole, write_bytes
 from vidgan.config import ModelConfig
 from vidgan.errors import ModelError
 from vidgan.provenance import DIGITAL_SOURCE_TYPE
@@ -43,17 +44,6 @@ _LARGEST_BYTES = 2**31 - 2**24  # what one ONNX file holds, less what stands aro
 _LOCAL_TRACE = re.compile(rb"stack_trace|site-packages|\.py\b|/home/|/Users/|/tmp/")
 
 
-class LatentPath(Protocol):
-    """What `vidgan.trajectory` makes; class weights are asked for only where there are classes."""
-
-    frames: int
-    closed: bool
-
-    def latents(self, start: int, stop: int) -> np.ndarray: ...
-
-    def class_weights(self, start: int, stop: int) -> np.ndarray | None: ...
-
-
 @dataclass(frozen=True)
 class Proof:
     weights: str
@@ -71,7 +61,7 @@ def export(
     layout: str = "rgb",
     weights: str = "fp32",
     int8: bool = False,
-    walk: LatentPath | None = None,
+    walk: paths.Path | None = None,
     recipe: Mapping[str, object] | None = None,
     least_psnr_db: float | None = None,
 ) -> list[Proof]:
@@ -99,8 +89,8 @@ def export(
     if walk is not None:
         meta |= {"contract": runtime.WALK, "recipe": recipe, "frames": walk.frames}
     weights = "int8" if int8 else weights
-    part, proofs = target.with_name(f".{target.stem}.part.onnx"), []
-    try:
+    proofs = []
+    with whole(target) as part:
         for meta["weights"] in dict.fromkeys(("fp32", weights)):
             proto = _smaller(core, meta["weights"], model)
             if output == "frames":
@@ -117,31 +107,23 @@ def export(
         meta["self_test"] = selftest.vectors(own, made[:_SELF_TEST_ROWS], exact=not int8)
         meta["onnx_sha256"] = _write(part, proto, meta)
         selftest.verify(part)
-        checkpoint.write_bytes(target.with_suffix(".json"), json.dumps(meta, indent=1).encode())
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+        write_bytes(target.with_suffix(".json"), json.dumps(meta, indent=1).encode())
     return proofs
 
 
 def _core(generator: torch.nn.Module, model: ModelConfig, *, mixed: bool) -> onnx.ModelProto:
     """z (and label int32 [B], or where classes mix class_weights) -> image."""
-    names, example = ["z"], [torch.zeros(2, model.z_dim)]
-    if model.classes:
-        names.append("class_weights" if mixed else "label")
-        example.append(
-            torch.zeros(2, model.classes) if mixed else torch.zeros(2, dtype=torch.int32)
-        )
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")  # the exporter's own deprecations are not the user's
+    example = _feed(model, 0, np.arange(2), mixed=mixed)
+    # The exporter's own deprecations are not the user's.
+    with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
         program = torch.onnx.export(
             generator.eval(),
-            tuple(example),
+            tuple(map(torch.from_numpy, example.values())),
             dynamo=True,
             opset_version=OPSET,
-            input_names=names,
+            input_names=list(example),
             output_names=["image"],
-            dynamic_shapes=tuple({0: "batch"} for _ in names),
+            dynamic_shapes=tuple({0: "batch"} for _ in example),
             verbose=False,
         )
     core = program.model_proto
@@ -173,7 +155,7 @@ def _feed(
     return feed
 
 
-def _rows(walk: LatentPath, classes: int) -> np.ndarray:
+def _rows(walk: paths.Path, classes: int) -> np.ndarray:
     """float32 [F, Z + classes]: latents, and class weights where the model knows classes."""
     z = walk.latents(0, walk.frames)
     if not classes:
@@ -201,10 +183,7 @@ def _meta(model: ModelConfig, facts: Mapping[str, object]) -> dict[str, object]:
     """What stands in the file's metadata (as text) and in the side file (as JSON)."""
     return {
         "contract": runtime.GENERATOR,
-        "z_dim": model.z_dim,
-        "width": model.width,
-        "height": model.height,
-        "classes": model.classes,
+        **{name: getattr(model, name) for name in ("z_dim", "width", "height", "classes")},
         "model": config.to_dict(model),
         "facts": facts,
         "seed": "Threefry-2x32-20 + Box-Muller: key = seed, counter = (pair, index)",
@@ -235,9 +214,7 @@ def _check(proto: onnx.ModelProto) -> None:
     for weights in told.graph.initializer:  # among millions of random bytes some spell ".py"
         weights.ClearField("raw_data")
     if found := _LOCAL_TRACE.search(told.SerializeToString()):
-        raise ModelError(
-            f"the exported file tells of this machine ({found[0]!r}): a bug in vidgan."
-        )
+        raise ModelError(f"the exported file tells of its maker ({found[0]!r}): a bug in vidgan.")
 
 
 def _write(part: Path, proto: onnx.ModelProto, meta: Mapping[str, object]) -> str:
@@ -245,7 +222,7 @@ def _write(part: Path, proto: onnx.ModelProto, meta: Mapping[str, object]) -> st
     told = {k: v if isinstance(v, str) else json.dumps(v) for k, v in meta.items()}
     onnx.helper.set_model_props(proto, told)
     content = proto.SerializeToString(deterministic=True)
-    checkpoint.write_bytes(part, content)
+    part.write_bytes(content)
     return hashlib.sha256(content).hexdigest()
 
 

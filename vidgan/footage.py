@@ -7,9 +7,9 @@ before decoding, and a damaged one gives the part that can be read. Memory stays
 import contextlib
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -34,24 +34,17 @@ ACCURATE = (
 Notice = Callable[[str], None]  # takes one line that the user should know and did not ask for
 
 
-@dataclass(frozen=True, kw_only=True)
-class VideoInfo:
+class VideoInfo(NamedTuple):
     width: int  # as displayed: turned upright, pixels square
     height: int
-    fps: Fraction
-    frames_estimate: int | None  # by what the file says of itself
 
 
 def probe(source: Path | str) -> VideoInfo:
     """Look at the head and the first frame of a video. Raises DataError."""
     with _opened(source) as (container, stream):
         frame = next(_decode(source, container, stream, notice=lambda line: None))
-        width, height = _display_size(frame, stream)
-        if _quarter_turns(frame) % 2:
-            width, height = height, width
-        fps = _fps(stream)
-        frames = stream.frames or round(_duration_s(container, stream) * fps) or None
-        return VideoInfo(width=width, height=height, fps=fps, frames_estimate=frames)
+        size = _display_size(frame, stream)
+        return VideoInfo(*(size[::-1] if _quarter_turns(frame) % 2 else size))
 
 
 def read_frames(
@@ -79,10 +72,8 @@ def _opened(source: Path | str) -> Iterator[tuple[InputContainer, av.VideoStream
         raise DataError(f"{source}: {hint}.")
     # Whatever its name, a file may be a list of other files or addresses (ffconcat, HLS): only
     # plain containers, and only this file. An absolute path is never taken for a protocol.
-    options = {
-        "format_whitelist": "mov,mp4,matroska,webm,avi,mpegts",
-        "protocol_whitelist": "file",
-    }
+    formats = "mov,mp4,matroska,webm,avi,mpegts"
+    options = {"format_whitelist": formats, "protocol_whitelist": "file"}
     try:
         container = av.open(str(Path(source).resolve()), options=options)
     except (av.FFmpegError, OSError) as error:
@@ -97,12 +88,10 @@ def _opened(source: Path | str) -> Iterator[tuple[InputContainer, av.VideoStream
         ) from error
     with container:
         cover = av.stream.Disposition.attached_pic  # of a song; and no codec context: codec unknown
-        films = [
-            s for s in container.streams.video if s.codec_context and not s.disposition & cover
-        ]
-        if not films:
+        films = (s for s in container.streams.video if s.codec_context)
+        stream = next((s for s in films if not s.disposition & cover), None)
+        if stream is None:
             raise DataError(f"{source}: no film in it that can be decoded (sound only?).")
-        stream = films[0]
         _check_pixels(source, stream.width, stream.height)
         yield container, stream
 
@@ -137,7 +126,9 @@ def _decode(
         damage = error.strerror
     if not frames:
         raise DataError(f"{source}: not one frame of it can be decoded; is it damaged?")
-    missing_s = _duration_s(container, stream) - (end_s - _start_s(stream)) - 1 / _fps(stream)
+    start_s = float((stream.start_time or 0) * stream.time_base)
+    fps = stream.average_rate or stream.guessed_rate or 25
+    missing_s = _duration_s(container, stream) - (end_s - start_s) - float(1 / fps)
     if missing_s > max(0.2, 0.02 * end_s):
         damage = damage or f"{missing_s:.1f} s are missing"
     if broken:
@@ -178,25 +169,10 @@ def _display_size(frame: av.VideoFrame, stream: av.VideoStream) -> tuple[int, in
 
 def _colorspace(frame: av.VideoFrame) -> Colorspace:
     """The matrix that the frame's tag (ITU-T H.273) names; untagged, the habit of its size."""
-    tagged = {
-        1: Colorspace.ITU709,
-        4: Colorspace.FCC,
-        5: Colorspace.ITU601,
-        6: Colorspace.ITU601,
-        7: Colorspace.SMPTE240M,
-        9: Colorspace.BT2020,
-        10: Colorspace.BT2020,
-    }
+    tagged = {1: Colorspace.ITU709, 4: Colorspace.FCC, 7: Colorspace.SMPTE240M}
+    tagged |= dict.fromkeys((5, 6), Colorspace.ITU601) | dict.fromkeys((9, 10), Colorspace.BT2020)
     untagged = Colorspace.ITU601 if frame.height < 720 else Colorspace.ITU709
     return tagged.get(frame.colorspace, untagged)
-
-
-def _fps(stream: av.VideoStream) -> Fraction:
-    return Fraction(stream.average_rate or stream.guessed_rate or 25)
-
-
-def _start_s(stream: av.VideoStream) -> float:
-    return float((stream.start_time or 0) * stream.time_base)
 
 
 def _duration_s(container: InputContainer, stream: av.VideoStream) -> float:

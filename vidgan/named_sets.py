@@ -129,9 +129,6 @@ def _known_sets() -> dict[str, type]:
     return found
 
 
-_declared: list[object] = []  # a declaration lives as long as its Library object
-
-
 def import_torchvision() -> types.ModuleType:
     """Import torchvision even where its compiled part does not load.
 
@@ -146,17 +143,12 @@ def import_torchvision() -> types.ModuleType:
             return importlib.import_module("torchvision")
         except RuntimeError as error:
             missing = re.search(r"operator torchvision::(\w+) does not exist", str(error))
-            if not missing or len(_declared) >= 16:
+            if not missing:
                 raise
             for module in [m for m in sys.modules if m.partition(".")[0] == "torchvision"]:
                 del sys.modules[module]  # half imported
-            _declare(missing[1])
+            from torch.library import define
 
-
-def _declare(operator: str) -> None:
-    import torch
-
-    # The schema of nms and qnms. Of another operator it would be wrong, and just as unused.
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _declared.append(library)
+            # The schema of nms and qnms. Of another operator it would be wrong, and just as unused.
+            schema = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+            define(f"torchvision::{missing[1]}", schema)

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from vidgan import export
-from vidgan.bundled import bundled
+from vidgan.bundled import bundled, whole, write_bytes
 
 _WASM = ("ort-wasm-simd-threaded.wasm", "ort-wasm-simd-threaded.asyncify.wasm")
 _TOLD = ("z_dim", "width", "height", "classes", "vidgan_version", "self_test")
@@ -35,19 +35,12 @@ def write_html(model_file: Path, target: Path) -> None:
     }
     for key, value in values.items():
         page = page.replace(f"@@{key}@@", value)
-    part = target.with_name(f".{target.name}.part")
-    try:
-        part.write_text(page, encoding="utf-8")
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    write_bytes(target, page.encode())
 
 
 def write_site(model_file: Path, target: Path) -> None:
     """Write the hosted form in place of a folder `target`, if any. Raises as `write_html`."""
-    part = target.with_name(f".{target.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
+    with whole(target) as part:
         shutil.copytree(bundled("export/web/built/site"), part)
         for name in _WASM:
             (part / name).write_bytes(_runtime(name))
@@ -56,10 +49,6 @@ def write_site(model_file: Path, target: Path) -> None:
         index = part / "index.html"
         page = index.read_text(encoding="utf-8").replace("@@TITLE@@", html.escape(info["title"]))
         index.write_text(page, encoding="utf-8")
-        shutil.rmtree(target, ignore_errors=True)
-        part.replace(target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _generator(model_file: Path, folder: Path) -> tuple[bytes, dict[str, object]]:

@@ -1,8 +1,5 @@
 """One still picture of any mode, size and orientation, to uint8 [H, W, 3] of the size asked for."""
 
-import contextlib
-import warnings
-from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -42,7 +39,7 @@ def fitted(image: Image.Image, size: Size, background: str) -> np.ndarray:
     if image.mode != "RGBA":
         return resized(image, size)
     ground = Image.new("RGBA", size, f"#{background.removeprefix('#')}")
-    return _array(Image.alpha_composite(ground, _fit(image, size)))
+    return np.asarray(Image.alpha_composite(ground, Image.fromarray(resized(image, size))))[..., :3]
 
 
 def _without_odd_modes(image: Image.Image) -> Image.Image:
@@ -56,23 +53,8 @@ def _without_odd_modes(image: Image.Image) -> Image.Image:
 
 
 def resized(image: Image.Image, size: Size) -> np.ndarray:
-    return _array(_fit(image, size))
-
-
-def _fit(image: Image.Image, size: Size) -> Image.Image:
-    return ImageOps.fit(image, size, Image.Resampling.LANCZOS)  # crops about the centre
-
-
-def _array(image: Image.Image) -> np.ndarray:
-    return np.asarray(image)[..., :3]
-
-
-@contextlib.contextmanager
-def quiet_pillow() -> Iterator[None]:
-    """Pillow warns of large pictures and odd files; here they are read, or named as unreadable."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Cropped about the centre where the aspect ratio asks for it."""
+    return np.asarray(ImageOps.fit(image, size, Image.Resampling.LANCZOS))
 
 
 def reason(error: Exception) -> str:

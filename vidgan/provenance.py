@@ -1,8 +1,9 @@
 """The mark of synthetic media: written into everything vidgan makes, and read back.
 
 A picture or film carries an XMP packet whose IPTC DigitalSourceType says that a trained model made
-it; a model file carries the same value under `digital_source_type`. The mark is a plain statement,
-neither signed nor hard to remove: its absence says nothing about where a picture came from.
+it; where there is no place for XMP (Matroska, WebM, model files), a tag holds the same value. The
+mark is a plain statement, neither signed nor hard to remove: its absence says nothing about where a
+picture came from. `vidgan.signing` can sign it.
 """
 
 import html
@@ -12,23 +13,32 @@ import os
 import re
 import struct
 import uuid
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 from vidgan import __version__
-from vidgan.errors import ModelError, UsageError
+from vidgan.errors import UsageError
 
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 MODEL_KEY = "digital_source_type"  # where a model file's metadata holds the same value
 PNG_KEYWORD = "XML:com.adobe.xmp"  # of the iTXt chunk that holds the packet
 
+_MATROSKA = b"\x1a\x45\xdf\xa3"  # the first bytes of .mkv and .webm
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_HEADER_BYTES, _PNG_END_BYTES = 33, 12  # signature and IHDR; IEND
 _MP4_XMP = uuid.UUID("be7acfcb-97a9-42e8-9c71-999491e3afac").bytes
-_WEBP_XMP_FLAG = 0x04  # in the first byte of the VP8X chunk
+_WEBP_XMP_FLAG, _WEBP_ALPHA_FLAG = 0x04, 0x10  # in the first byte of the VP8X chunk
 # A reader of GIF that knows no XMP takes the packet for sub-blocks of arbitrary length; wherever it
 # lands in these falling bytes, the next length leads it to the closing zero.
 _GIF_TRAILER = b"\x01" + bytes(range(0xFF, -1, -1)) + b"\x00"
-_MAX_HEADER_BYTES = 100_000_000  # the format's own limit on the JSON header of a safetensors file
+_MAX_PACKET_BYTES = 4 << 20  # a file may be hostile
+_END_BYTES = 32 << 20
+# Key and value as protobuf (ONNX), JSON (safetensors) and Matroska spell them.
+_TAG = re.compile(
+    rb"(?is)digital_source_type(?:\x12.|\"\s?:\s?\"|\x44\x87.)([\w:/.-]{,200}?algorithmicMedia)"
+)
 
 _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
@@ -63,10 +73,16 @@ def xmp_packet(comment: Mapping[str, object] | None = None) -> bytes:
     return packet.encode()
 
 
-def append_mark(path: Path, comment: Mapping[str, object] | None = None) -> None:
-    """Put the mark at the end of a finished MP4, GIF or WebP. No picture data moves.
+def tags(comment: Mapping[str, object] | None = None) -> dict[str, str]:
+    """The mark as tags of a film, for a muxer to write: Matroska and WebM have no place for XMP."""
+    told = {"comment": comment_json(comment)} if comment else {}
+    return told | {"DIGITAL_SOURCE_TYPE": DIGITAL_SOURCE_TYPE, "XMP": xmp_packet(comment).decode()}
 
-    (A PNG wants it ahead of its pixels, so that is done where PNG is written.)
+
+def append_mark(path: Path, comment: Mapping[str, object] | None = None) -> None:
+    """Put the mark into a finished MP4, MOV, APNG, GIF or WebP; its pictures stay as they are.
+
+    Matroska and WebM have it already, in the `tags` that their muxer was given.
     """
     packet = xmp_packet(comment)
     with path.open("r+b") as file:
@@ -75,8 +91,10 @@ def append_mark(path: Path, comment: Mapping[str, object] | None = None) -> None
             _append_to_mp4(file, packet)
         elif head[:4] == b"GIF8":
             _append_to_gif(file, packet)
-        else:
-            assert head[:4] == b"RIFF" and head[8:12] == b"WEBP", "not an MP4, GIF or WebP"
+        elif head[:8] == _PNG:
+            _insert_into_apng(file, packet)
+        elif head[:4] != _MATROSKA:
+            assert head[:4] == b"RIFF" and head[8:12] == b"WEBP", "a kind of file without a mark"
             _append_to_webp(file, packet, head)
 
 
@@ -92,6 +110,21 @@ def _append_to_gif(file: BinaryIO, packet: bytes) -> None:
     file.write(b"\x21\xff\x0bXMP DataXMP" + packet + _GIF_TRAILER + b"\x3b")
 
 
+def _insert_into_apng(file: BinaryIO, packet: bytes) -> None:
+    # Ahead of the pixels, since readers may stop there. But FFmpeg takes an APNG for a still unless
+    # it finds an fcTL in the first 2 kB: a long packet goes to the end.
+    body = b"iTXt" + PNG_KEYWORD.encode() + bytes(5) + packet  # not compressed, of no language
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    size = file.seek(0, os.SEEK_END)
+    file.write(chunk)  # so that the disk has room for it
+    file.flush()
+    with mmap.mmap(file.fileno(), 0) as data:
+        short = data.find(b"fcTL", 0, max(0, 2000 - len(chunk))) > 0
+        at = _PNG_HEADER_BYTES if short else size - _PNG_END_BYTES
+        data.move(at + len(chunk), at, size - at)
+        data[at : at + len(chunk)] = chunk
+
+
 def _append_to_webp(file: BinaryIO, packet: bytes, head: bytes) -> None:
     chunk = b"XMP " + struct.pack("<I", len(packet)) + packet + bytes(len(packet) % 2)
     if head[12:16] == b"VP8X":
@@ -99,10 +132,11 @@ def _append_to_webp(file: BinaryIO, packet: bytes, head: bytes) -> None:
         file.write(bytes([head[20] | _WEBP_XMP_FLAG]))
     else:
         # A single frame has no VP8X chunk: one is set in front, which moves those few bytes.
+        header = _vp8x(file)
         file.seek(12)
         still = file.read()
         file.seek(12)
-        file.write(_vp8x(head) + still)
+        file.write(header + still)
     file.seek(0, os.SEEK_END)
     file.write(chunk)
     size = file.tell() - 8
@@ -110,12 +144,15 @@ def _append_to_webp(file: BinaryIO, packet: bytes, head: bytes) -> None:
     file.write(struct.pack("<I", size))
 
 
-def _vp8x(head: bytes) -> bytes:
-    """The extended header of a still, lossy WebP: flags, width - 1 and height - 1 in 24 bits."""
-    assert head[12:16] == b"VP8 ", "a still WebP written here is lossy"
-    width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", head, 26))
-    canvas = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
-    return b"VP8X" + struct.pack("<IB3x", 10, _WEBP_XMP_FLAG) + canvas
+def _vp8x(file: BinaryIO) -> bytes:
+    """The extended header of a still WebP: flags, width - 1 and height - 1 in 24 bits each."""
+    from PIL import Image
+
+    file.seek(0)
+    still = Image.open(file)  # reads the header alone, and leaves the file open
+    canvas = b"".join((side - 1).to_bytes(3, "little") for side in still.size)
+    flags = _WEBP_XMP_FLAG | (_WEBP_ALPHA_FLAG if still.mode == "RGBA" else 0)
+    return b"VP8X" + struct.pack("<IB3x", 10, flags) + canvas
 
 
 def find_mark(path: Path) -> dict[str, object] | None:
@@ -123,34 +160,39 @@ def find_mark(path: Path) -> dict[str, object] | None:
 
     None means "no mark found", never "not synthetic". Else `digital_source_type` (an IPTC address)
     and, where a picture or film has them, `creator_tool` and `comment`. Raises UsageError for a
-    missing file, ModelError for a broken model.
+    missing file.
     """
     if not path.is_file():
-        raise UsageError(f"{path}: there is no such file.")
-    models = {".onnx": _onnx_source_type, ".safetensors": _safetensors_source_type}
-    if read := models.get(path.suffix.lower()):
-        source_type = read(path)
-        return {MODEL_KEY: source_type} if _is_synthetic(source_type) else None
-    marks = (_parse_packet(packet) for packet in _packets(path))
-    return next((mark for mark in marks if _is_synthetic(mark.get(MODEL_KEY, ""))), None)
+        raise UsageError(f"{path}: no such file, or a folder without any.")
+    data = ends(path)
+    for mark in map(_parse_packet, _packets(data)):
+        if is_synthetic(mark.get(MODEL_KEY, "")):
+            return mark
+    tag = _TAG.search(data)
+    return {MODEL_KEY: tag[1].decode()} if tag else None
 
 
-def _is_synthetic(source_type: object) -> bool:
+def is_synthetic(source_type: object) -> bool:
     # trainedAlgorithmicMedia, algorithmicMedia, compositeWithTrainedAlgorithmicMedia
     return str(source_type).lower().endswith("algorithmicmedia")
 
 
-def _packets(path: Path) -> Iterator[str]:
+def _packets(data: bytes) -> Iterator[str]:
     """Every XMP packet in a file of any format; they are made so that a scan finds them."""
-    if path.stat().st_size == 0:
-        return
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        end = 0
-        while (start := data.find(b"<x:xmpmeta", end)) >= 0:
-            end = data.find(b"</x:xmpmeta>", start)
-            if end < 0:
-                return
+    at = 0
+    while (end := data.find(b"</x:xmpmeta>", at)) >= 0:
+        start = data.rfind(b"<x:xmpmeta", max(at, end - _MAX_PACKET_BYTES), end)
+        if start >= 0:
             yield data[start:end].decode("utf-8", errors="replace")
+        at = end + 1
+
+
+def ends(path: Path) -> bytes:
+    """What a file holds, or both ends of a huge one, where every known writer puts a mark."""
+    with path.open("rb") as file:
+        head = file.read(_END_BYTES)
+        file.seek(max(len(head), path.stat().st_size - _END_BYTES))
+        return head + file.read(_END_BYTES)
 
 
 def _parse_packet(packet: str) -> dict[str, object]:
@@ -160,32 +202,12 @@ def _parse_packet(packet: str) -> dict[str, object]:
         # As an attribute, an element, or an element that refers to a resource.
         if found := re.search(rf"{name}(?: rdf:resource)?(?:=[\"']|>)([^\"'<]+)", packet):
             mark[key] = html.unescape(found[1].strip())
-    if found := re.search(r"<dc:description>.*?<rdf:li[^>]*>([^<]*)<", packet, re.DOTALL):
+    # No pattern goes on past a "<", so that none takes longer than the packet is.
+    below = packet.partition("<dc:description>")[2]
+    if found := re.search(r"<rdf:li[^<>]*>([^<]*)<", below):
         text = html.unescape(found[1])
         try:
             mark["comment"] = json.loads(text)
         except (ValueError, RecursionError):
             mark["comment"] = text
     return mark
-
-
-def _onnx_source_type(path: Path) -> str:
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except DecodeError as error:
-        raise ModelError(f"{path}: not an ONNX file, or a damaged one.") from error
-    return next((entry.value for entry in model.metadata_props if entry.key == MODEL_KEY), "")
-
-
-def _safetensors_source_type(path: Path) -> str:
-    """Read the header alone: 8 bytes for its length, little-endian, then JSON."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        try:
-            header = json.loads(file.read(min(length, _MAX_HEADER_BYTES)))
-            return header.get("__metadata__", {}).get(MODEL_KEY, "")
-        except (ValueError, AttributeError, RecursionError) as error:
-            raise ModelError(f"{path}: not a safetensors file, or a damaged one.") from error

@@ -7,9 +7,9 @@ grow with the number of frames. Knows no torch: it sees a generator only as `Syn
 import contextlib
 import hashlib
 import itertools
-import queue
-import threading
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -168,35 +168,14 @@ def _ahead(items: Iterator[Item], count: int) -> Iterator[Item]:
 
     What the iterator raises is raised here, in its place; closing this closes the iterator.
     """
-    waiting: queue.Queue[tuple[bool, Item | BaseException | None]] = queue.Queue(count)
-    stopped = threading.Event()
-
-    def work() -> None:
-        last: BaseException | None = None
+    end, waiting = object(), deque()
+    with contextlib.closing(items), ThreadPoolExecutor(1, "ahead") as worker:
         try:
-            for item in items:
-                waiting.put((True, item))
-                if stopped.is_set():
-                    break
-        except BaseException as error:  # raised again in the thread that waits for the items
-            last = error
+            while True:
+                while len(waiting) <= count:
+                    waiting.append(worker.submit(next, items, end))
+                if (item := waiting.popleft().result()) is end:
+                    return
+                yield item
         finally:
-            items.close()
-            waiting.put((False, last))
-
-    worker = threading.Thread(target=work, name="ahead")
-    worker.start()
-    more, item = True, None
-    try:
-        while True:
-            more, item = waiting.get()
-            if not more:
-                break
-            yield item
-    finally:
-        stopped.set()
-        while more:  # so that the worker, perhaps waiting for room, comes to its end
-            more, _ = waiting.get()
-        worker.join()
-    if item is not None:
-        raise item
+            worker.shutdown(cancel_futures=True)

@@ -112,10 +112,9 @@ def candidates(onnxruntime: object) -> list[list]:
     cuda = ("CUDAExecutionProvider", {"use_tf32": "0", "enable_cuda_graph": "1"})
     if "TensorrtExecutionProvider" not in compiled or not _loads(_TENSORRT):
         return [[cuda, cpu], [cpu]]
-    engines = cache_root() / "tensorrt"
     settings = {
         "trt_engine_cache_enable": "1",
-        "trt_engine_cache_path": str(engines),
+        "trt_engine_cache_path": str(cache_root() / "tensorrt"),
         "trt_timing_cache_enable": "1",
         "trt_cuda_graph_enable": "1",
     }

@@ -16,11 +16,10 @@ from pathlib import Path
 
 import av
 
-from vidgan import provenance
+from vidgan import codecs, provenance
 from vidgan.errors import SystemFault, UsageError
 from vidgan.video import VideoWriter
 
-FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 SEGMENT_FRAMES = 240  # below x264's own limit of 250, so that a segment costs no further key frame
 _POLL_S = 0.05
 
@@ -28,10 +27,10 @@ _POLL_S = 0.05
 def check(target: Path, *, resume: bool, world: int) -> None:
     """Refuse to resume or share what cannot be joined, while nothing is lost yet."""
     asked = "--resume" if resume else f"a render by {world} processes"
-    if (resume or world > 1) and target.suffix.lower() not in FORMATS:
+    if (resume or world > 1) and not codecs.kind_of(target).voice:
         raise UsageError(
             f"{target}: {asked} needs a kind whose parts are joined without encoding again: "
-            f"{', '.join(FORMATS)}."
+            f"{', '.join(codecs.FILMS)}."
         )
 
 
@@ -68,7 +67,7 @@ class Film:
         self._writer, self._frames, self._resume, self._notice = writer, frames, resume, notice
         self._rank, self._world, self._keep = rank, world, resume or world > 1
         self._target, self._folder = writer.target, folder_of(writer.target)
-        self._joined = writer.target.suffix.lower() in FORMATS
+        self._joined = codecs.kind_of(writer.target).voice is not None
         self._length = segment_frames if self._joined else frames
         facts = {"format": "vidgan-segments-1", "frames": frames, "segment": self._length}
         # As JSON gives it back, so that it can be compared with what a file holds.
@@ -152,6 +151,7 @@ class Film:
             if len(counts) > 1:
                 whole = self._folder / f"joined{self._target.suffix.lower()}"
                 join(counts, whole, fps=self._writer.fps)
+            self._writer.seal(whole)
             whole.replace(self._target)
         except (OSError, av.FFmpegError) as error:
             raise SystemFault(f"{self._target}: cannot be written ({error.strerror}).") from error
@@ -164,26 +164,24 @@ def join(counts: Mapping[Path, int], target: Path, *, fps: Fraction) -> None:
     Raises SystemFault where a film holds another number of frames.
     """
     comment = (provenance.find_mark(next(iter(counts))) or {}).get("comment")
-    options, stream, first = {"fflags": "+bitexact"}, None, 0
-    if target.suffix in (".mp4", ".mov"):
-        # The file's clock as fine as the track's: its length is exact, not in milliseconds.
-        options |= {"movflags": "+faststart", "movie_timescale": str(fps.numerator)}
-    form = FORMATS[target.suffix]
-    with av.open(str(target), "w", format=form, container_options=options) as film:
+    kind, stream, first = codecs.kind_of(target), None, 0
+    options = codecs.muxer_options(kind, fps)
+    with av.open(str(target), "w", format=kind.container, container_options=options) as film:
         for file, count in counts.items():
             with av.open(str(file)) as source:
                 template, seen = source.streams.video[0], 0
                 clock = Fraction(template.time_base.numerator, template.time_base.denominator)
                 if stream is None:
                     film.metadata.update(source.metadata)
-                    stream = film.add_stream_from_template(template)
+                    stream = codecs.add_copied(film, template)
                     stream.time_base = clock
+                    early = codecs.EARLY * bool(template.codec_context.has_b_frames)
                 for packet in source.demux(template):
-                    if packet.dts is None:  # the last one is empty and only ends the stream
+                    if not packet.size:  # the last one is empty and only ends the stream
                         break
-                    pts, dts = (first + round(t * clock * fps) for t in (packet.pts, packet.dts))
+                    at, dts = first + round(packet.pts * clock * fps), first + seen - early
                     packet.pts, packet.dts, end = (
-                        round(i / fps / clock) for i in (pts, dts, pts + 1)
+                        round(i / fps / clock) for i in (at, dts, at + 1)
                     )
                     packet.duration, packet.stream = end - packet.pts, stream
                     film.mux(packet)

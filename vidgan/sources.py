@@ -17,10 +17,9 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -56,15 +55,22 @@ class Picture(NamedTuple):
     fault: str = ""
 
 
-class Source(Protocol):
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What `find` found. Each kind has methods of its own:
+
+    identity    JSON; differs when the pictures would
+    files       how many could each turn out unreadable
+    shapes      sizes as displayed, of at most 64 items
+    pictures    all of them, in order
+    """
+
     where: str  # as the user wrote it
     name: str  # short, safe in a file name
+    config: DataConfig
 
-    def identity(self) -> Iterable[object]: ...  # JSON; differs when the pictures would
-    def shapes(self) -> Iterator[Size]: ...  # as displayed; of at most 64 items
-    def pictures(self, size: Size, notice: Notice) -> Iterator[Picture]: ...
-    def files(self) -> int: ...  # that could each turn out unreadable
-    def class_names(self) -> Sequence[str]: ...
+    def class_names(self) -> Sequence[str]:
+        return ()
 
 
 def find(config: DataConfig) -> Source:
@@ -100,13 +106,7 @@ def _look_into_folder(where: str, folder: Path, config: DataConfig) -> Source:
     name = _slug(folder.resolve().name)
     if members := [file for file in files if _suffix(file) in SUFFIXES]:
         return _Stills(
-            where=where,
-            name=name,
-            config=config,
-            files_found=files,
-            members=members,
-            stamps=[str(folder.resolve()), *([file, *_stamp(folder / file)] for file in members)],
-            opened=functools.partial(_opened_folder, folder),
+            where=where, name=name, config=config, path=folder, found=files, members=members
         )
     if films := [folder / file for file in files if _suffix(file) in footage.VIDEO_SUFFIXES]:
         return _Films(where=where, name=name, config=config, paths=films)
@@ -118,15 +118,8 @@ def _look_into_zip(where: str, path: Path, config: DataConfig) -> Source:
         members, files = sorted(_zip_members(where, archive)), archive.namelist()
     if not members:
         raise _nothing_in(where, files)
-    return _Stills(
-        where=where,
-        name=_slug(path.stem),
-        config=config,
-        files_found=files,
-        members=members,
-        stamps=[str(path.resolve()), *_stamp(path)],
-        opened=functools.partial(_opened_zip, path),
-    )
+    name = _slug(path.stem)
+    return _Stills(where=where, name=name, config=config, path=path, found=files, members=members)
 
 
 def _slug(name: str) -> str:
@@ -167,7 +160,10 @@ def _suffix(name: str) -> str:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    status = path.stat()
+    try:
+        status = path.stat()
+    except OSError as error:  # gone since it was found
+        raise DataError(f"{path}: cannot be looked at ({reason(error)}).") from error
     return status.st_size, status.st_mtime_ns
 
 
@@ -194,23 +190,29 @@ def _spread(items: Sequence) -> Sequence:
     return [items[i * len(items) // 64] for i in range(64)] if len(items) > 64 else items
 
 
-Opener = Callable[[], AbstractContextManager[Callable[[str], BinaryIO]]]
-
-
 @dataclass(frozen=True, kw_only=True)
-class _Stills:
+class _Stills(Source):
     """Single pictures: the members of a folder or of a zip."""
 
-    where: str
-    name: str
-    config: DataConfig
-    files_found: Sequence[str]  # of every kind
+    path: Path
+    found: Sequence[str]  # files of every kind
     members: Sequence[str]  # those that should be pictures, sorted
-    stamps: Sequence[object]  # names, sizes and times
-    opened: Opener
 
     def identity(self) -> Iterable[object]:
-        return ["stills", self.config.background, *self.stamps]
+        yield from ("stills", self.config.background, str(self.path.resolve()))
+        if self.path.is_dir():
+            yield from ([member, *_stamp(self.path / member)] for member in self.members)
+        else:
+            yield from _stamp(self.path)
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Callable[[str], BinaryIO]]:
+        """Yields what opens a member."""
+        if self.path.is_dir():
+            yield lambda member: (self.path / member).open("rb")
+            return
+        with _archive(self.path) as archive:
+            yield lambda member: io.BytesIO(archive.read(member))
 
     def files(self) -> int:
         return len(self.members)
@@ -219,21 +221,20 @@ class _Stills:
         return _classes(self.members)[1]
 
     def shapes(self) -> Iterator[Size]:
-        with self.opened() as open_member:
+        with self._opened() as open_member:
             for member in _spread(self.members):
                 with contextlib.suppress(Exception), open_member(member) as file:
                     yield display_size(open_picture(file))
 
     def pictures(self, size: Size, notice: Notice) -> Iterator[Picture]:
-        other = [file for file in self.files_found if _suffix(file) not in SUFFIXES | {".txt"}]
+        other = [file for file in self.found if _suffix(file) not in SUFFIXES | {".txt"}]
         if kinds := _kinds(file for file in other if not any(map(_is_hidden, _parts(file)))):
             notice(f"{self.where}: passed over what is no picture ({kinds}).")
         labels, _ = _classes(self.members)
         # Decoding leaves Python's lock: two threads on two cores took 0.6 of the time of one.
-        with self.opened() as open_member, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        with self._opened() as open_member, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
 
-            def decode(job: tuple[str, int | None]) -> Picture:
-                member, label = job
+            def decode(member: str, label: int | None) -> Picture:
                 try:
                     with open_member(member) as file:
                         image = open_picture(file)
@@ -243,12 +244,7 @@ class _Stills:
 
             jobs = zip(self.members, labels, strict=True)
             while chunk := list(itertools.islice(jobs, 128)):  # bounds what waits to be written
-                yield from pool.map(decode, chunk)
-
-
-@contextlib.contextmanager
-def _opened_folder(folder: Path) -> Iterator[Callable[[str], BinaryIO]]:
-    yield lambda member: (folder / member).open("rb")
+                yield from pool.map(decode, *zip(*chunk, strict=True))
 
 
 # Zip files: read in place, within limits, so that nothing in one can write, or fill memory.
@@ -306,19 +302,10 @@ def _zip_members(where: str, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipI
     return members
 
 
-@contextlib.contextmanager
-def _opened_zip(path: Path) -> Iterator[Callable[[str], BinaryIO]]:
-    with _archive(path) as archive:
-        yield lambda member: io.BytesIO(archive.read(member))
-
-
 @dataclass(frozen=True, kw_only=True)
-class _Films:
+class _Films(Source):
     """Frames of one or more films."""
 
-    where: str
-    name: str
-    config: DataConfig
     paths: Sequence[Path]
 
     def identity(self) -> Iterable[object]:
@@ -328,14 +315,10 @@ class _Films:
     def files(self) -> int:
         return len(self.paths)
 
-    def class_names(self) -> Sequence[str]:
-        return ()
-
     def shapes(self) -> Iterator[Size]:
         for path in _spread(self.paths):
             with contextlib.suppress(DataError):
-                info = footage.probe(path)
-                yield info.width, info.height
+                yield footage.probe(path)
 
     def pictures(self, size: Size, notice: Notice) -> Iterator[Picture]:
         kept = None
@@ -343,8 +326,9 @@ class _Films:
             try:
                 for frame in footage.read_frames(path, every=self.config.every, notice=notice):
                     pixels = resized(Image.fromarray(frame), size)
-                    if kept is None or _change(pixels, kept) >= self.config.min_change:
-                        kept = pixels
+                    grey_levels = np.inf if kept is None else np.abs(pixels - kept).mean()
+                    if grey_levels >= self.config.min_change:
+                        kept = pixels.astype(np.int16)
                         yield Picture(path.name, pixels)
             except DataError as error:
                 if len(self.paths) == 1:
@@ -352,18 +336,8 @@ class _Films:
                 yield Picture(path.name, fault=str(error))
 
 
-def _change(pixels: np.ndarray, kept: np.ndarray) -> float:
-    """Mean absolute difference in grey levels."""
-    return float(np.abs(pixels.astype(np.int16) - kept).mean())
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Torchvision:
+class _Torchvision(Source):
     """A named set that torchvision fetches into the cache folder, or makes up."""
-
-    where: str
-    name: str
-    config: DataConfig
 
     def identity(self) -> Iterable[object]:
         # What stands behind a name is pinned by torchvision.
@@ -377,8 +351,7 @@ class _Torchvision:
         return len(self._dataset)
 
     def class_names(self) -> Sequence[str]:
-        names = getattr(self._dataset, "classes", None) or ()
-        return [str(name) for name in names]
+        return [str(name) for name in getattr(self._dataset, "classes", None) or ()]
 
     def shapes(self) -> Iterator[Size]:
         for index in _spread(range(self.files())):

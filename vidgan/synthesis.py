@@ -37,8 +37,6 @@ class Synthesize(Protocol):
 def open_generator(path: Path | str) -> Synthesize:
     """Open `generator.onnx` or `generator.safetensors`. Raises ModelError."""
     path = Path(path)
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file.")
     if path.suffix == ".onnx":
         return _Onnx(path)
     if path.suffix == ".safetensors":
@@ -61,7 +59,6 @@ def find_model(model: Path | None) -> tuple[Path, str]:
 
 
 def open_default(model: Path | None) -> tuple[Synthesize, str]:
-    """`find_model`, opened."""
     path, name = find_model(model)
     return open_generator(path), name
 

@@ -5,25 +5,16 @@ rich is imported only where there is a terminal to draw on.
 
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from datetime import timedelta
 
 from vidgan.errors import UsageError
 
 _LINE_EVERY_S = 10.0
 
-
-class Numbers(Protocol):
-    """What training reports; `vidgan.train.Progress` is one."""
-
-    images_seen: int
-    images_per_s: float
-    loss_g: float
-    loss_d: float
-    sure_real: float
-    sure_fake: float
-    elapsed_s: float
+Numbers = object  # a `vidgan.runs.Progress`, which this module may not import
 
 
 def say(line: str) -> None:
@@ -36,25 +27,15 @@ def rendering_bar(frames: int) -> Iterator[Callable[[int, int], None]]:
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TimeRemainingColumn,
-    )
-    from rich.text import Text
+    started = time.monotonic()
 
-    class Speed(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            return Text(f"{task.speed:.0f} frames/s" if task.speed else "")
+    def advance(done: int, total: int) -> None:
+        speed = f"{done}/{total} {done / (time.monotonic() - started):.0f} frames/s"
+        progress.update(task, completed=done, total=total, description=speed)
 
-    columns = (BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=frames)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    with _bar() as progress:
+        task = progress.add_task("starting", total=frames)
+        yield advance
 
 
 @contextmanager
@@ -70,16 +51,20 @@ def training_bar(
     if not sys.stderr.isatty():
         yield say, _plain(share)
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (BarColumn(bar_width=16), TextColumn("{task.description}"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with _bar() as progress:
         task = progress.add_task("starting", total=1.0)
         yield (
             lambda line: progress.console.print(line, highlight=False, soft_wrap=True),
             lambda now: progress.update(task, completed=share(now), description=_numbers(now)),
         )
+
+
+def _bar() -> object:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(bar_width=16), TextColumn("{task.description}"), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True))
 
 
 def _plain(share: Callable[[Numbers], float]) -> Callable[[Numbers], None]:
@@ -90,31 +75,18 @@ def _plain(share: Callable[[Numbers], float]) -> Callable[[Numbers], None]:
         done = share(now)
         if now.elapsed_s >= next_s or done == 1:
             next_s = now.elapsed_s + _LINE_EVERY_S
-            left_s = now.elapsed_s * (1 - done) / max(done, 1e-9)
-            say(f"{done:4.0%}  {_numbers(now)}, {_duration(left_s)} left")
+            left = timedelta(seconds=round(now.elapsed_s * (1 - done) / max(done, 1e-3)))
+            say(f"{done:4.0%}  {_numbers(now)}, {left} left")
 
     return show
 
 
 def _numbers(now: Numbers) -> str:
     return (
-        f"{_short(now.images_seen)} images {now.images_per_s:.0f}/s "
+        f"{now.images_seen:,} images {now.images_per_s:.0f}/s "
         f"G {now.loss_g:.2f} D {now.loss_d:.2f} "
         f"sure {now.sure_real:.0%}/{1 - now.sure_fake:.0%}"
     )
-
-
-def _short(count: int) -> str:
-    for unit, size in (("M", 1_000_000), ("k", 1000)):
-        if count >= size:
-            return f"{count / size:.1f}{unit}"
-    return str(count)
-
-
-def _duration(seconds: float) -> str:
-    if seconds >= 3600:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 60:.0f} min" if seconds >= 100 else f"{seconds:.0f} s"
 
 
 def pair(option: str, text: str) -> tuple[int, int]:

@@ -20,19 +20,17 @@ _SMALL = 1000  # initializers of at most so many numbers stay as they are
 
 def half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """Weights stored in float16 and cast back at load: half the file, float32 arithmetic."""
-    result = _copy(model)
-    graph = result.graph
-    casts = []
-    for weights in graph.initializer:
+    stored, casts = [], []
+    for weights in model.graph.initializer:
         if weights.data_type != TensorProto.FLOAT or np.prod(weights.dims) <= _SMALL:
+            stored.append(weights)
             continue
         name, wide = weights.name, numpy_helper.to_array(weights)
         if not np.abs(wide).max() <= np.finfo(np.float16).max:
             raise ModelError(f"weights of {np.abs(wide).max():.3g} do not fit float16; use fp32.")
-        weights.CopyFrom(numpy_helper.from_array(wide.astype(np.float16), f"{name}_h"))
+        stored.append(numpy_helper.from_array(wide.astype(np.float16), f"{name}_h"))
         casts.append(helper.make_node("Cast", [f"{name}_h"], [name], to=TensorProto.FLOAT))
-    _set_nodes(graph, [*casts, *graph.node])
-    return result
+    return _rebuilt(model, [*casts, *model.graph.node], stored)
 
 
 def int8(model: onnx.ModelProto, feeds: Iterable[dict[str, np.ndarray]]) -> onnx.ModelProto:
@@ -73,11 +71,9 @@ def int8(model: onnx.ModelProto, feeds: Iterable[dict[str, np.ndarray]]) -> onnx
 def subpixel(model: onnx.ModelProto) -> onnx.ModelProto:
     """Every ConvTranspose as a plain convolution, exactly: ONNX Runtime has no int8 form of the
     former."""
-    result = _copy(model)
-    graph = result.graph
-    weights = {w.name: numpy_helper.to_array(w) for w in graph.initializer}
-    nodes = []
-    for node in graph.node:
+    weights = {w.name: numpy_helper.to_array(w) for w in model.graph.initializer}
+    nodes, stored = [], list(model.graph.initializer)
+    for node in model.graph.node:
         if node.op_type != "ConvTranspose":
             nodes.append(node)
             continue
@@ -90,15 +86,11 @@ def subpixel(model: onnx.ModelProto) -> onnx.ModelProto:
         for number, (operator, constants, attributes) in enumerate(steps, 1):
             end = node.output[0] + ("" if number == len(steps) else f"_{number}")
             names = [f"{node.output[0]}_{number}_{k}" for k in range(len(constants))]
-            graph.initializer.extend(map(numpy_helper.from_array, constants, names))
+            stored.extend(map(numpy_helper.from_array, constants, names))
             nodes.append(helper.make_node(operator, [at, *names], [end], f"{end}_", **attributes))
             at = end
-    _set_nodes(graph, nodes)
     used = {name for node in nodes for name in node.input}
-    kept = [w for w in graph.initializer if w.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
-    return result
+    return _rebuilt(model, nodes, [w for w in stored if w.name in used])
 
 
 def _spread(w: np.ndarray, bias: np.ndarray) -> list[Step]:
@@ -130,13 +122,9 @@ def _doubled(w: np.ndarray, bias: np.ndarray, settings: dict) -> list[Step]:
     ]
 
 
-def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
-    result = onnx.ModelProto()
-    result.CopyFrom(model)
-    return result
-
-
-def _set_nodes(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
-    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del graph.node[:]
-    graph.node.extend(nodes)
+def _rebuilt(
+    model: onnx.ModelProto, nodes: list[onnx.NodeProto], weights: list[TensorProto]
+) -> onnx.ModelProto:
+    old = model.graph
+    graph = helper.make_graph(nodes, old.name, old.input, old.output, weights)
+    return helper.make_model(graph, ir_version=model.ir_version, opset_imports=model.opset_import)

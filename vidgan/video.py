@@ -9,12 +9,13 @@ import contextlib
 import copy
 import dataclasses
 import errno
+import functools
 import math
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -23,31 +24,45 @@ from typing import Self
 import av
 import numpy as np
 
-from vidgan import encoders
-from vidgan.encoders import MAX_FPS, Comment, Notice
+from vidgan import audio, codecs, encoders
+from vidgan.encoders import Comment, Notice
 from vidgan.errors import SystemFault, UsageError
 
 # Writing: what can be refused is refused before a model is loaded.
 
 
-def check_target(target: Path | str, *, force: bool = False) -> None:
+def check_target(
+    target: Path | str,
+    *,
+    force: bool = False,
+    codec: str | None = None,
+    quality: int | None = None,
+    lossless: bool = False,
+) -> None:
     """Refuse a target that could not be written, while nothing is lost yet.
 
-    Raises UsageError (unknown kind, exists without `force`, no such folder) or SystemFault (folder
-    not writable, encoder missing).
+    Raises UsageError (unknown kind, one without this codec or quality; exists without `force`; no
+    such folder) or SystemFault (folder not writable, encoder missing).
     """
-    path, kind = Path(target), encoders.kind_of(target)
+    path, kind = Path(target), codecs.kind_of(target)
+    chosen = codecs.codec_for(target, codec, lossless=lossless)
+    encoder = (chosen.instead or chosen).encoder
+    if quality is not None and not (chosen.graded and 0 <= quality <= 100):
+        able = (
+            "from 0 (smallest file) to 100 (best)" if chosen.graded else "none here; leave it out"
+        )
+        raise UsageError(f"--quality {quality}: {chosen.name} takes {able}.")
     if not path.parent.is_dir():
         raise UsageError(f"{target}: there is no folder {path.parent}; create it first.")
-    if kind is encoders.PngFolder:
+    if kind is codecs.FOLDER:
         _check_folder(path, force)
     elif path.is_dir():
         raise UsageError(f"{target}: this is a folder; give the file another name.")
     elif path.exists() and not force:
         raise UsageError(f"{target}: exists already; give another name, or --force to replace it.")
-    if not encoders.has_encoder(kind.encoder):
+    if not codecs.has_encoder(encoder):
         raise SystemFault(
-            f"{target}: this PyAV lacks the encoder {kind.encoder}, its wheel has it: "
+            f"{target}: this PyAV lacks the encoder {encoder}, its wheel has it: "
             "pip install --force-reinstall --only-binary av av"
         )
     try:
@@ -63,9 +78,9 @@ def check_fps(fps: Fraction | float | str) -> Fraction:
         rate = Fraction(str(fps)).limit_denominator(100_000)
     except (ValueError, ZeroDivisionError):
         rate = Fraction(0)
-    if not 0 < rate <= MAX_FPS:
+    if not 0 < rate <= codecs.MAX_FPS:
         raise UsageError(
-            f"--fps {fps}: a number above 0, at most {MAX_FPS}: for example 30, 12.5, 24000/1001."
+            f"--fps {fps}: above 0, at most {codecs.MAX_FPS}: for example 30, 12.5, 24000/1001."
         )
     # Decimals such as 23.98 and 29.97 are how people write the rates of NTSC.
     ntsc = Fraction(round(rate * 1001 / 1000) * 1000, 1001)
@@ -75,14 +90,18 @@ def check_fps(fps: Fraction | float | str) -> Fraction:
 
 
 class VideoWriter:
-    """Write frames to a target whose name tells the kind: .mp4, .gif, .webp, or a folder of PNG.
+    """Write frames to a target whose name tells the kind: .mp4, .webm, ..., or a folder of PNG.
 
         with VideoWriter("out.mp4", fps=30) as video:
             video.write(frame)
 
-    scale    whole factor of nearest-neighbour enlargement; None: small frames grow until the short
-             side has 512 pixels (PNG: never), because film keeps colour at half resolution
-    quality  0 (smallest file) to 100 (best); GIF and PNG take no notice
+    scale     whole factor of nearest-neighbour enlargement; None: small frames grow until the short
+              side has 512 pixels, because film keeps colour at half resolution; exact ones stay
+    codec     one that the kind can hold, see `codecs`; None: its first
+    quality   0 (smallest file) to 100 (best), None: 80; of codecs that lose something
+    lossless  what is decoded equals what was written
+    sound     a file whose sound goes into the film, as far as both reach; see `audio.check`
+    sign      told the finished file or folder, which it signs in its place
 
     The target appears at the end of the with-block, complete and marked as synthetic, or not at
     all: after an exception, or without a frame, nothing is left. Raises what `check_target` and
@@ -95,37 +114,52 @@ class VideoWriter:
         *,
         fps: Fraction | float | str = 30,
         scale: int | None = None,
-        quality: int = 80,
+        codec: str | None = None,
+        quality: int | None = None,
+        lossless: bool = False,
         force: bool = False,
+        sound: Path | None = None,
+        sign: Callable[[Path], None] | None = None,
         comment: Comment = None,
         notice: Notice = lambda line: None,
     ) -> None:
-        check_target(target, force=force)
-        self.target, self._kind = Path(target), encoders.kind_of(target)
+        check_target(target, force=force, codec=codec, quality=quality, lossless=lossless)
+        quality = 80 if quality is None else quality
+        notice = functools.cache(notice)  # once for all pieces of a film
+        chosen = codecs.usable(codecs.codec_for(target, codec, lossless=lossless), notice)
+        self.target, self._kind = Path(target), codecs.kind_of(target)
         self.fps = check_fps(fps)
-        if self.fps > self._kind.max_fps:
-            raise UsageError(f"--fps {fps}: {target} can hold at most {self._kind.max_fps}.")
+        if self.fps > (most := self._kind.ticks_per_s or codecs.MAX_FPS):
+            raise UsageError(f"--fps {fps}: {target} can hold at most {most}.")
         if scale is not None and scale < 1:
             raise UsageError(f"--scale {scale}: a whole number from 1.")
-        if not 0 <= quality <= 100:
-            raise UsageError(f"--quality {quality}: from 0 (smallest file) to 100 (best).")
-        self.frames_written = 0
-        self._job = encoders.Job(_part(self.target), self.fps, scale, quality, comment, notice)
+        self.frames_written, self._sound, self._sign = 0, sound, sign
+        self._job = encoders.Job(
+            _part(self.target), self._kind, chosen, self.fps, scale, quality, comment, notice
+        )
         # Opened when a frame tells the size.
         self._file: encoders.Encoder | encoders.PngFolder | None = None
 
     @property
     def settings(self) -> dict[str, object]:
         """All but the target that the file depends on."""
-        job = vars(self._job)
-        return {name: job[name] for name in job if name not in ("part", "notice")}
+        job = {name: getattr(self._job, name) for name in ("fps", "scale", "quality", "comment")}
+        return job | {"codec": f"{self._job.codec.encoder} {self._job.codec.pixel_format}"}
 
     def copy(self, target: Path) -> "VideoWriter":
         """A writer with the same settings for another target of the same kind, in a folder of
         one's own."""
         other = copy.copy(self)
         other.target, other._job = target, dataclasses.replace(self._job, part=_part(target))
+        other._sound = other._sign = None  # belong to the whole film
         return other
+
+    def seal(self, film: Path) -> None:
+        """What a film needs once, when all of its frames are together."""
+        if self._sound:
+            audio.add_sound(film, self._sound, self._kind, self._job.comment)
+        if self._sign:
+            self._sign(film)
 
     def __enter__(self) -> Self:
         return self
@@ -135,7 +169,8 @@ class VideoWriter:
         assert frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3
         with self._disk_faults():
             if self._file is None:
-                self._file = self._kind(self._job, *frame.shape[:2])
+                opened = encoders.WRITERS.get(self._kind.container, encoders.Encoder)
+                self._file = opened(self._job, *frame.shape[:2])
             self._file.write(np.ascontiguousarray(frame))
         self.frames_written += 1
 
@@ -149,12 +184,12 @@ class VideoWriter:
             if self._file and error is None:
                 with self._disk_faults():
                     self._file.finish()
+                    self.seal(self._job.part)
                     _publish(self._job.part, self.target)
         finally:
             if self._file:
                 self._file.close()
             _remove(self._job.part)
-            _remove(self._job.copy)
 
     @contextlib.contextmanager
     def _disk_faults(self) -> Iterator[None]:
@@ -164,8 +199,7 @@ class VideoWriter:
             reason = f"cannot be written ({error.strerror})."
             # EFBIG: a limit of the file system or the process on the size of one file.
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                # Twice: an MP4 is copied once to bring its index to the front.
-                needed_mb = 2 * _size_mb(self._job.part)
+                needed_mb = _size_mb(self._job.part)
                 reason = (
                     f"no space left after {self.frames_written} frames, and these alone need "
                     f"about {needed_mb} MB; free some, or write elsewhere."

@@ -1,19 +1,29 @@
-"""Render a video from generator.onnx with onnxruntime, numpy and PyAV alone.
+"""Render a video from generator.onnx or walk.onnx with onnxruntime, numpy and PyAV alone.
 
     python render.py generator.onnx out.mp4 --seed 7 --frames 120
+    python render.py walk.onnx out.mp4
 
 The same seed gives the same frames as `vidgan render`: latents come from Threefry-2x32-20 and
 Box-Muller, the path is a closed cubic spline through them. Everything needed stands in this file.
 """
 
 import argparse
-import json
+import sys
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
 import onnxruntime
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+
+# What says that a trained model made the film: a box of its own at the end of an MP4.
+XMP = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/">
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""
+ xmlns:Iptc="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
+ Iptc:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"/>
+</rdf:RDF></x:xmpmeta>"""
+UUID = b"uuid" + bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 
 
 def threefry(seed, pair, index):
@@ -60,11 +70,17 @@ def loop(seed, frame, frames, z_dim):
     return z[None].astype(np.float32)
 
 
-def frames_of(session, seed, frames):
+def frames_of(session, seed, frames, label=0):
     """Frames uint8 [H, W, 3], one by one."""
-    model = json.loads(session.get_modelmeta().custom_metadata_map["model"])
+    first, *more = session.get_inputs()
     for frame in range(frames):
-        yield session.run(["frames"], {"z": loop(seed, frame, frames, model["z_dim"])})[0][0]
+        if first.name == "t":  # a walk: t = 1 is once round
+            feed = {"t": np.float32([frame / frames])}
+        else:
+            feed = {"z": loop(seed, frame, frames, first.shape[1])}
+        if more:
+            feed["label"] = np.int32([label])
+        yield session.run(["frames"], feed)[0][0, :, :, :3]
 
 
 def write(target, pictures, fps, scale):
@@ -93,16 +109,46 @@ def write(target, pictures, fps, scale):
             frame.pts = number
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+    if container.format.name in ("mp4", "mov"):
+        with Path(target).open("ab") as file:
+            file.write((len(UUID + XMP) + 4).to_bytes(4, "big") + UUID + XMP)
 
 
-if __name__ == "__main__":
+def opened(path):
+    """A session, or one line that says what is wrong with the file."""
+    onnxruntime.set_default_logger_severity(4)
+    if not Path(path).is_file():
+        sys.exit(f"render.py: {path}: no such file")
+    try:
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    except Exception:  # ONNX Runtime's exceptions share no base of their own
+        sys.exit(f"render.py: {path}: not an ONNX file, or damaged")
+    if session.get_inputs()[0].name not in "zt" or session.get_outputs()[0].name != "frames":
+        sys.exit(f"render.py: {path}: not what vidgan export makes (z or t to frames)")
+    return session
+
+
+def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("target")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--frames", type=int, default=120)
+    parser.add_argument("--label", type=int, default=0)
     parser.add_argument("--fps", type=Fraction, default=Fraction(30))
     parser.add_argument("--scale", type=int, default=8)
     given = parser.parse_args()
-    session = onnxruntime.InferenceSession(given.model, providers=["CPUExecutionProvider"])
-    write(given.target, frames_of(session, given.seed, given.frames), given.fps, given.scale)
+    if not (0 <= given.seed < 2**64 and min(given.frames, given.scale, given.fps) > 0):
+        parser.error("a seed is from 0 to 2^64 - 1; frames, fps and scale are above 0")
+    session = opened(given.model)
+    pictures = frames_of(session, given.seed, given.frames, given.label)
+    try:
+        write(given.target, pictures, given.fps, given.scale)
+    except (OSError, ValueError) as error:  # of PyAV: a folder that is none, an unknown format
+        sys.exit(f"render.py: {given.target}: {error}")
+    except onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument:
+        sys.exit(f"render.py: --label {given.label}: the model has no such class")
+
+
+if __name__ == "__main__":
+    main()

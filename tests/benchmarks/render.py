@@ -92,10 +92,10 @@ def encoder_alone(model, frames, folder, *, scale, held, clock):
 
 
 def whole(model, frames, folder, *, scale, held, clock):
-    from vidgan import render, trajectory, video
+    from vidgan import recipe, render, video
 
     generator = opened(model, held)
-    path = trajectory.loop(seed=0, frames=frames, z_dim=generator.z_dim)
+    (path,) = recipe.Recipe(frames=frames, z_dim=generator.z_dim).paths(classes=0)
     generator(latents(generator, 16))
     first, run = [True], generator.__call__
 
@@ -137,9 +137,10 @@ def cores() -> list[int]:
 
 
 def latents(generator, frames):
-    from vidgan import trajectory
+    from vidgan import recipe
 
-    return trajectory.loop(seed=0, frames=frames, z_dim=generator.z_dim).latents(0, frames)
+    (path,) = recipe.Recipe(frames=frames, z_dim=generator.z_dim).paths(classes=0)
+    return path.latents(0, frames)
 
 
 def measure(asked: argparse.Namespace) -> dict[str, float]:

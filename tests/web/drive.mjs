@@ -1,6 +1,6 @@
 // Plays a person at the page in real Chromium, and reports as JSON what came of it.
 //
-//     node drive.mjs page|site|still URL FOLDER
+//     node drive.mjs page|site|still|watch URL FOLDER
 
 import { createRequire } from "node:module";
 import { join } from "node:path";

@@ -6,7 +6,7 @@ import {
   BufferTarget, EncodedPacket, EncodedVideoPacketSource, Mp4OutputFormat, Output, WebMOutputFormat,
 } from "mediabunny";
 import { withColours } from "./h264.js";
-import { marked, packet } from "./mark.js";
+import { marked, packet, SOURCE } from "./mark.js";
 
 export const BT709 = { primaries: "bt709", transfer: "bt709", matrix: "bt709", fullRange: false };
 const KEYFRAME_EVERY_S = 2;
@@ -39,7 +39,7 @@ export async function record({ format, frames, fps, width, height, draw, comment
   const output = new Output({ target, format: mp4 ? new Mp4OutputFormat({ fastStart: "in-memory" }) : new WebMOutputFormat() });
   const track = new EncodedVideoPacketSource(format.name);
   output.addVideoTrack(track, { frameRate: fps });
-  output.setMetadataTags(mp4 ? { comment } : { comment, raw: { XMP: xmp } });
+  output.setMetadataTags(mp4 ? { comment } : { comment, raw: { DIGITAL_SOURCE_TYPE: SOURCE, XMP: xmp } });
   await output.start();
 
   // Packets come by callback and are written in that order; the first error of any part is kept.

@@ -1,0 +1,254 @@
+"""How each runtime with a Python package opens an exported file and runs it.
+
+    python drivers.py RUNTIME FOLDER SECONDS CASE...
+
+Runs the golden inputs in FOLDER and prints one line of JSON: version, frames, and where there are
+SECONDS to measure it frames per second, one by one. One process per runtime: some of them abort.
+Needs the runtime and numpy, no vidgan.
+"""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+THREADS = len(os.sched_getaffinity(0))
+
+
+def onnxruntime(file):
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = THREADS
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    return ort.__version__, lambda feed: session.run(None, feed)[0]
+
+
+def onnx_reference(file):
+    from onnx.reference import ReferenceEvaluator
+
+    session = ReferenceEvaluator(str(file))
+    return version("onnx"), lambda feed: session.run(None, feed)[0]
+
+
+def openvino(file):
+    import openvino as ov
+
+    core = ov.Core()
+    # On CPUs that have it, the default is arithmetic in bfloat16: frames up to 17 levels off.
+    hints = {"INFERENCE_PRECISION_HINT": "f32"}
+    model = core.compile_model(core.read_model(file), "CPU", hints)
+    return version("openvino"), lambda feed: model(feed)[0]
+
+
+def opencv(file):
+    import cv2
+
+    net = cv2.dnn.readNetFromONNX(str(file))
+
+    def run(feed):
+        for name, array in feed.items():
+            net.setInput(array, name)
+        return net.forward()
+
+    return cv2.__version__, run
+
+
+def tract(file):
+    import tract as tr
+
+    model = tr.onnx().load(str(file)).into_model().into_runnable()
+    return version("tract"), lambda feed: model.run(list(feed.values()))[0].to_numpy()
+
+
+def tinygrad(file):
+    from tinygrad import Tensor
+    from tinygrad.nn.onnx import OnnxRunner
+
+    runner = OnnxRunner(file)
+
+    def run(feed):
+        (made,) = runner({name: Tensor(array) for name, array in feed.items()}).values()
+        return made.numpy()
+
+    return version("tinygrad"), run
+
+
+def mnn(file):
+    import MNN
+
+    converted = file.with_suffix(".mnn")
+    # It would install a package that reports its use; without an index it cannot.
+    command = ["mnnconvert", "-f", "ONNX", "--modelFile", file, "--MNNModel", converted]
+    tool([*command, "--bizCode", "vidgan"], PIP_NO_INDEX="1")
+    manager = MNN.nn.create_runtime_manager(({"precision": "high", "numThread": THREADS},))
+    names = {"generator": ["z"], "label": ["z", "label"], "walk": ["t"]}[file.stem]
+    net = MNN.nn.load_module_from_file(str(converted), names, ["frames"], runtime_manager=manager)
+
+    def run(feed):
+        made = net.forward([constant(MNN, array) for array in feed.values()])
+        return np.array(MNN.expr.convert(made[0], MNN.expr.NCHW).read())
+
+    return version("MNN"), run
+
+
+def constant(MNN, array):
+    kind = {"float32": MNN.expr.float, "int32": MNN.expr.int}[array.dtype.name]
+    return MNN.expr.const(np.ascontiguousarray(array), list(array.shape), MNN.expr.NCHW, kind)
+
+
+def iree(file):
+    """Its conversion of float to uint8 is wrong above 127, that through int32 is right."""
+    import iree.runtime as rt
+    import onnx
+
+    model = onnx.load(file)
+    (cast,) = (n for n in model.graph.node if n.op_type == "Cast" and n.output[0] == "frames")
+    cast.attribute[0].i = onnx.TensorProto.INT32
+    cast.output[0] = "whole"
+    last = onnx.helper.make_node("Cast", ["whole"], ["frames"], to=onnx.TensorProto.UINT8)
+    model.graph.node.append(last)
+    hop, mlir, compiled = (file.with_suffix(s) for s in (".hop.onnx", ".mlir", ".vmfb"))
+    onnx.save(model, hop)
+    tool(["iree-import-onnx", hop, "--opset-version", "20", "-o", mlir])
+    device = "--iree-hal-target-device=local"
+    backend = "--iree-hal-local-target-device-backends=llvm-cpu"
+    tool(["iree-compile", device, backend, "--iree-llvmcpu-target-cpu=host", mlir, "-o", compiled])
+    module = rt.load_vm_flatbuffer_file(str(compiled), driver="local-task")
+    entry = module[model.graph.name]
+
+    return version("iree-base-runtime"), lambda feed: entry(*feed.values()).to_host().view(np.uint8)
+
+
+def tvm(file):
+    import onnx
+    import tvm
+    from tvm import relax
+    from tvm.relax.frontend.onnx import from_onnx
+
+    module = from_onnx(onnx.load(file), keep_params_in_input=False)
+    built = relax.build(relax.get_pipeline("zero")(module), target="llvm")
+    machine = relax.VirtualMachine(built, tvm.cpu())
+
+    def run(feed):
+        return machine["main"](*map(tvm.runtime.tensor, feed.values())).numpy()
+
+    return version("apache-tvm"), run
+
+
+def litert(file):
+    from ai_edge_litert.interpreter import Interpreter
+
+    folder = file.with_suffix(".tf")
+    shapes = {"generator": ["z:1,100"], "label": ["z:1,100", "label:1"], "walk": ["t:1"]}[file.stem]
+    converted = folder / f"{file.stem}_float32.tflite"
+    if not converted.is_file():
+        tool(["onnx2tf", "-i", file, "-o", folder, "-n", "-ois", *shapes])  # a dynamic batch fails
+    net = Interpreter(str(converted), num_threads=THREADS)
+    net.allocate_tensors()
+    inputs = {d["name"].split(":")[0].rpartition("_")[2]: d for d in net.get_input_details()}
+
+    def run(feed):
+        frames = []
+        for row in range(len(next(iter(feed.values())))):
+            for name, array in feed.items():
+                net.set_tensor(inputs[name]["index"], array[row : row + 1])
+            net.invoke()
+            frames.append(net.get_tensor(net.get_output_details()[0]["index"]))
+        return np.concatenate(frames)
+
+    return version("ai-edge-litert"), run
+
+
+def ncnn(file):
+    """It knows neither bytes nor batches: one latent at a time through the float form."""
+    import ncnn as nc
+
+    assert file.stem == "generator", "knows neither labels nor a 1-D input"
+    # The program alone: the package around it would import torch.
+    converter = Path(find_spec("pnnx").origin).with_name("pnnx")
+    tool([converter, file.with_name("generator-float.onnx"), "inputshape=[1,100]f32", "fp16=0"])
+    net = nc.Net()
+    net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
+    net.opt.use_bf16_storage, net.opt.num_threads = False, THREADS
+    net.load_param(str(file.with_name("generator_float.ncnn.param")))
+    net.load_model(str(file.with_name("generator_float.ncnn.bin")))
+
+    def run(feed):
+        images = []
+        for z in feed["z"]:
+            extractor = net.create_extractor()
+            extractor.input("in0", nc.Mat(z.copy()))
+            images.append(np.array(extractor.extract("out0")[1]))
+        half = np.float32(127.5)
+        levels = np.clip(np.round(np.stack(images) * half + half), 0, 255)
+        return levels.transpose(0, 2, 3, 1)  # [B, 3, H, W] -> [B, H, W, 3]
+
+    return version("ncnn"), run
+
+
+def tool(command, **environment):
+    """Run a program of the runtime's own, found beside this Python."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = os.environ | environment | {"PATH": path}
+    done = subprocess.run(
+        [str(word) for word in command], env=environment, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise RuntimeError((done.stderr or done.stdout).strip().splitlines()[-1])
+
+
+RUNTIMES = {
+    "onnxruntime": onnxruntime,
+    "onnx.reference": onnx_reference,
+    "OpenVINO": openvino,
+    "OpenCV": opencv,
+    "tract": tract,
+    "tinygrad": tinygrad,
+}
+# Large, or with a converter of their own: `make runtimes` gives each an environment.
+OTHERS = {"MNN": mnn, "IREE": iree, "TVM": tvm, "LiteRT": litert, "ncnn": ncnn}
+
+
+def unpacked(told):
+    content = base64.b64decode(told["base64"])
+    return np.frombuffer(content, told["type"]).reshape(told["shape"])
+
+
+def speed(run, feed, seconds):
+    """Frames per second by the quickest frame, which a busy machine disturbs least."""
+    one = {name: array[:1] for name, array in feed.items()}
+    run(one)
+    end, quickest = time.perf_counter() + seconds, float("inf")
+    while quickest == float("inf") or time.perf_counter() < end:
+        start = time.perf_counter()
+        run(one)
+        quickest = min(quickest, time.perf_counter() - start)
+    return 1 / quickest
+
+
+def main(name, folder, seconds, *cases):
+    golden = json.loads((folder / "golden.json").read_text())
+    opened = (RUNTIMES | OTHERS)[name]
+    frames, frames_per_s = {}, None
+    for case in cases:
+        feed = {key: unpacked(value) for key, value in golden[case].items()}
+        number, run = opened(folder / f"{case}.onnx")
+        made = np.ascontiguousarray(run(feed)).astype(np.uint8)
+        frames[case] = base64.b64encode(made.tobytes()).decode()
+        if seconds and frames_per_s is None:
+            # Opened once more, as tinygrad keeps to the batch size that it has seen.
+            frames_per_s = speed(opened(folder / f"{case}.onnx")[1], feed, seconds)
+    print(json.dumps({"version": number, "frames_per_s": frames_per_s, "frames": frames}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]), *sys.argv[4:])

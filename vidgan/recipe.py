@@ -1,0 +1,189 @@
+"""The recipe of a video: a JSON file that makes the same frames again, here or on the web page.
+
+Read strictly: a key that nobody knows is an error, never ignored. The model itself is not in it.
+"""
+
+import difflib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import get_type_hints
+
+import numpy as np
+
+from vidgan import audio, latents, mosaic, pacing, trajectory, video
+from vidgan.audio import Drive
+from vidgan.bundled import write_bytes
+from vidgan.errors import ConfigError, ModelError, UsageError
+from vidgan.footage import Notice
+from vidgan.render import LatentPath
+from vidgan.synthesis import Synthesize
+
+FORMAT = "vidgan-recipe-1"
+_MOST_CELLS = 144
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What each option of `vidgan render` sets; the field's name is the key in the file."""
+
+    z_dim: int  # 0: of the model that comes
+    format: str = FORMAT
+    model: str | None = None  # SHA-256 of its file
+    path: str = "loop"
+    closed: bool = True
+    seed: int = 0
+    keyframes: list | int | None = None  # of {"seed": 3, "index": 0} or {"latent": [...]}; how many
+    frames: int = 120
+    fps: str = "30"
+    hold: int | float = 0.0
+    ease: str = "linear"
+    truncation: int | float | list = 1.0  # several: in turn
+    labels: list | None = None
+    grid: list | None = None  # columns, rows; cell c walks from seed + c
+    constant_speed: bool = False
+    audio: str | None = None
+
+    def heard(self, target: Path) -> tuple["Recipe", Drive | None]:
+        """As long as its sound, and what that sound does. Raises UsageError or DataError."""
+        if not self.audio:
+            return self, None
+        if target.suffix != ".onnx":  # a baked walk moves to the sound and holds none
+            audio.check(Path(self.audio), target)
+        drive = audio.listen(Path(self.audio), fps=video.check_fps(self.fps))
+        return replace(self, frames=len(drive.speed)), drive
+
+    def made_for(self, generator: Synthesize, name: str, notice: Notice) -> "Recipe":
+        """Bound to a model; another one than it was saved with is told. Raises ModelError."""
+        if self.z_dim not in (0, generator.z_dim):
+            raise ModelError(f"a recipe of z_dim {self.z_dim}; {name} takes {generator.z_dim}.")
+        if self.model not in (None, generator.sha256):
+            notice(f"the recipe was saved with another model than {name}; the frames will differ.")
+        return replace(self, z_dim=generator.z_dim, model=generator.sha256)
+
+    def comment(self) -> dict[str, object]:
+        """What a video says of how it was made; the names of the user's files stay out."""
+        told = {k: value for k, value in vars(self).items() if value != getattr(Recipe, k, None)}
+        keyframes = self.spelled_out().keyframes
+        if keyframes == _of_seed(self.seed, len(keyframes)) or "latent" in keyframes[0]:
+            keyframes = len(keyframes)
+        told |= {"seed": self.seed, "path": self.path, "keyframes": keyframes}
+        return {name: told[name] for name in sorted(told.keys() - {"audio", "z_dim"})}
+
+    def spelled_out(self) -> "Recipe":
+        """With every keyframe named."""
+        if isinstance(self.keyframes, list):
+            return self
+        count = self.paths(classes=max([0, *(self.labels or [])]) + 1)[0].keyframes.count
+        return replace(self, keyframes=_of_seed(self.seed, count))
+
+    def paths(self, classes: int = 0) -> list[trajectory.Path]:
+        """One path per cell of the grid, row by row. Raises UsageError."""
+        cells = math.prod(self.grid or [1])
+        if self.grid and (len(self.grid) != 2 or min(self.grid) < 1 or cells > _MOST_CELLS):
+            raise UsageError(f"--grid {self.grid}: columns x rows, at most {_MOST_CELLS} cells.")
+        scales = self.truncation if isinstance(self.truncation, list) else [self.truncation]
+        return [
+            trajectory.Path(
+                kind=self.path,
+                keyframes=self._keyframes(cell),
+                frames=self.frames,
+                closed=self.closed,
+                hold=self.hold,
+                ease=self.ease,
+                truncation=scales,
+                labels=self.labels or (),
+                classes=classes,
+            )
+            for cell in range(cells)
+        ]
+
+    def timed(
+        self, generator: Synthesize, drive: Drive | None, notice: Notice
+    ) -> tuple[LatentPath, Synthesize]:
+        """The path, paced and driven, and the generator that makes its frames."""
+        paths = self.paced(generator, drive, notice)
+        if not (self.grid or self.labels):
+            return paths[0], generator
+        columns, rows = self.grid or (1, 1)
+        return mosaic.Walks(paths), mosaic.Mosaic(generator, columns=columns, rows=rows)
+
+    def paced(
+        self, generator: Synthesize, drive: Drive | None, notice: Notice
+    ) -> list[trajectory.Path]:
+        """The paths, one per cell, at the speed asked for."""
+        paths = self.paths(getattr(generator, "classes", 0))
+        if drive:
+            way = drive.timing(paths[0].steps)
+            paths = [replace(path, timings=(way,), gain=drive.gain) for path in paths]
+        if self.constant_speed:
+            for cell, path in enumerate(paths):
+                paths[cell], before, after = pacing.constant_speed(path, generator)
+                notice(f"change per frame: {before}; at constant speed: {after}")
+        return paths
+
+    def _keyframes(self, cell: int) -> trajectory.Keyframes:
+        given = self.keyframes if isinstance(self.keyframes, list) else None
+        seeded = trajectory.seeded(
+            self.path,
+            seed=self.seed + cell,
+            z_dim=self.z_dim,
+            frames=self.frames,
+            closed=self.closed,
+            count=len(given) if given is not None else self.keyframes,
+        )
+        if given is None or given == _of_seed(self.seed, seeded.count):
+            return seeded
+        if self.grid:
+            raise UsageError("--grid: each cell walks from a seed of its own: give --seed alone.")
+        rows = [_latent(entry, self.z_dim) for entry in given]
+        return replace(seeded, given=np.stack(rows))
+
+
+def save(recipe: Recipe, target: Path) -> None:
+    """Write it with every key and every keyframe spelled out."""
+    write_bytes(target, json.dumps(asdict(recipe.spelled_out())).encode() + b"\n")
+
+
+def load(source: Path) -> Recipe:
+    """Read a recipe. Raises ConfigError for what is no recipe, or has a key or value it cannot."""
+    try:
+        content = json.loads(source.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{source}: cannot be read as a recipe ({error}).") from error
+    if not isinstance(content, Mapping) or content.get("format") != FORMAT:
+        raise ConfigError(f'{source}: not a recipe of vidgan; its "format" is not {FORMAT}.')
+    hints = get_type_hints(Recipe)
+    for key, value in content.items():
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, 1, 0)[0]
+            raise ConfigError(f"{source}: unknown key {key}; did you mean {near}?")
+        numbers = isinstance(value, list) and key != "keyframes"
+        wrong = isinstance(value, bool) and hints[key] is not bool
+        kinds = (int, float) if key == "truncation" else (int,)
+        wrong |= numbers and not all(type(number) in kinds for number in value)
+        if wrong or not isinstance(value, hints[key]):
+            raise ConfigError(f"{source}: {key} = {json.dumps(value)[:60]} is of a wrong kind.")
+    if "z_dim" not in content:
+        raise ConfigError(f"{source}: z_dim is missing.")
+    return Recipe(**content)
+
+
+def _of_seed(seed: int, count: int) -> list[dict[str, int]]:
+    return [{"seed": seed, "index": index} for index in range(count)]
+
+
+def _latent(entry: object, z_dim: int) -> np.ndarray:
+    match entry:
+        case {"seed": int(seed), "index": int(index)} if len(entry) == 2 and 0 <= index < 2**32:
+            return latents.gaussian(seed, np.array([index]), z_dim=z_dim)[0]
+        case {"latent": list(latent)} if len(entry) == 1:
+            if len(latent) != z_dim:
+                raise ConfigError(f"keyframes of {len(latent)} numbers; this model takes {z_dim}.")
+            if all(type(number) in (int, float) for number in latent):
+                return np.array(latent, np.float32)
+    raise ConfigError(
+        f'keyframe {json.dumps(entry)[:60]}: {{"seed": 7, "index": 0}} or {{"latent": [...]}}.'
+    )
