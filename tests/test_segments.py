@@ -211,6 +211,30 @@ def test_a_leftover_of_other_settings_never_gets_into_a_shared_film(tmp_path):
     assert np.array_equal(decoded(target), decoded(write_film(tmp_path / "wanted.mp4")))
 
 
+def test_the_first_process_ends_the_film_only_when_the_last_one_has_come(tmp_path):
+    """Else one that is late, and here has nothing to write, waits forever for the manifest."""
+    target = tmp_path / "out.mp4"
+    ranks = [
+        threading.Thread(
+            target=write_film,
+            args=(target,),
+            kwargs={"frames": 3, "rank": rank, "world": 2},
+            daemon=True,
+        )
+        for rank in (0, 1)
+    ]
+    ranks[0].start()
+    first = segments.folder_of(target) / "000000000.mp4"
+    while not first.exists():
+        time.sleep(0.005)
+    ranks[0].join(0.5)
+    assert not target.exists()
+    ranks[1].start()
+    for thread in ranks:
+        thread.join(20)
+    assert not any(thread.is_alive() for thread in ranks) and len(decoded(target)) == 3
+
+
 def render_command(onnx_file: Path, target: str) -> list[str]:
     return [
         "vidgan",

@@ -48,7 +48,8 @@ class Film:
 
     Only a process that was killed leaves segments behind. With more than one process, rank 0
     prepares, waits for all and joins; segments with an equal manifest are then taken over as with
-    `resume`. A kind that cannot be joined is one piece.
+    `resume`; it takes the folder away only when all have come. A kind that cannot be joined is one
+    piece.
     """
 
     def __init__(
@@ -83,6 +84,8 @@ class Film:
                 self._prepare()
             while self._joined and self._found() != self._manifest:  # rank 0 is still preparing
                 time.sleep(_POLL_S)
+            if self._rank > 0:
+                self._arrival(self._rank).touch()
             yield
             if self._joined and self._rank == 0:
                 self._finish()
@@ -108,6 +111,10 @@ class Film:
 
     def _file(self, piece: range) -> Path:
         return self._folder / f"{piece.start:09d}{self._target.suffix.lower()}"
+
+    def _arrival(self, rank: int) -> Path:
+        """Is there as soon as that process is past all checks, which a finished film would fail."""
+        return self._folder / f"rank{rank}"
 
     def _found(self) -> dict[str, object]:
         try:
@@ -143,8 +150,9 @@ class Film:
 
     def _finish(self) -> None:
         counts = {self._file(piece): len(piece) for piece in self._pieces()}
-        for file in counts if self._world > 1 else ():
-            while not file.exists():
+        others = map(self._arrival, range(1, self._world))
+        for awaited in [*counts, *others] if self._world > 1 else ():
+            while not awaited.exists():
                 time.sleep(_POLL_S)
         whole = next(iter(counts))  # already what the target shall be, if it is the only one
         try:
