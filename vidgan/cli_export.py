@@ -99,7 +99,7 @@ def _page(html: Path | None, site: Path | None, model: Path | None, *, force: bo
 
     target = html or site
     _check(target, ".html" if html else "", force=force)
-    if target.exists() and target.is_dir() != bool(site and (site / "model.onnx").is_file()):
+    if target.exists() and target.is_dir() != bool(site and page.is_site(site)):
         raise UsageError(f"{target}: --force replaces only what vidgan export wrote.")
     source, name = _weights(model)
     if html:
