@@ -12,6 +12,7 @@ from vidgan import checkpoint, export, latents, render, runtime
 from vidgan.config import ModelConfig
 from vidgan.errors import ModelError
 from vidgan.provenance import DIGITAL_SOURCE_TYPE, find_mark
+from vidgan.recipe import Recipe
 from vidgan.synthesis import open_generator
 
 
@@ -84,6 +85,13 @@ def test_over_two_gigabytes_of_weights_are_refused_at_once(model_file, tmp_path,
     monkeypatch.setattr(export, "_LARGEST_BYTES", 1000)
     with pytest.raises(ModelError, match="over 2 GB"):
         export.export(model_file, tmp_path / "generator.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_too_long_for_one_file_is_refused_at_once(model_file, tmp_path):
+    path = Recipe(z_dim=100, path="circle", frames=6_000_000).paths()[0]
+    with pytest.raises(ModelError, match="over 2 GB"):
+        export.export(model_file, tmp_path / "walk.onnx", walk=path)
     assert list(tmp_path.iterdir()) == []
 
 
