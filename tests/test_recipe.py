@@ -79,6 +79,13 @@ def test_the_recipe_a_web_page_writes_is_read(here):
     np.testing.assert_allclose(path.latents(20, 21)[0], [1, 0.5, 0, 2], atol=1e-5)
 
 
+def test_the_comment_tells_one_file_of_latents_from_another():
+    """Else --resume would join segments of both, where the changed latent is not looked at."""
+    one, other = ([{"latent": [1.0, 2.0]}, {"latent": [3.0, last]}] for last in (4.0, 5.0))
+    said = [recipe.Recipe(z_dim=2, keyframes=keyframes).comment() for keyframes in (one, other)]
+    assert said[0] != said[1] and said[0]["keyframes"] == said[1]["keyframes"] == 2
+
+
 def test_another_model_is_a_notice_not_an_error(model_file, here, capsys):
     content = {"format": "vidgan-recipe-1", "z_dim": 100, "model": "0" * 64, "frames": 2}
     (here / "walk.json").write_text(json.dumps(content))
