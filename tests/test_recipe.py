@@ -101,6 +101,8 @@ def test_another_model_is_a_notice_not_an_error(model_file, here, capsys):
         ({"closed": 1}, ConfigError, "closed"),
         ({"seed": True}, ConfigError, "seed"),
         ({"truncation": ["x"]}, ConfigError, "truncation"),
+        ({"truncation": 10**400}, UsageError, "truncation"),
+        ({"seed": 10**400}, ConfigError, "seed"),
         ({"labels": [0.5]}, ConfigError, "labels"),
         ({"format": "vidgan-recipe-9"}, ConfigError, "format"),
         ({"keyframes": [{"seed": 3}]}, ConfigError, "keyframe"),
@@ -122,7 +124,7 @@ def test_a_recipe_is_read_strictly(change, error, says, model_file, here):
     assert not (here / "out.mp4").exists()
 
 
-@pytest.mark.parametrize("text", ["", "[1]", "{", '{"format": "vidgan-recipe-1"}'])
+@pytest.mark.parametrize("text", ["", "[1]", "{", "[" * 100_000, '{"format": "vidgan-recipe-1"}'])
 def test_what_is_no_recipe_is_refused(text, here):
     (here / "walk.json").write_text(text)
     with pytest.raises(ConfigError, match=r"walk\.json"):

@@ -154,8 +154,8 @@ def save(recipe: Recipe, target: Path) -> None:
 def load(source: Path) -> Recipe:
     """Read a recipe. Raises ConfigError for what is no recipe, or has a key or value it cannot."""
     try:
-        content = json.loads(source.read_text())
-    except (OSError, ValueError) as error:
+        content = json.loads(source.read_text(), parse_int=_number)
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{source}: cannot be read as a recipe ({error}).") from error
     if not isinstance(content, Mapping) or content.get("format") != FORMAT:
         raise ConfigError(f'{source}: not a recipe of vidgan; its "format" is not {FORMAT}.')
@@ -173,6 +173,11 @@ def load(source: Path) -> Recipe:
     if "z_dim" not in content:
         raise ConfigError(f"{source}: z_dim is missing.")
     return Recipe(**content)
+
+
+def _number(digits: str) -> int | float:
+    """NumPy takes no whole numbers longer than the longest that is of use here, a seed."""
+    return int(digits) if len(digits) <= 20 else float(digits)
 
 
 def _of_seed(seed: int, count: int) -> list[dict[str, int]]:
