@@ -162,6 +162,7 @@ def test_node_and_python_compute_the_same_walk_and_play_the_same_recipe(closed, 
         "keyframes": keyframes,
         "seeds": [str(s) for s in seeds],
         "recipe": json.dumps(recipe),
+        "lengths": [1, 75, 105, 134, 135, 136, 165],
     }
     answer = node("latents.mjs", text=json.dumps(asked))
     for seed, theirs in zip(seeds, answer["gaussian"], strict=True):
@@ -174,6 +175,8 @@ def test_node_and_python_compute_the_same_walk_and_play_the_same_recipe(closed, 
         k: v for k, v in recipe.items() if k != "model"
     }
     assert answer["by_hash"] == answer["recipe"]
+    short = [recipes.Recipe(z_dim=101, frames=n, closed=closed) for n in asked["lengths"]]
+    assert answer["counts"] == [len(r.spelled_out().keyframes) for r in short]  # by default
     file = tmp_path / "page.json"  # as the page saves it, for vidgan render --recipe
     file.write_text(answer["recipe"])
     (path,) = recipes.load(file).paths(0)
