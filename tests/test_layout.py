@@ -1,8 +1,10 @@
 """The law of the house: who may import whom, what import costs, how much code there is."""
 
 import ast
+import io
 import subprocess
 import sys
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -79,7 +81,24 @@ def test_rendering_an_onnx_file_loads_no_torch(onnx_file, tmp_path):
 
 
 def test_the_library_keeps_its_budget():
-    assert sum(len(p.read_text().splitlines()) for p in PACKAGE.glob("*.py")) <= 8500
+    """6,000 lines of code, that is, neither blank nor comment nor docstring."""
+    assert sum(len(_code_lines(path)) for path in PACKAGE.glob("*.py")) <= 6000
+
+
+def _code_lines(path):
+    source = path.read_text()
+    aside = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
+    lines = {
+        line
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type not in aside | {tokenize.ENDMARKER}
+        for line in range(token.start[0], token.end[0] + 1)
+    }
+    for node in ast.walk(ast.parse(source)):
+        documented = isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module)
+        if documented and ast.get_docstring(node) is not None:
+            lines -= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    return lines
 
 
 @pytest.mark.parametrize("recipe", sorted((ROOT / "train").glob("*.toml")), ids=lambda p: p.stem)

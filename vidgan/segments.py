@@ -179,6 +179,7 @@ def join(counts: Mapping[Path, int], target: Path, *, fps: Fraction) -> None:
             with av.open(str(file)) as source:
                 template, seen = source.streams.video[0], 0
                 clock = Fraction(template.time_base.numerator, template.time_base.denominator)
+                ticks = 1 / (clock * fps)  # per frame
                 if stream is None:
                     film.metadata.update(source.metadata)
                     stream = codecs.add_copied(film, template)
@@ -187,10 +188,8 @@ def join(counts: Mapping[Path, int], target: Path, *, fps: Fraction) -> None:
                 for packet in source.demux(template):
                     if not packet.size:  # the last one is empty and only ends the stream
                         break
-                    at, dts = first + round(packet.pts * clock * fps), first + seen - early
-                    packet.pts, packet.dts, end = (
-                        round(i / fps / clock) for i in (at, dts, at + 1)
-                    )
+                    at, dts = first + round(packet.pts / ticks), first + seen - early
+                    packet.pts, packet.dts, end = (round(i * ticks) for i in (at, dts, at + 1))
                     packet.duration, packet.stream = end - packet.pts, stream
                     film.mux(packet)
                     seen += 1

@@ -1,6 +1,6 @@
 """Training speed of the architectures at equal resolution, in one run on one machine.
 
-    python tests/benchmarks/images_per_s.py [--size 64] [--batch-size 64] [--seconds 20]
+    python tests/benchmarks/images_per_s.py [--size 64] [--channels 64] [--seconds 20]
 
 Rounds alternate between the architectures, so that a busy machine slows all of them alike.
 """
@@ -13,14 +13,15 @@ from pathlib import Path
 from vidgan import config, train
 
 
-def images_per_s(model: str, *, size: int, batch_size: int, seconds: float) -> float:
+def images_per_s(model: str, *, size: int, channels: int, batch_size: int, seconds: float) -> float:
     """Images by time from the first report on, penalty steps included, previews not."""
     table = {
-        "model": {"name": model, "width": size, "height": size},
+        "model": {"name": model, "width": size, "height": size, "channels": channels},
         "train": {
             "batch_size": batch_size,
             "duration_s": seconds,
             "preview_every_images": 10**9,
+            "distance_every_images": 0,
             "checkpoint_every_images": 10**9,
         },
     }
@@ -35,6 +36,7 @@ def images_per_s(model: str, *, size: int, batch_size: int, seconds: float) -> f
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--channels", type=int, default=64)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--rounds", type=int, default=2)
@@ -42,7 +44,11 @@ def main() -> None:
     for number in range(given.rounds):
         rate = {
             model: images_per_s(
-                model, size=given.size, batch_size=given.batch_size, seconds=given.seconds
+                model,
+                size=given.size,
+                channels=given.channels,
+                batch_size=given.batch_size,
+                seconds=given.seconds,
             )
             for model in config.MODELS
         }

@@ -16,7 +16,7 @@ from torch.func import functional_call
 
 from vidgan import losses, unrolled
 
-MODES, DEVIATION, Z_DIM, BATCH, RATE = 8, 0.05, 16, 256, 3e-3
+MODES, DEVIATION, Z_DIM, BATCH = 8, 0.05, 16, 256
 
 
 class Way(NamedTuple):
@@ -26,6 +26,7 @@ class Way(NamedTuple):
     penalty: float = 0.0  # of WGAN-GP
     d_steps: int = 1  # of D per step of G
     unrolled: int = 0
+    rate: float = 3e-3  # at the start
 
 
 WAYS = {
@@ -35,7 +36,7 @@ WAYS = {
     "minimax": Way("minimax"),
     "lsgan": Way("lsgan"),
     "hinge": Way("hinge"),
-    "wgan-gp, 5 steps of D": Way("wgan", penalty=10.0, d_steps=5),
+    "wgan-gp, 5 steps of D": Way("wgan", penalty=10.0, d_steps=5, rate=1e-3),
     "rpgan": Way("rpgan"),
     "rpgan + R1": Way("rpgan", r1=1.0),
     "rpgan + R1 + R2": Way("rpgan", r1=1.0, r2=1.0),
@@ -63,11 +64,11 @@ def train(way: str, *, seed: int, steps: int) -> torch.Tensor:
     torch.manual_seed(seed)
     generator, judge = network(Z_DIM, 2), network(2, 1)
     adam_g, adam_d = (
-        torch.optim.Adam(net.parameters(), RATE, (0.0, 0.99)) for net in (generator, judge)
+        torch.optim.Adam(net.parameters(), how.rate, (0.0, 0.99)) for net in (generator, judge)
     )
     for step in range(steps):
         for adam in (adam_g, adam_d):
-            adam.param_groups[0]["lr"] = RATE * math.cos(math.pi / 2 * step / steps)
+            adam.param_groups[0]["lr"] = how.rate * math.cos(math.pi / 2 * step / steps)
         for _ in range(how.d_steps):
             real = centres()[torch.randint(MODES, (BATCH,))] + DEVIATION * torch.randn(BATCH, 2)
             real.requires_grad_()

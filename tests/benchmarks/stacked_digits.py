@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from vidgan import config, data, latents, synthesis, train
@@ -38,7 +39,8 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 def write_stacks(folder: Path, images: np.ndarray) -> None:
     picked = np.random.default_rng(0).integers(0, len(images), (STACKS, 3))
     for number, three in enumerate(picked):
-        write_png(folder / f"{number:05d}.png", images[three].transpose(1, 2, 0))
+        picture = Image.fromarray(images[three].transpose(1, 2, 0))
+        picture.save(folder / f"{number:05d}.png", compress_level=1)
 
 
 def reader(images: np.ndarray, labels: np.ndarray) -> nn.Module:

@@ -10,6 +10,7 @@ Needs the runtime and numpy, no vidgan.
 import base64
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -149,9 +150,10 @@ def litert(file):
 
     folder = file.with_suffix(".tf")
     shapes = {"generator": ["z:1,100"], "label": ["z:1,100", "label:1"], "walk": ["t:1"]}[file.stem]
-    converted = folder / f"{file.stem}_float32.tflite"
+    converted = folder / f"{file.stem}.fixed_float32.tflite"
     if not converted.is_file():
-        tool(["onnx2tf", "-i", file, "-o", folder, "-n", "-ois", *shapes])  # a dynamic batch fails
+        copy = shutil.copy(file, file.with_suffix(".fixed.onnx"))  # it writes into what it reads
+        tool(["onnx2tf", "-i", copy, "-o", folder, "-n", "-ois", *shapes])  # a dynamic batch fails
     net = Interpreter(str(converted), num_threads=THREADS)
     net.allocate_tensors()
     inputs = {d["name"].split(":")[0].rpartition("_")[2]: d for d in net.get_input_details()}

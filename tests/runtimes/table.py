@@ -57,19 +57,20 @@ def main(environments: Path) -> None:
 
 def row(name: str, command: list[object], folder: Path) -> None:
     """Run every case; a failing one is told, and the numbers are of the others."""
-    told, failed = {"frames": {}}, []
+    told, failed = {"frames": {}}, {}
     for case in golden.CASES:
         try:
             one = golden.run(command, folder, (case,), speed_s=SPEED_S if not told["frames"] else 0)
         except (RuntimeError, subprocess.TimeoutExpired) as error:
-            failed.append(f"{case}: {last(str(error))}")
+            failed.setdefault(last(str(error)), []).append(case)
             continue
         told = one | told | {"frames": told["frames"] | one["frames"]}
+    notes = [f"fails on {', '.join(cases)}: {why}" for why, cases in failed.items()]
     if not told["frames"]:
-        return line(name, note="fails. " + "; ".join(failed))
+        return line(name, note="; ".join(notes))
     found = golden.compare(told, folder)
     within = found.max_level <= golden.MAX_LEVEL and found.differing <= golden.MAX_DIFFERING
-    note = "; ".join([*failed, *([] if within else ["beyond the rule"])])
+    note = "; ".join([*notes, *([] if within else ["beyond the rule"])])
     numbers = (found.max_level, f"{found.differing:.4%}", speed(told["frames_per_s"]))
     return line(name, told["version"], *numbers, note=note)
 
