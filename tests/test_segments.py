@@ -170,6 +170,22 @@ def test_segments_of_other_settings_are_not_joined(tmp_path):
     assert len(decoded(target)) == 8
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_film_that_is_being_made_is_left_alone(tmp_path, resume):
+    target = tmp_path / "out.mp4"
+    film = film_of(target)
+    with film.made():
+        for piece in film.missing():
+            if piece.start == SEGMENT:
+                with pytest.raises(SystemFault, match="another process is rendering it"):
+                    write_film(target, resume=resume)
+            with film.open(piece) as video:
+                for index in piece:
+                    video.write(picture(index))
+    assert len(decoded(target)) == FRAMES
+    assert list(tmp_path.iterdir()) == [target]
+
+
 def test_nothing_to_resume_starts_at_the_beginning_and_says_so(tmp_path):
     said = []
     write_film(tmp_path / "out.mp4", resume=True, notice=said.append)

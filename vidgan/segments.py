@@ -17,6 +17,7 @@ from pathlib import Path
 import av
 
 from vidgan import codecs, provenance
+from vidgan.bundled import take_lock
 from vidgan.errors import SystemFault, UsageError
 from vidgan.video import VideoWriter
 
@@ -79,9 +80,11 @@ class Film:
         """Around the writing of the pieces: the folder before, the target or nothing after it."""
         if self._joined:
             self._check_begun()
+        lock = contextlib.ExitStack()
         try:
             if self._joined and self._rank == 0:
                 self._prepare()
+                take_lock(lock.enter_context((self._folder / "lock").open("a")).fileno())
             while self._joined and self._found() != self._manifest:  # rank 0 is still preparing
                 time.sleep(_POLL_S)
             if self._rank > 0:
@@ -90,6 +93,7 @@ class Film:
             if self._joined and self._rank == 0:
                 self._finish()
         finally:
+            lock.close()
             if self._rank == 0:
                 shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -123,6 +127,11 @@ class Film:
             return {}
 
     def _check_begun(self) -> None:
+        lock = self._folder / "lock"
+        if self._rank == 0 and lock.exists():
+            with lock.open("a") as file:
+                if not take_lock(file.fileno()):
+                    raise SystemFault(f"{self._target}: another process is rendering it; end that.")
         wanted, found = self._manifest, self._found()
         if self._resume and found and found != wanted:
             other = [k for k in sorted(wanted.keys() | found) if wanted.get(k) != found.get(k)]
