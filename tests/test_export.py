@@ -8,10 +8,11 @@ import torch
 
 from tests.conftest import small_generator
 from tests.paths import loop
-from vidgan import checkpoint, export, latents, render, runtime
+from vidgan import checkpoint, cli_export, export, latents, render, runtime
 from vidgan.config import ModelConfig
-from vidgan.errors import ModelError
+from vidgan.errors import ModelError, UsageError
 from vidgan.provenance import DIGITAL_SOURCE_TYPE, find_mark
+from vidgan.recipe import Recipe
 from vidgan.synthesis import open_generator
 
 
@@ -85,6 +86,22 @@ def test_over_two_gigabytes_of_weights_are_refused_at_once(model_file, tmp_path,
     with pytest.raises(ModelError, match="over 2 GB"):
         export.export(model_file, tmp_path / "generator.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_too_long_for_one_file_is_refused_at_once(model_file, tmp_path):
+    path = Recipe(z_dim=100, path="circle", frames=6_000_000).paths()[0]
+    with pytest.raises(ModelError, match="over 2 GB"):
+        export.export(model_file, tmp_path / "walk.onnx", walk=path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_walk_never_replaces_the_recipe_it_is_made_of(model_file, tmp_path):
+    recipe = tmp_path / "walk.json"
+    recipe.write_text('{"format": "vidgan-recipe-1", "z_dim": 0, "frames": 3}')
+    before = recipe.read_bytes()
+    with pytest.raises(UsageError, match="replace the recipe"):
+        cli_export.export(tmp_path / "walk.onnx", walk=str(recipe), model=model_file, force=True)
+    assert recipe.read_bytes() == before and list(tmp_path.iterdir()) == [recipe]
 
 
 def test_the_written_contract_lists_every_operator():

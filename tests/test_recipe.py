@@ -79,6 +79,13 @@ def test_the_recipe_a_web_page_writes_is_read(here):
     np.testing.assert_allclose(path.latents(20, 21)[0], [1, 0.5, 0, 2], atol=1e-5)
 
 
+def test_the_comment_tells_one_file_of_latents_from_another():
+    """Else --resume would join segments of both, where the changed latent is not looked at."""
+    one, other = ([{"latent": [1.0, 2.0]}, {"latent": [3.0, last]}] for last in (4.0, 5.0))
+    said = [recipe.Recipe(z_dim=2, keyframes=keyframes).comment() for keyframes in (one, other)]
+    assert said[0] != said[1] and said[0]["keyframes"] == said[1]["keyframes"] == 2
+
+
 def test_another_model_is_a_notice_not_an_error(model_file, here, capsys):
     content = {"format": "vidgan-recipe-1", "z_dim": 100, "model": "0" * 64, "frames": 2}
     (here / "walk.json").write_text(json.dumps(content))
@@ -94,6 +101,8 @@ def test_another_model_is_a_notice_not_an_error(model_file, here, capsys):
         ({"closed": 1}, ConfigError, "closed"),
         ({"seed": True}, ConfigError, "seed"),
         ({"truncation": ["x"]}, ConfigError, "truncation"),
+        ({"truncation": 10**400}, UsageError, "truncation"),
+        ({"seed": 10**400}, ConfigError, "seed"),
         ({"labels": [0.5]}, ConfigError, "labels"),
         ({"format": "vidgan-recipe-9"}, ConfigError, "format"),
         ({"keyframes": [{"seed": 3}]}, ConfigError, "keyframe"),
@@ -115,7 +124,7 @@ def test_a_recipe_is_read_strictly(change, error, says, model_file, here):
     assert not (here / "out.mp4").exists()
 
 
-@pytest.mark.parametrize("text", ["", "[1]", "{", '{"format": "vidgan-recipe-1"}'])
+@pytest.mark.parametrize("text", ["", "[1]", "{", "[" * 100_000, '{"format": "vidgan-recipe-1"}'])
 def test_what_is_no_recipe_is_refused(text, here):
     (here / "walk.json").write_text(text)
     with pytest.raises(ConfigError, match=r"walk\.json"):
@@ -135,6 +144,7 @@ def test_what_is_no_recipe_is_refused(text, here):
         (["--audio", "latents.npy"], DataError, "sound"),
         (["--audio", "song.wav", "--frames", "5"], UsageError, "--frames"),
         (["--save-recipe", "absent/walk.json"], UsageError, "folder"),
+        (["--save-recipe", "out.mp4"], UsageError, r"a recipe is a \.json"),
         (["--recipe", "walk.json", "--seed", "3"], UsageError, "seed"),
         (["--constant-speed", "--hold", "0.2"], UsageError, "--hold"),
     ],

@@ -170,6 +170,22 @@ def test_segments_of_other_settings_are_not_joined(tmp_path):
     assert len(decoded(target)) == 8
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_film_that_is_being_made_is_left_alone(tmp_path, resume):
+    target = tmp_path / "out.mp4"
+    film = film_of(target)
+    with film.made():
+        for piece in film.missing():
+            if piece.start == SEGMENT:
+                with pytest.raises(SystemFault, match="another process is rendering it"):
+                    write_film(target, resume=resume)
+            with film.open(piece) as video:
+                for index in piece:
+                    video.write(picture(index))
+    assert len(decoded(target)) == FRAMES
+    assert list(tmp_path.iterdir()) == [target]
+
+
 def test_nothing_to_resume_starts_at_the_beginning_and_says_so(tmp_path):
     said = []
     write_film(tmp_path / "out.mp4", resume=True, notice=said.append)
@@ -209,6 +225,30 @@ def test_a_leftover_of_other_settings_never_gets_into_a_shared_film(tmp_path):
     for thread in ranks:
         thread.join(20)
     assert np.array_equal(decoded(target), decoded(write_film(tmp_path / "wanted.mp4")))
+
+
+def test_the_first_process_ends_the_film_only_when_the_last_one_has_come(tmp_path):
+    """Else one that is late, and here has nothing to write, waits forever for the manifest."""
+    target = tmp_path / "out.mp4"
+    ranks = [
+        threading.Thread(
+            target=write_film,
+            args=(target,),
+            kwargs={"frames": 3, "rank": rank, "world": 2},
+            daemon=True,
+        )
+        for rank in (0, 1)
+    ]
+    ranks[0].start()
+    first = segments.folder_of(target) / "000000000.mp4"
+    while not first.exists():
+        time.sleep(0.005)
+    ranks[0].join(0.5)
+    assert not target.exists()
+    ranks[1].start()
+    for thread in ranks:
+        thread.join(20)
+    assert not any(thread.is_alive() for thread in ranks) and len(decoded(target)) == 3
 
 
 def render_command(onnx_file: Path, target: str) -> list[str]:

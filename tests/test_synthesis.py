@@ -1,4 +1,5 @@
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -31,3 +32,14 @@ def test_a_model_of_classes_shows_the_class_asked_for_and_mixtures_between(model
 
 def test_a_model_without_classes_says_so(model_file):
     assert open_generator(model_file).classes == 0
+
+
+def test_an_exported_file_is_of_the_size_of_its_graph_whatever_its_metadata_say(
+    onnx_file, tmp_path
+):
+    model = onnx.load(onnx_file)
+    (told,) = (entry for entry in model.metadata_props if entry.key == "model")
+    told.value = '{"z_dim": "100", "height": 0, "width": 1000000}'
+    onnx.save(model, tmp_path / "other.onnx")
+    generator = open_generator(tmp_path / "other.onnx")
+    assert (generator.z_dim, generator.height, generator.width) == (100, 64, 64)

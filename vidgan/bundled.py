@@ -77,3 +77,16 @@ def whole(target: Path) -> Iterator[Path]:
 def write_bytes(target: Path, content: bytes) -> None:
     with whole(target) as part:
         part.write_bytes(content)
+
+
+def take_lock(descriptor: int) -> bool:
+    """Lock an open file until it is closed or the process ends; False where another has it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such lock; there it is the user who takes care
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

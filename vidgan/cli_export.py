@@ -70,8 +70,11 @@ def export(
         raise UsageError("--int8 and --weights fp16: one of the two.")
     if output == "float" and layout == "rgba":
         raise UsageError("--output float has three channels: no --layout rgba.")
+    side = target.with_suffix(".json")
+    if walk and Path(walk).absolute() == side.absolute():
+        raise UsageError(f"{target}: {side} beside it would replace the recipe; name it otherwise.")
     _check(target, ".onnx", force=force)
-    _check(target.with_suffix(".json"), ".json", force=force)
+    _check(side, ".json", force=force)
     from vidgan import export as exporting
 
     source, name = _weights(model)
@@ -99,7 +102,7 @@ def _page(html: Path | None, site: Path | None, model: Path | None, *, force: bo
 
     target = html or site
     _check(target, ".html" if html else "", force=force)
-    if target.exists() and target.is_dir() != bool(site and (site / "model.onnx").is_file()):
+    if target.exists() and target.is_dir() != bool(site and page.is_site(site)):
         raise UsageError(f"{target}: --force replaces only what vidgan export wrote.")
     source, name = _weights(model)
     if html:

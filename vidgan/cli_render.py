@@ -142,6 +142,8 @@ def render(
     if (sign is None) != (sign_key is None):
         raise UsageError("--sign cert.pem and --sign-key key.pem: both, or neither.")
     signer = signing.signer(target, sign, sign_key) if sign else None
+    if save_recipe and save_recipe.suffix.lower() != ".json":
+        raise UsageError(f"--save-recipe {save_recipe}: a recipe is a .json file.")
     beside = {save_recipe, target.with_name(f"{target.stem}-sheet.png") if contact_sheet else None}
     for file in beside - {None}:
         if not file.parent.is_dir() or (file.exists() and not (force or resume)):

@@ -77,8 +77,12 @@ def export(
     Returns the proofs of the fp32 form and, last, of the file. Raises ModelError.
     """
     generator, model, facts = checkpoint.load_generator(model_file)
-    if sum(w.numel() * 4 for w in generator.state_dict().values()) > _LARGEST_BYTES:
-        raise ModelError(f"{model_file}: over 2 GB of weights, more than one ONNX file can hold.")
+    numbers = sum(w.numel() for w in generator.state_dict().values())
+    numbers += walk.frames * (model.z_dim + model.classes) if walk else 0
+    if numbers * 4 > _LARGEST_BYTES:
+        raise ModelError(
+            f"{model_file}: over 2 GB of weights and path, more than one ONNX file can hold."
+        )
     core = _core(generator, model, mixed=walk is not None)
     rows = None if walk is None else _rows(walk, model.classes)
     inputs, seen = _probe(model, rows, closed=walk is None or walk.closed)

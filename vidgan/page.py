@@ -51,6 +51,14 @@ def write_site(model_file: Path, target: Path) -> None:
         index.write_text(page, encoding="utf-8")
 
 
+def is_site(folder: Path) -> bool:
+    """Whether it holds what `write_site` writes, and nothing that would be lost with it."""
+    written = {file.name for file in bundled("export/web/built/site").iterdir()}
+    written |= {*_WASM, "model.onnx", "model.json"}
+    held = {file.name for file in folder.iterdir()}
+    return "model.onnx" in held and held <= written
+
+
 def _generator(model_file: Path, folder: Path) -> tuple[bytes, dict[str, object]]:
     """model.onnx in `folder`, proved; its bytes, and what the page must know of it."""
     file = folder / "model.onnx"

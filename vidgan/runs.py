@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from vidgan import checkpoint, config
+from vidgan.bundled import take_lock
 from vidgan.config import Config, ModelConfig
 from vidgan.data import Dataset, batch
 from vidgan.errors import ModelError, SystemFault
@@ -94,7 +95,7 @@ def locked(run: Path, notice: Callable[[str], None]) -> Iterator[None]:
     """
     path, host = run / _LOCK, socket.gethostname()
     with path.open("a+", encoding="utf-8") as file:
-        free = _take(file.fileno())
+        free = take_lock(file.fileno())
         file.seek(0)
         owner = file.read().split()  # process, host
         if not free or (len(owner) == 2 and owner[1] != host):
@@ -111,18 +112,6 @@ def locked(run: Path, notice: Callable[[str], None]) -> Iterator[None]:
             yield
         finally:
             file.truncate(0)
-
-
-def _take(descriptor: int) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # Windows has no such lock; there it is the user who takes care
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def save(state: State, settings: Config, dataset: Dataset, run: Path) -> None:

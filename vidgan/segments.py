@@ -17,6 +17,7 @@ from pathlib import Path
 import av
 
 from vidgan import codecs, provenance
+from vidgan.bundled import take_lock
 from vidgan.errors import SystemFault, UsageError
 from vidgan.video import VideoWriter
 
@@ -48,7 +49,8 @@ class Film:
 
     Only a process that was killed leaves segments behind. With more than one process, rank 0
     prepares, waits for all and joins; segments with an equal manifest are then taken over as with
-    `resume`. A kind that cannot be joined is one piece.
+    `resume`; it takes the folder away only when all have come. A kind that cannot be joined is one
+    piece.
     """
 
     def __init__(
@@ -78,15 +80,20 @@ class Film:
         """Around the writing of the pieces: the folder before, the target or nothing after it."""
         if self._joined:
             self._check_begun()
+        lock = contextlib.ExitStack()
         try:
             if self._joined and self._rank == 0:
                 self._prepare()
+                take_lock(lock.enter_context((self._folder / "lock").open("a")).fileno())
             while self._joined and self._found() != self._manifest:  # rank 0 is still preparing
                 time.sleep(_POLL_S)
+            if self._rank > 0:
+                self._arrival(self._rank).touch()
             yield
             if self._joined and self._rank == 0:
                 self._finish()
         finally:
+            lock.close()
             if self._rank == 0:
                 shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -109,6 +116,10 @@ class Film:
     def _file(self, piece: range) -> Path:
         return self._folder / f"{piece.start:09d}{self._target.suffix.lower()}"
 
+    def _arrival(self, rank: int) -> Path:
+        """Is there as soon as that process is past all checks, which a finished film would fail."""
+        return self._folder / f"rank{rank}"
+
     def _found(self) -> dict[str, object]:
         try:
             return json.loads((self._folder / "manifest.json").read_text())
@@ -116,6 +127,11 @@ class Film:
             return {}
 
     def _check_begun(self) -> None:
+        lock = self._folder / "lock"
+        if self._rank == 0 and lock.exists():
+            with lock.open("a") as file:
+                if not take_lock(file.fileno()):
+                    raise SystemFault(f"{self._target}: another process is rendering it; end that.")
         wanted, found = self._manifest, self._found()
         if self._resume and found and found != wanted:
             other = [k for k in sorted(wanted.keys() | found) if wanted.get(k) != found.get(k)]
@@ -143,8 +159,9 @@ class Film:
 
     def _finish(self) -> None:
         counts = {self._file(piece): len(piece) for piece in self._pieces()}
-        for file in counts if self._world > 1 else ():
-            while not file.exists():
+        others = map(self._arrival, range(1, self._world))
+        for awaited in [*counts, *others] if self._world > 1 else ():
+            while not awaited.exists():
                 time.sleep(_POLL_S)
         whole = next(iter(counts))  # already what the target shall be, if it is the only one
         try:

@@ -72,12 +72,20 @@ class _Onnx:
             raise ModelError(f"{path}: a walk has its path inside; render generator.onnx instead.")
         try:
             model = json.loads(file.meta["model"])
-            self.z_dim, self.height, self.width = (model[k] for k in ("z_dim", "height", "width"))
+            self.z_dim, self.height, self.width = self._sizes()  # of the graph, whatever is told
             self.class_names = tuple(model.get("class_names", ()))
-        except (KeyError, ValueError, TypeError, AttributeError) as error:
+        except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
             raise ModelError(f"{path}: its metadata cannot be read ({error!r}).") from error
         self.classes = len(self.class_names)
         self.sha256, self.runs_on = file.sha256, file.runs_on
+
+    def _sizes(self) -> list[int]:
+        latent, (made,) = self._file.session.get_inputs()[0], self._file.session.get_outputs()
+        sides = made.shape[1:3] if made.type == "tensor(uint8)" else made.shape[2:4]
+        sizes = [latent.shape[1], *sides]
+        if len(sizes) != 3 or not all(type(size) is int and size > 0 for size in sizes):
+            raise ValueError(f"sizes {sizes}")
+        return sizes
 
     def __call__(self, z: np.ndarray, class_weights: np.ndarray | None = None) -> np.ndarray:
         feed = {"z": np.ascontiguousarray(z, np.float32)}

@@ -74,8 +74,9 @@ def check_target(
 
 def check_fps(fps: Fraction | float | str) -> Fraction:
     """Frames per second as an exact fraction: 30, 12.5, "24000/1001"; 23.976 means 24000/1001."""
-    try:
-        rate = Fraction(str(fps)).limit_denominator(100_000)
+    text = str(fps).lower()
+    try:  # of 1e999999999 the digits would never end
+        rate = Fraction(0 if "e" in text else text).limit_denominator(100_000)
     except (ValueError, ZeroDivisionError):
         rate = Fraction(0)
     if not 0 < rate <= codecs.MAX_FPS:
@@ -84,7 +85,7 @@ def check_fps(fps: Fraction | float | str) -> Fraction:
         )
     # Decimals such as 23.98 and 29.97 are how people write the rates of NTSC.
     ntsc = Fraction(round(rate * 1001 / 1000) * 1000, 1001)
-    if rate.denominator > 1 and "/" not in str(fps) and abs(rate - ntsc) < rate / 5000:
+    if rate.denominator > 1 and "/" not in text and abs(rate - ntsc) < rate / 5000:
         return ntsc
     return rate
 

@@ -22,5 +22,6 @@ console.log(JSON.stringify({
   frames: framesOf(walk),
   played: played(walk),
   recipe: toRecipe(walk, info),
+  counts: asked.lengths.map((frames) => fromRecipe(JSON.stringify({ format: "vidgan-recipe-1", z_dim, frames, closed }), info).keyframes.length),
   by_hash: toRecipe(fromHash(toHash(walk), info), info),
 }));

@@ -46,6 +46,12 @@ export function toRecipe(walk, info) {
   return JSON.stringify(recipe).replace(/"#(\d+)"/g, "$1"); // seeds as whole numbers of any size
 }
 
+/** To the nearest whole number, halves to the even one, as Python's round does it. */
+function evenly(x) {
+  const low = Math.floor(x);
+  return x - low === 0.5 ? low + (low % 2) : Math.round(x);
+}
+
 /** A walk from a recipe's text. Throws an Error of one line for a person. */
 export function fromRecipe(text, info) {
   let recipe;
@@ -68,7 +74,7 @@ export function fromRecipe(text, info) {
   const frames = recipe.frames ?? 120;
   const truncation = recipe.truncation ?? 1;
   const label = recipe.labels?.[0] ?? 0;
-  const given = recipe.keyframes ?? Math.max(closed ? 3 : 2, Math.round(frames / FRAMES_PER_KEYFRAME));
+  const given = recipe.keyframes ?? Math.max(closed ? 3 : 2, evenly(frames / FRAMES_PER_KEYFRAME));
   if (seed === null || !(frames >= 1) || typeof truncation !== "number") {
     throw new Error("The recipe's seed, frames or truncation is not one number.");
   }
