@@ -81,7 +81,7 @@ def train(
     size
         Pixels of the pictures: 64, or 128x72 (width x height); multiples of 8 from 32 to 256.
     model
-        Architecture: dcgan, or r3gan (RpGAN without norms: slower, not yet compared).
+        Architecture: dcgan, or r3gan (RpGAN without norms: slower; see train/README.md).
     batch_size
         Pictures per step, over all devices together.
     channels

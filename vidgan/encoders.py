@@ -220,10 +220,11 @@ def _palette_graph(height: int, width: int) -> av.filter.Graph:
     return graph
 
 
-def save_png(path: Path, frame: np.ndarray, comment: Comment) -> None:
+def save_png(path: Path, frame: np.ndarray, comment: Comment, *, synthetic: bool = True) -> None:
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
     mark = PngInfo()
-    mark.add_itxt(provenance.PNG_KEYWORD, provenance.xmp_packet(comment).decode())
+    if synthetic:
+        mark.add_itxt(provenance.PNG_KEYWORD, provenance.xmp_packet(comment).decode())
     Image.fromarray(frame).save(path, format="png", pnginfo=mark)

@@ -12,7 +12,7 @@ import re
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +111,7 @@ def export(
         meta["self_test"] = selftest.vectors(own, made[:_SELF_TEST_ROWS], exact=not int8)
         meta["onnx_sha256"] = _write(part, proto, meta)
         selftest.verify(part)
+        proofs[-1] = replace(proofs[-1], size_bytes=part.stat().st_size)  # with its self-test
         write_bytes(target.with_suffix(".json"), json.dumps(meta, indent=1).encode())
     return proofs
 

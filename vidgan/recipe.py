@@ -72,9 +72,9 @@ class Recipe:
             digest = hashlib.sha256(json.dumps(keyframes).encode()).hexdigest()
             told, keyframes = told | {"keyframes_sha256": digest}, len(keyframes)
         elif keyframes == _of_seed(self.seed, len(keyframes)):
-            keyframes = len(keyframes)
-        told |= {"seed": self.seed, "path": self.path, "keyframes": keyframes}
-        return {name: told[name] for name in sorted(told.keys() - {"audio", "z_dim"})}
+            told, keyframes = told | {"seed": self.seed}, len(keyframes)
+        told |= {"path": self.path, "keyframes": keyframes, "audio": bool(self.audio) or None}
+        return {k: told[k] for k in sorted(told) if k != "z_dim" and told[k] is not None}
 
     def spelled_out(self) -> "Recipe":
         """With every keyframe named."""

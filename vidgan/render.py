@@ -133,7 +133,8 @@ def samples(
     """`count` stills of a seed as marked PNG files, whole folder or none."""
     if count < 1:
         raise UsageError(f"--count {count}: at least 1.")
-    with VideoWriter(f"{folder}/", scale=1, force=force) as writer:
+    comment = {"model": generator.sha256, "seed": seed}
+    with VideoWriter(f"{folder}/", scale=1, force=force, comment=comment) as writer:
         for start in range(0, count, _BATCH):
             index = np.arange(start, min(start + _BATCH, count))
             for picture in generator(latents.gaussian(seed, index, z_dim=generator.z_dim)):

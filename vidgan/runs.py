@@ -156,7 +156,10 @@ def restore(state: State, run: Path, dataset: Dataset, notice: Callable[[str], N
         except ModelError as error:
             notice(f"{error} Going back to the one before.")
     else:
-        raise ModelError(f"{run}: no checkpoint to resume from; start a new run.")
+        raise ModelError(
+            f"{run}: it ended before its first checkpoint (train.checkpoint_every_images); start a "
+            "new run."
+        )
     facts = meta["facts"]
     if facts["data_fingerprint"] != dataset.fingerprint:
         raise ModelError(
@@ -259,7 +262,7 @@ def some_reals(dataset: Dataset) -> np.ndarray:
 
 
 def write_reals(run: Path, reals: np.ndarray) -> None:
-    write_png(run / "reals.png", tile(reals, _COLUMNS))
+    write_png(run / "reals.png", tile(reals, _COLUMNS), synthetic=False)
 
 
 def write_fakes(run: Path, fakes: np.ndarray, images_seen: int) -> None:

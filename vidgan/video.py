@@ -208,12 +208,15 @@ class VideoWriter:
             raise SystemFault(f"{self.target}: {reason}") from error
 
 
-def write_png(target: Path | str, frame: np.ndarray, comment: Comment = None) -> None:
-    """Write one marked picture, uint8 [H, W, 3], whole or not at all. Raises SystemFault."""
+def write_png(
+    target: Path | str, frame: np.ndarray, comment: Comment = None, *, synthetic: bool = True
+) -> None:
+    """Write one picture, uint8 [H, W, 3], marked unless it shows what no model made, whole or not
+    at all. Raises SystemFault."""
     target = Path(target)
     part = _part(target)
     try:
-        encoders.save_png(part, frame, comment)
+        encoders.save_png(part, frame, comment, synthetic=synthetic)
         _publish(part, target)
     except OSError as error:
         raise SystemFault(f"{target}: cannot be written ({error.strerror}).") from error
