@@ -7,13 +7,19 @@ import numpy as np
 import pytest
 
 from tests.paths import loop
-from vidgan import pacing, render, synthesis, trajectory
+from vidgan import bundled, pacing, render, synthesis, trajectory
 from vidgan.errors import UsageError
 
 
 @pytest.fixture(scope="module")
 def generator(model_file):
     return synthesis.open_generator(model_file)
+
+
+@pytest.fixture(scope="module", params=["shipped", "trained by the tests"])
+def either(request, generator):
+    shipped = bundled.bundled("assets/generator.safetensors")
+    return synthesis.open_generator(shipped) if request.param == "shipped" else generator
 
 
 def walk_of(generator, kind, frames=60, *, closed=True, count=None):
@@ -33,7 +39,8 @@ def changes(generator, path):
     ("kind", "closed"),
     [("loop", True), ("spline", True), ("walk", True), ("loop", False), ("noise", True)],
 )
-def test_every_frame_changes_as_much_as_the_next_and_so_does_the_seam(generator, kind, closed):
+def test_every_frame_changes_as_much_as_the_next_and_so_does_the_seam(either, kind, closed):
+    generator = either
     path = walk_of(generator, kind, closed=closed)
     paced, before, after = pacing.constant_speed(path, generator)
     change = changes(generator, paced)

@@ -58,7 +58,7 @@ def test_the_side_file_tells_what_the_metadata_tells(onnx_file):
 
 def test_a_side_file_of_another_model_is_noticed(onnx_file, tmp_path):
     (tmp_path / "generator.onnx").write_bytes(onnx_file.read_bytes())
-    (tmp_path / "generator.json").write_text("{}")
+    (tmp_path / "generator.json").write_text('{"onnx_sha256": "of another"}')
     with pytest.raises(ModelError, match="does not belong"):
         selftest.verify(tmp_path / "generator.onnx")
 
