@@ -131,7 +131,6 @@ export function axesAt(z, seed) {
 
 /** The latent turned by the angles x and y (radians) along two axes from `axesAt`. */
 export function turned(z, axes, x, y) {
-  if (!x && !y) return z; // exactly: a drag that comes back ends where it began
   const angle = Math.hypot(x, y);
   if (angle === 0) return Float32Array.from(z);
   const [c, s] = [Math.cos(angle), Math.sin(angle) / angle];
