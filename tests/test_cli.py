@@ -1,10 +1,8 @@
 """Commands as a person types them; mistakes as one line and the right exit code."""
 
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -165,19 +163,6 @@ def test_verify_of_several_files_in_a_shell(model_file, tmp_path):
     assert lines[:2] == ["photo.jpg: no mark found", "out.webp: marked as synthetic"]
     assert "  path        loop" in lines and not done.stderr
     assert max(map(len, lines)) <= max(80, len(str(model_file)) + 30)
-
-
-def test_ctrl_c_is_one_line_and_leaves_nothing(onnx_file, tmp_path):
-    command = [sys.executable, "-m", "vidgan", "render", "--frames", "90000", "out.mp4"]
-    process = subprocess.Popen(
-        [*command, "--model", str(onnx_file)], cwd=tmp_path, stderr=subprocess.PIPE, text=True
-    )
-    while not list(tmp_path.glob(".out.mp4.segments/*.mp4")):  # until it is in the midst of it
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=30)[1].splitlines()[-1] == "vidgan: interrupted"
-    assert process.returncode == 130 and leftovers(tmp_path) == []
 
 
 def test_doctor_names_device_precision_and_encoders(tmp_path):

@@ -36,6 +36,7 @@ ROWS = (
     {"render", "export"},
     {"runs", "page", "pacing", "mosaic", "evaluate"},
     {"recipe", "report"},
+    {"inputs", "launch"},
     {"train"},
     {"doctor", "cli_render", "cli_export"},
     {"cli"},

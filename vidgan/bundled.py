@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from vidgan.errors import SystemFault
+from vidgan.errors import SystemFault, UsageError
 
 
 def bundled(relative: str) -> Path:
@@ -49,29 +49,59 @@ def disk_faults(folder: Path) -> Iterator[None]:
         ) from error
 
 
+def check_new(target: Path, *, force: bool, suffix: str = "") -> None:
+    """Refuse a file that could not be written, while nothing is lost yet. Raises UsageError."""
+    if not target.name.endswith(suffix):
+        raise UsageError(f"{target}: its name must end in {suffix}.")
+    if not target.absolute().parent.is_dir():
+        raise UsageError(f"{target}: there is no folder {target.parent}; create it first.")
+    if target.exists() and not force:
+        raise UsageError(f"{target}: exists already; give another name, or --force to replace it.")
+
+
 @contextlib.contextmanager
 def whole(target: Path) -> Iterator[Path]:
     """Where to write a file or folder that becomes `target` when the block ends well, else nothing.
 
     It takes the place of an older target. Raises SystemFault for what the disk refuses.
     """
-    # An absolute path, so that FFmpeg never takes "a:b.mp4" for a protocol.
-    part = target.absolute().with_name(f".{target.name}.part-{os.getpid()}")
+    part = part_of(target)
     try:
         yield part
-        if part.is_dir():
-            shutil.rmtree(target, ignore_errors=True)
-        else:
-            with part.open("r+b") as file:  # Windows flushes only what is open for writing
-                os.fsync(file.fileno())
-        part.replace(target)
+        publish(part, target)
     except OSError as error:
         raise SystemFault(f"{target}: cannot be written ({error.strerror or error}).") from error
     finally:
-        if part.is_dir():
-            shutil.rmtree(part, ignore_errors=True)
-        else:
-            part.unlink(missing_ok=True)
+        remove(part)
+
+
+def part_of(target: Path) -> Path:
+    """The hidden name of what is to become `target`."""
+    # An absolute path, so that FFmpeg never takes "a:b.mp4" for a protocol.
+    return target.absolute().with_name(f".{target.name}.part-{os.getpid()}")
+
+
+def publish(part: Path, target: Path) -> None:
+    """Rename a finished file or folder onto its target, whose old content goes."""
+    if not part.is_dir():
+        with part.open("r+b") as file:  # Windows flushes only what is open for writing
+            os.fsync(file.fileno())
+        part.replace(target)
+    elif target.is_dir():
+        old = part.with_name(f"{part.name}-old")
+        target.rename(old)
+        part.rename(target)
+        shutil.rmtree(old)
+    else:
+        part.rename(target)
+
+
+def remove(path: Path) -> None:
+    """A file, a folder, or nothing."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_bytes(target: Path, content: bytes) -> None:

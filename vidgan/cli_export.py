@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from vidgan import terminal
+from vidgan.bundled import check_new
 from vidgan.errors import ModelError, UsageError, VidganError
 
 
@@ -73,8 +74,8 @@ def export(
     side = target.with_suffix(".json")
     if walk and Path(walk).absolute() == side.absolute():
         raise UsageError(f"{target}: {side} beside it would replace the recipe; name it otherwise.")
-    _check(target, ".onnx", force=force)
-    _check(side, ".json", force=force)
+    check_new(target, suffix=".onnx", force=force)
+    check_new(side, suffix=".json", force=force)
     from vidgan import export as exporting
 
     source, name = _weights(model)
@@ -101,7 +102,7 @@ def _page(html: Path | None, site: Path | None, model: Path | None, *, force: bo
     from vidgan import page
 
     target = html or site
-    _check(target, ".html" if html else "", force=force)
+    check_new(target, suffix=".html" if html else "", force=force)
     if target.exists() and target.is_dir() != bool(site and page.is_site(site)):
         raise UsageError(f"{target}: --force replaces only what vidgan export wrote.")
     source, name = _weights(model)
@@ -111,15 +112,6 @@ def _page(html: Path | None, site: Path | None, model: Path | None, *, force: bo
     else:
         page.write_site(source, site)
         print(f"{site}: {name}; look at it with: vidgan preview {site}")
-
-
-def _check(target: Path, suffix: str, *, force: bool) -> None:
-    if not target.name.endswith(suffix):
-        raise UsageError(f"{target}: its name must end in {suffix}.")
-    if not target.absolute().parent.is_dir():
-        raise UsageError(f"{target}: its folder does not exist.")
-    if target.exists() and not force:
-        raise UsageError(f"{target} exists; add --force to overwrite it.")
 
 
 def _weights(model: Path | None) -> tuple[Path, str]:
@@ -212,7 +204,7 @@ def import_(source: Path, target: Path, *, force: bool = False) -> None:
     force
         Overwrite the target.
     """
-    _check(target, ".safetensors", force=force)
+    check_new(target, suffix=".safetensors", force=force)
     from vidgan import import_weights
 
     model = import_weights.import_weights(source, target)

@@ -12,6 +12,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from vidgan import terminal
+from vidgan.bundled import check_new
 from vidgan.errors import UsageError
 
 
@@ -142,12 +143,11 @@ def render(
     if (sign is None) != (sign_key is None):
         raise UsageError("--sign cert.pem and --sign-key key.pem: both, or neither.")
     signer = signing.signer(target, sign, sign_key) if sign else None
-    if save_recipe and save_recipe.suffix.lower() != ".json":
-        raise UsageError(f"--save-recipe {save_recipe}: a recipe is a .json file.")
-    beside = {save_recipe, target.with_name(f"{target.stem}-sheet.png") if contact_sheet else None}
-    for file in beside - {None}:
-        if not file.parent.is_dir() or (file.exists() and not (force or resume)):
-            raise UsageError(f"{file}: exists already, or its folder does not; --force replaces.")
+    sheet = target.with_name(f"{target.stem}-sheet.png")
+    if save_recipe:
+        check_new(save_recipe, suffix=".json", force=force or resume)
+    if contact_sheet:
+        check_new(sheet, force=force or resume)
 
     asked = recipes.load(recipe) if recipe else recipes.Recipe(z_dim=0, **options)
     asked, drive = asked.heard(target)
@@ -185,7 +185,6 @@ def render(
     if rank > 0:
         return
     if contact_sheet:
-        sheet = target.with_name(f"{target.stem}-sheet.png")
         video.write_png(sheet, rendering.contact_sheet(generator, walk), comment)
     if save_recipe:
         recipes.save(asked, save_recipe)
@@ -252,10 +251,7 @@ def sample(
         raise UsageError("--grid and --count: one of the two.")
     if count is None:
         columns, rows = terminal.pair("--grid", grid or "8x4")
-        if target.suffix.lower() != ".png":
-            raise UsageError(f"{target}: a grid is a .png file.")
-        if target.exists() and not force:
-            raise UsageError(f"{target} exists; add --force to overwrite it.")
+        check_new(target, suffix=".png", force=force)
         generator, _ = synthesis.open_default(model)
         picture = rendering.grid(generator, seed=seed, columns=columns, rows=rows)
         video.write_png(target, picture, {"model": generator.sha256, "seed": seed})

@@ -27,13 +27,13 @@ def _version(package: str) -> str:
 def _torch() -> list[str]:
     import torch
 
-    from vidgan import train
+    from vidgan import launch
 
     if torch.cuda.is_available():
         device = torch.cuda.get_device_name()
     else:
         device = f"CPU, {torch.get_num_threads()} threads"
-    return [f"device        {device}", f"precision     {train.precision_for('auto')}"]
+    return [f"device        {device}", f"precision     {launch.precision_for('auto')}"]
 
 
 def _onnxruntime() -> list[str]:

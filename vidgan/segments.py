@@ -7,7 +7,6 @@ on stands in a manifest; other segments are never joined. Knows nothing of model
 
 import contextlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +16,7 @@ from pathlib import Path
 import av
 
 from vidgan import codecs, provenance
-from vidgan.bundled import take_lock
+from vidgan.bundled import publish, take_lock, write_bytes
 from vidgan.errors import SystemFault, UsageError
 from vidgan.video import VideoWriter
 
@@ -151,11 +150,9 @@ class Film:
         shutil.rmtree(self._folder, ignore_errors=True)
         try:
             self._folder.mkdir()
-            part = self._folder / "manifest.part"
-            part.write_text(json.dumps(self._manifest, indent=1))
-            part.replace(self._folder / "manifest.json")
         except OSError as error:
             raise SystemFault(f"{self._folder}: cannot be written ({error.strerror}).") from error
+        write_bytes(self._folder / "manifest.json", json.dumps(self._manifest, indent=1).encode())
 
     def _finish(self) -> None:
         counts = {self._file(piece): len(piece) for piece in self._pieces()}
@@ -169,7 +166,7 @@ class Film:
                 whole = self._folder / f"joined{self._target.suffix.lower()}"
                 join(counts, whole, fps=self._writer.fps)
             self._writer.seal(whole)
-            whole.replace(self._target)
+            publish(whole, self._target)
         except (OSError, av.FFmpegError) as error:
             raise SystemFault(f"{self._target}: cannot be written ({error.strerror}).") from error
 
@@ -206,5 +203,3 @@ def join(counts: Mapping[Path, int], target: Path, *, fps: Fraction) -> None:
                 raise SystemFault(f"{file}: damaged, {seen} of {count} frames; render again.")
             first += count
     provenance.append_mark(target, comment)
-    with target.open("r+b") as written:  # Windows flushes only what is open for writing
-        os.fsync(written.fileno())

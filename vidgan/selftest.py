@@ -46,8 +46,8 @@ def difference(actual: np.ndarray, expected: np.ndarray) -> Difference:
 def vectors(inputs: dict[str, np.ndarray], output: np.ndarray, *, exact: bool) -> dict[str, object]:
     """The self-test as it stands in the metadata."""
     return {
-        "inputs": {name: _packed(array) for name, array in inputs.items()},
-        "outputs": {"frames" if output.dtype == np.uint8 else "image": _packed(output)},
+        "inputs": {name: packed(array) for name, array in inputs.items()},
+        "outputs": {"frames" if output.dtype == np.uint8 else "image": packed(output)},
         **(_BOUNDS if exact else _BOUNDS_INT8),
     }
 
@@ -83,7 +83,7 @@ def verify(path: Path) -> str:
     return f"proved on {model.runs_on}, {len(actual)} frames: {found}"
 
 
-def _packed(array: np.ndarray) -> dict[str, object]:
+def packed(array: np.ndarray) -> dict[str, object]:
     content = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
     return {
         "type": array.dtype.name,

@@ -9,25 +9,31 @@ lightning-fabric.
 """
 
 import copy
-import logging
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins import MixedPrecision
-from lightning_fabric.strategies import DDPStrategy
 from torch.func import functional_call
 
 from vidgan import augment, checkpoint, config, data, dcgan, latents, losses, report, validation
 from vidgan.config import Config
-from vidgan.errors import DivergedError, UsageError
+from vidgan.errors import DivergedError
+from vidgan.inputs import (
+    Batch,
+    Distort,
+    batch_of,
+    distortion,
+    every_class,
+    picture_numbers,
+    training_latents,
+)
+from vidgan.launch import build, launch, open_data, precision_for
 from vidgan.runs import (
     PREVIEWS,
     Log,
@@ -47,19 +53,8 @@ from vidgan.runs import (
 from vidgan.unrolled import Weights, ahead
 from vidgan.watch import Watch
 
-Distort = Callable[[torch.Tensor, int, int], torch.Tensor]
 _CALIBRATION_BATCHES = 16
 _REPORT_EVERY_S = 1.0
-
-
-@dataclass
-class _Batch:
-    """What one rank sees in one step."""
-
-    real: torch.Tensor  # float32 [B, 3, H, W] in [-1, 1]
-    z: torch.Tensor  # float32 [B, Z]
-    classes: torch.Tensor | None  # int32 [B]; a fake is of the class of the real it is paired with
-    first: int  # number of the first picture in the whole run
 
 
 def _silent(_: object) -> None:
@@ -79,9 +74,9 @@ def train(
     Raises DataError, ModelError, SystemFault, DivergedError, and KeyboardInterrupt or SystemExit
     (143) when a signal came, after the state was saved.
     """
-    fabric = _launch(settings)
-    settings, dataset = _open_data(settings, notice)
-    state = _build(settings, fabric)
+    fabric = launch(settings)
+    settings, dataset = open_data(settings, notice)
+    state = build(settings, fabric)
     run = resume
     if fabric.is_global_zero and not resume:
         run = new_run(runs, dataset, settings.model)
@@ -123,7 +118,7 @@ def _loop(
     discriminator, adam_d = fabric.setup(state.discriminator, state.adam_d)
     world, first_rank = fabric.world_size, fabric.is_global_zero
     scaled = precision_for(how.precision) == "fp16"  # its scaler leaves out steps by itself
-    distort = _distortion(settings, state, len(dataset.images))
+    distort = distortion(settings, state, len(dataset.images))
     _grow(state, settings)
     measure = validation.open_validation(dataset, settings, notice) if first_rank else None
     measure_at = validation.next_at(state.images_seen, settings)
@@ -140,7 +135,7 @@ def _loop(
                 watch.previews(_preview(state, settings, run), state.images_seen)
                 report.write(run, state.measured)
                 preview_at = next_preview(state.images_seen, how.preview_every_images)
-            batch = _batch(dataset, settings, state, fabric)
+            batch = batch_of(dataset, settings, state, fabric)
             turn = state.images_seen // how.batch_size % how.discriminator_steps
             g_learns = turn == how.discriminator_steps - 1
 
@@ -248,7 +243,7 @@ def _slope_cost(
     fabric: Fabric,
     state: State,
     settings: Config,
-    batch: _Batch,
+    batch: Batch,
     fake: torch.Tensor,
     distort: Distort,
 ) -> torch.Tensor | float:
@@ -270,7 +265,7 @@ def _slope_cost(
         if gamma:
             total = total + gamma / 2 * losses.squared_slope(*judged(image, stream)).mean()
     if how.gradient_penalty:
-        numbers = _numbers(batch.first, len(fake))
+        numbers = picture_numbers(batch.first, len(fake))
         share = torch.from_numpy(latents.bits(how.seed, numbers).astype(np.float32) / 2**32)
         between = batch.real.lerp(fake.float(), share.to(fake.device)[:, None, None, None])
         total = total + how.gradient_penalty * losses.gradient_penalty(*judged(between, 0)).mean()
@@ -278,7 +273,7 @@ def _slope_cost(
 
 
 def _logits_ahead(
-    state: State, settings: Config, batch: _Batch, real: torch.Tensor, fake: torch.Tensor
+    state: State, settings: Config, batch: Batch, real: torch.Tensor, fake: torch.Tensor
 ) -> list[torch.Tensor]:
     """r and f of D some steps from now; what it pays for its slope is left out of these."""
     d, how = state.discriminator, settings.train
@@ -306,138 +301,6 @@ def _gradient_norm(module: torch.nn.Module) -> torch.Tensor:
     return torch.stack(torch._foreach_norm(gradients)).norm().float()
 
 
-def _launch(settings: Config) -> Fabric:
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells what we tell better
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if (settings.train.batch_size or 32) % world:  # where auto makes it 64, that fits too
-        raise UsageError(f"--batch-size {settings.train.batch_size}: a multiple of {world} ranks.")
-    grows = settings.train.grow_every_images > 0  # some weights then have no part in a step
-    kinds = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
-    fabric = Fabric(
-        accelerator="auto",
-        devices=local,
-        num_nodes=world // local,
-        # BatchNorm's buffers are made anew before a generator is kept; sent in place between two
-        # forward passes they would break the backward pass of the first.
-        strategy=DDPStrategy(broadcast_buffers=False, find_unused_parameters=grows)
-        if world > 1
-        else "auto",
-        precision=kinds[precision_for(settings.train.precision)],
-    )
-    fabric.launch()
-    if settings.train.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
-    return fabric
-
-
-def precision_for(wanted: str) -> str:
-    """bf16 where the device has instructions for it, float32 elsewhere."""
-    if wanted != "auto":
-        return wanted
-    if torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if _cpu_has_bf16() else "fp32"
-
-
-def _cpu_has_bf16() -> bool:
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-
-
-def _open_data(settings: Config, notice: Callable[[str], None]) -> tuple[Config, data.Dataset]:
-    model = settings.model
-    if not model.width:
-        width, height = data.native_size(settings.data)
-        model = replace(model, width=width, height=height)
-    dataset = data.open_dataset(
-        settings.data, width=model.width, height=model.height, notice=notice
-    )
-    if settings.data.labels:
-        model = replace(model, class_names=dataset.class_names)
-    on_gpu, spread = torch.cuda.is_available(), data.spread(dataset)
-    return config.resolved(replace(settings, model=model), spread=spread, on_gpu=on_gpu), dataset
-
-
-def _build(settings: Config, fabric: Fabric) -> State:
-    torch.manual_seed(settings.train.seed)
-    with fabric.init_module():
-        generator, discriminator = (
-            make(settings.model) for make in checkpoint.NETWORKS[settings.model.name]
-        )
-    generator.to(memory_format=torch.channels_last)
-    discriminator.to(memory_format=torch.channels_last)
-    average = copy.deepcopy(generator).requires_grad_(False)
-    rates = settings.train
-    betas, precision = (rates.beta1, rates.beta2), fabric.strategy.precision
-    return State(
-        generator=generator,
-        discriminator=discriminator,
-        average=average.to(fabric.device),
-        adam_g=torch.optim.Adam(generator.parameters(), rates.learning_rate_g, betas),
-        adam_d=torch.optim.Adam(discriminator.parameters(), rates.learning_rate_d, betas),
-        scaler=precision.scaler if isinstance(precision, MixedPrecision) else None,
-    )
-
-
-def _batch(dataset: data.Dataset, settings: Config, state: State, fabric: Fabric) -> _Batch:
-    """The part of the one global batch that this rank takes."""
-    count, seed = settings.train.batch_size // fabric.world_size, settings.train.seed
-    first = state.images_seen + fabric.global_rank * count
-    indices = data.order(
-        seed=seed, images_seen=first, count=count, dataset_size=len(dataset.images)
-    )
-    frames = torch.from_numpy(data.batch(dataset, indices))
-    real = dcgan.to_float(frames.to(fabric.device, non_blocking=True))
-    if settings.train.flip:
-        coin = latents.bits(seed, _numbers(first, count)) & 1
-        mirrored = torch.from_numpy(coin.astype(bool)).to(fabric.device)
-        real = torch.where(mirrored[:, None, None, None], real.flip(3), real)
-    if settings.model.grows:
-        real = dcgan.faded(real, state.generator)
-    classes = None
-    if settings.model.classes:
-        classes = torch.from_numpy(dataset.labels[indices]).to(fabric.device)
-    return _Batch(
-        real=real.contiguous(memory_format=torch.channels_last),
-        z=_training_latents(settings, first, count, fabric.device),
-        classes=classes,
-        first=first,
-    )
-
-
-def _every_class(settings: Config, count: int, device: torch.device) -> torch.Tensor | None:
-    """Labels 0, 1, ..., 0, 1, ...: int32 [count]."""
-    classes = settings.model.classes
-    return (torch.arange(count, device=device) % classes).int() if classes else None
-
-
-def _training_latents(
-    settings: Config, first: int, count: int, device: torch.device
-) -> torch.Tensor:
-    z = latents.gaussian(settings.train.seed, _numbers(first, count), z_dim=settings.model.z_dim)
-    return torch.from_numpy(z).to(device, non_blocking=True)
-
-
-def _distortion(settings: Config, state: State, pictures: int) -> Distort:
-    """Takes pictures, the number of the first, and which of the step's draws to use."""
-    how = settings.train
-    kind = augment.chosen(how.augment, pictures * (1 + how.flip))
-    if kind == "none":
-        return lambda image, first, stream: image
-
-    def distort(image: torch.Tensor, first: int, stream: int) -> torch.Tensor:
-        count = augment.ADA_DRAWS if kind == "ada" else augment.DRAWS
-        draws = augment.draw(how.seed, first, len(image), stream, draws=count).to(image.device)
-        if kind == "ada":
-            distorted = augment.ada_augment(image.float(), draws, state.ada[0].item())
-        else:
-            distorted = augment.diff_augment(image.float(), draws)
-        return distorted.contiguous(memory_format=torch.channels_last)
-
-    return distort
-
-
 def _adapt(fabric: Fabric, state: State, signs: float, count: int) -> None:
     """Every fourth batch ADA's p follows how surely D knows reals."""
     state.ada += torch.tensor([0, signs, count])
@@ -451,10 +314,6 @@ def _grow(state: State, settings: Config) -> None:
     if settings.model.grows:
         for network in (state.generator, state.discriminator, state.average):
             network.growth = dcgan.stage_at(state.images_seen, settings.train.grow_every_images)
-
-
-def _numbers(first: int, count: int) -> np.ndarray:
-    return np.arange(first, first + count) % 2**32
 
 
 @torch.no_grad()
@@ -481,8 +340,8 @@ def averaged_generator(state: State, settings: Config) -> torch.nn.Module:
         norm.momentum = None  # cumulative mean
     device = next(generator.parameters()).device
     for batch in range(_CALIBRATION_BATCHES if norms else 0):
-        z = _training_latents(settings, batch * 64, 64, device)
-        generator(z, _every_class(settings, 64, device))
+        z = training_latents(settings, batch * 64, 64, device)
+        generator(z, every_class(settings, 64, device))
     return generator.eval().cpu()
 
 
@@ -490,8 +349,8 @@ def _preview(state: State, settings: Config, run: Path) -> np.ndarray:
     """Write and return what G makes of the latents that every preview shows."""
     generator, cpu = averaged_generator(state, settings), torch.device("cpu")
     with torch.no_grad():
-        z = _training_latents(settings, 0, PREVIEWS, cpu)
-        fakes = dcgan.to_frames(generator(z, _every_class(settings, PREVIEWS, cpu))).numpy()
+        z = training_latents(settings, 0, PREVIEWS, cpu)
+        fakes = dcgan.to_frames(generator(z, every_class(settings, PREVIEWS, cpu))).numpy()
     write_fakes(run, fakes, state.images_seen)
     return fakes
 
@@ -513,7 +372,7 @@ def _measure(
         if settings.model.classes:
             numbers = measure.numbers[start : start + count]
             classes = torch.from_numpy(dataset.labels[numbers]).to(device)
-        fakes = generator(_training_latents(settings, start, count, device), classes)
+        fakes = generator(training_latents(settings, start, count, device), classes)
         frames.append(dcgan.to_frames(fakes).cpu().numpy())
     now = measure.measure(np.concatenate(frames), state.images_seen)
     state.measured.append(now)

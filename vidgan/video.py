@@ -11,9 +11,7 @@ import dataclasses
 import errno
 import functools
 import math
-import os
 import re
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -25,6 +23,7 @@ import av
 import numpy as np
 
 from vidgan import audio, codecs, encoders
+from vidgan.bundled import check_new, part_of, publish, remove, whole
 from vidgan.encoders import Comment, Notice
 from vidgan.errors import SystemFault, UsageError
 
@@ -52,14 +51,11 @@ def check_target(
             "from 0 (smallest file) to 100 (best)" if chosen.graded else "none here; leave it out"
         )
         raise UsageError(f"--quality {quality}: {chosen.name} takes {able}.")
-    if not path.parent.is_dir():
-        raise UsageError(f"{target}: there is no folder {path.parent}; create it first.")
+    check_new(path, force=force or path.is_dir())
     if kind is codecs.FOLDER:
         _check_folder(path, force)
     elif path.is_dir():
         raise UsageError(f"{target}: this is a folder; give the file another name.")
-    elif path.exists() and not force:
-        raise UsageError(f"{target}: exists already; give another name, or --force to replace it.")
     if not codecs.has_encoder(encoder):
         raise SystemFault(
             f"{target}: this PyAV lacks the encoder {encoder}, its wheel has it: "
@@ -136,7 +132,7 @@ class VideoWriter:
             raise UsageError(f"--scale {scale}: a whole number from 1.")
         self.frames_written, self._sound, self._sign = 0, sound, sign
         self._job = encoders.Job(
-            _part(self.target), self._kind, chosen, self.fps, scale, quality, comment, notice
+            part_of(self.target), self._kind, chosen, self.fps, scale, quality, comment, notice
         )
         # Opened when a frame tells the size.
         self._file: encoders.Encoder | encoders.PngFolder | None = None
@@ -151,7 +147,7 @@ class VideoWriter:
         """A writer with the same settings for another target of the same kind, in a folder of
         one's own."""
         other = copy.copy(self)
-        other.target, other._job = target, dataclasses.replace(self._job, part=_part(target))
+        other.target, other._job = target, dataclasses.replace(self._job, part=part_of(target))
         other._sound = other._sign = None  # belong to the whole film
         return other
 
@@ -186,11 +182,11 @@ class VideoWriter:
                 with self._disk_faults():
                     self._file.finish()
                     self.seal(self._job.part)
-                    _publish(self._job.part, self.target)
+                    publish(self._job.part, self.target)
         finally:
             if self._file:
                 self._file.close()
-            _remove(self._job.part)
+            remove(self._job.part)
 
     @contextlib.contextmanager
     def _disk_faults(self) -> Iterator[None]:
@@ -213,19 +209,12 @@ def write_png(
 ) -> None:
     """Write one picture, uint8 [H, W, 3], marked unless it shows what no model made, whole or not
     at all. Raises SystemFault."""
-    target = Path(target)
-    part = _part(target)
-    try:
+    with whole(Path(target)) as part:
         encoders.save_png(part, frame, comment, synthetic=synthetic)
-        _publish(part, target)
-    except OSError as error:
-        raise SystemFault(f"{target}: cannot be written ({error.strerror}).") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _check_folder(path: Path, force: bool) -> None:
-    if path.exists() and not path.is_dir():
+    if path.is_file():
         raise UsageError(f"{path}: exists and is not a folder; give another name.")
     held = list(path.iterdir()) if path.is_dir() else []
     if held and not force:
@@ -233,34 +222,6 @@ def _check_folder(path: Path, force: bool) -> None:
     if other := [p.name for p in held if not re.fullmatch(r"frame\d{6,}\.png", p.name)]:
         # --force replaces earlier frames, never somebody's pictures.
         raise UsageError(f"{path}: holds more than frames ({other[0]}); give another name.")
-
-
-def _part(target: Path) -> Path:
-    # An absolute path, so that FFmpeg never takes "a:b.mp4" for a protocol.
-    return target.absolute().with_name(f".{target.name}.part-{os.getpid()}")
-
-
-def _publish(part: Path, target: Path) -> None:
-    """Rename a finished file or folder onto its target, whose old content goes."""
-    if part.is_dir():
-        if target.is_dir():
-            old = part.with_name(f"{part.name}-old")
-            target.rename(old)
-            part.rename(target)
-            shutil.rmtree(old)
-        else:
-            part.rename(target)
-        return
-    with part.open("r+b") as file:  # Windows flushes only what is open for writing
-        os.fsync(file.fileno())
-    part.replace(target)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _size_mb(path: Path) -> int:

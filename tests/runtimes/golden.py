@@ -38,7 +38,7 @@ def make(folder: Path) -> None:
     t = (at / _WALK_FRAMES + np.array([-1, 0])).astype(np.float32)
     inputs = {"generator": {"z": z}, "label": {"z": z, "label": label}, "walk": {"t": t}}
     told = {
-        case: {name: _packed(array) for name, array in feed.items()}
+        case: {name: selftest.packed(array) for name, array in feed.items()}
         for case, feed in inputs.items()
     }
     (folder / "golden.json").write_text(json.dumps(told))
@@ -92,12 +92,3 @@ def _save_labelled(target: Path) -> None:
             generator(torch.randn(32, model.z_dim), torch.arange(32, dtype=torch.int32) % _CLASSES)
         generator.layers[-2].weight *= 5
     checkpoint.save_generator(target, generator.eval(), model, facts={"images_seen": 0})
-
-
-def _packed(array: np.ndarray) -> dict[str, object]:
-    content = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
-    return {
-        "type": array.dtype.name,
-        "shape": list(array.shape),
-        "base64": base64.b64encode(content).decode(),
-    }

@@ -85,7 +85,6 @@ export function start(generator) {
   }
 
   function play(on) {
-    dirty = true; // at rest the picture is that of this very moment, not of the frame before
     if (on && view.free) leaveFree();
     if (on && !walk.closed && view.t >= 1) view.t = 0;
     view.playing = on;
