@@ -144,7 +144,7 @@ def test_what_is_no_recipe_is_refused(text, here):
         (["--audio", "latents.npy"], DataError, "sound"),
         (["--audio", "song.wav", "--frames", "5"], UsageError, "--frames"),
         (["--save-recipe", "absent/walk.json"], UsageError, "folder"),
-        (["--save-recipe", "out.mp4"], UsageError, r"a recipe is a \.json"),
+        (["--save-recipe", "out.mp4"], UsageError, r"must end in \.json"),
         (["--recipe", "walk.json", "--seed", "3"], UsageError, "seed"),
         (["--constant-speed", "--hold", "0.2"], UsageError, "--hold"),
     ],

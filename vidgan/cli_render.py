@@ -18,6 +18,7 @@ from vidgan.errors import UsageError
 
 def render(
     target: Path,
+    /,
     *,
     frames: int | None = None,
     model: Path | None = None,
@@ -220,6 +221,7 @@ def _in_turn(option: str, text: str, kind: type[int] | type[float]) -> list:
 
 def sample(
     target: Path,
+    /,
     *,
     grid: str | None = None,
     count: int | None = None,
