@@ -2,7 +2,7 @@
 # make test   every promise, on a CPU, from nothing
 # make gallery   the README's moving pictures again
 # make lint   formatting and static checks
-# make benchmark   plain script, dcgan and r3gan on three sets: nine trainings of MINUTES (10)
+# make benchmark   plain script, dcgan and r3gan on three sets: nine trainings of MINUTES ("10 30")
 # make runtimes   the table of runtimes in export/README.md, measured anew (installs 4 GB of them)
 
 PYTHON ?= python3
@@ -45,7 +45,7 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-MINUTES ?= 10
+MINUTES ?= 10 30
 benchmark: .venv/ready
 	$(BIN)/python tests/benchmarks/compare.py --minutes $(MINUTES) --folder compare
 

@@ -1,11 +1,11 @@
 """The comparison that decides the defaults: same pictures, same minutes, same machine.
 
-    python tests/benchmarks/compare.py --minutes 10 --folder compare/     # `make benchmark`
+    python tests/benchmarks/compare.py --minutes 10 30 --folder compare/     # `make benchmark`
 
-Trains each way on each set at 64x64, one after the other, and prints a table; beside it stand a
-grid of 32 samples of every run and of the data. A run that is in the folder already is not
-repeated. The distance alone misleads: look at the grids. Where other work shares the machine, pin
-it to a core: two threads of which one has to wait are slower than one.
+Trains each way on each set at 64x64, one after the other, and prints a table with a row for each of
+the minutes; beside it stand grids of 32 samples of every run and of the data. What is in the folder
+already is not repeated. The distance alone misleads: look at the grids. Where other work shares the
+machine, pin it to a core: two threads of which one has to wait are slower than one.
 """
 
 import argparse
@@ -40,56 +40,62 @@ def settings(source: str, model: str, *, seconds: float, seed: int) -> config.Co
     return config.from_dict(table)
 
 
-def trained_plain(
-    pictures: Path, run: Path, *, seconds: float, seed: int
-) -> tuple[int, np.ndarray]:
-    """Images seen, and samples uint8 [N, H, W, 3]."""
-    samples = run / "samples.npy"
-    command = [sys.executable, HERE / "plain_dcgan.py", pictures, samples, seconds, NUMBER, seed]
-    seen = subprocess.check_output([str(part) for part in command], text=True)
-    return int(seen), np.load(samples)
+def train_plain(dataset: data.Dataset, run: Path, *, marks_s: list[int], seed: int) -> list[int]:
+    """Writes samples, uint8 [N, H, W, 3], after so many seconds each; images seen by then."""
+    np.save(run / "pictures.npy", np.asarray(dataset.images))
+    command = [sys.executable, HERE / "plain_dcgan.py", run / "pictures.npy", run, NUMBER, seed]
+    seen = subprocess.check_output([str(part) for part in [*command, *marks_s]], text=True)
+    (run / "pictures.npy").unlink()
+    return [int(line) for line in seen.split()]
 
 
-def trained(chosen: config.Config, run: Path) -> tuple[int, np.ndarray]:
-    """Images seen, and samples uint8 [N, H, W, 3]."""
-    folder = train.train(chosen, runs=run, notice=_say)
-    last = json.loads((folder / "stats.jsonl").read_text().splitlines()[-1])
-    generator = synthesis.open_generator(folder / "generator.safetensors")
-    z = latents.gaussian(1, np.arange(NUMBER), z_dim=generator.z_dim)
-    return last["images_seen"], generator(z)
+def train_ours(source: str, way: str, run: Path, *, marks_s: list[int], seed: int) -> list[int]:
+    """The same by `vidgan train`, which goes on from mark to mark as after a pause."""
+    folder, seen, trained_s = None, [], 0
+    for mark_s in marks_s:
+        chosen = settings(source, way, seconds=mark_s - trained_s, seed=seed)
+        folder, trained_s = train.train(chosen, runs=run, resume=folder, notice=_say), mark_s
+        generator = synthesis.open_generator(folder / "generator.safetensors")
+        z = latents.gaussian(1, np.arange(NUMBER), z_dim=generator.z_dim)
+        np.save(run / f"{mark_s}s.npy", generator(z))
+        last = json.loads((folder / "stats.jsonl").read_text().splitlines()[-1])
+        seen.append(last["images_seen"])
+    return seen
 
 
-def measured(source: str, way: str, folder: Path, *, seconds: float, seed: int) -> dict:
-    run = folder / f"{source}-{way}-{seconds:.0f}s-{seed}"
-    if not (run / "result.json").exists():
+def trained(
+    source: str, way: str, folder: Path, *, marks_s: list[int], seed: int
+) -> list[tuple[int, np.ndarray]]:
+    """Images seen and samples, uint8 [N, H, W, 3], after each of so many seconds."""
+    run = folder / f"{source}-{way}-{seed}"
+    result = run / f"{'-'.join(map(str, marks_s))}.json"
+    if not result.exists():
         run.mkdir(parents=True, exist_ok=True)
-        model = "dcgan" if way == "plain" else way
-        chosen = settings(source, model, seconds=seconds, seed=seed)
-        dataset = data.open_dataset(chosen.data, width=64, height=64, notice=_say)
         if way == "plain":
-            np.save(run / "pictures.npy", np.asarray(dataset.images))
-            found = trained_plain(run / "pictures.npy", run, seconds=seconds, seed=seed)
-            (run / "pictures.npy").unlink()
+            chosen = settings(source, "dcgan", seconds=1, seed=seed)
+            dataset = data.open_dataset(chosen.data, width=64, height=64, notice=_say)
+            seen = train_plain(dataset, run, marks_s=marks_s, seed=seed)
         else:
-            found = trained(chosen, run)
-        seen, samples = found
-        np.save(run / "samples.npy", samples)
-        write_png(run.with_suffix(".png"), tile(samples[:32], 8))
-        (run / "result.json").write_text(json.dumps({"images_seen": seen}))
-    return json.loads((run / "result.json").read_text()) | {"samples": np.load(run / "samples.npy")}
+            seen = train_ours(source, way, run, marks_s=marks_s, seed=seed)
+        result.write_text(json.dumps(seen))
+    found = [np.load(run / f"{mark_s}s.npy") for mark_s in marks_s]
+    for mark_s, samples in zip(marks_s, found, strict=True):
+        write_png(folder / f"{run.name}-{mark_s}s.png", tile(samples[:32], 8))
+    return list(zip(json.loads(result.read_text()), found, strict=True))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--minutes", nargs="+", type=float, default=[10])
     parser.add_argument("--folder", type=Path, default=Path("compare"))
     parser.add_argument("--sets", nargs="+", default=SETS)
     parser.add_argument("--ways", nargs="+", default=[*WAYS])
     parser.add_argument("--seeds", type=int, default=1)
     given = parser.parse_args()
+    marks_s = [round(60 * minutes) for minutes in sorted(given.minutes)]
     lite0 = features.Lite0()
-    print("| data | way | seed | images seen | distance (N = 1000) | floor | variety | recall |")
-    print("|---|---|---|---|---|---|---|---|", flush=True)
+    print("| data | way | seed | minutes | images seen | distance | floor | variety | recall |")
+    print("|---|---|---|---|---|---|---|---|---|", flush=True)
     for source in given.sets:
         chosen = settings(source, "dcgan", seconds=1, seed=0)
         dataset = data.open_dataset(chosen.data, width=64, height=64, notice=lambda _: None)
@@ -102,14 +108,15 @@ def main() -> None:
         floor = features.frechet(real, other)
         for way in given.ways:
             for seed in range(given.seeds):
-                found = measured(source, way, given.folder, seconds=60 * given.minutes, seed=seed)
-                fake = lite0(found["samples"])
-                print(
-                    f"| {source} | {way} | {seed} | {found['images_seen']:,} | "
-                    f"{features.frechet(real, fake):.0f} | {floor:.0f} | "
-                    f"{features.variety(real, fake):.2f} | {features.recall(real, fake):.2f} |",
-                    flush=True,
-                )
+                found = trained(source, way, given.folder, marks_s=marks_s, seed=seed)
+                for mark_s, (seen, samples) in zip(marks_s, found, strict=True):
+                    fake = lite0(samples)
+                    print(
+                        f"| {source} | {way} | {seed} | {mark_s / 60:g} | {seen:,} | "
+                        f"{features.frechet(real, fake):.0f} | {floor:.0f} | "
+                        f"{features.variety(real, fake):.2f} | {features.recall(real, fake):.2f} |",
+                        flush=True,
+                    )
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
 """The DCGAN script people copy today: the reference that `vidgan train` is measured against.
 
-    python tests/benchmarks/plain_dcgan.py PICTURES.npy SAMPLES.npy SECONDS SAMPLES SEED
+    python tests/benchmarks/plain_dcgan.py PICTURES.npy FOLDER COUNT SEED SECONDS...
 
-Trains on uint8 pictures [N, 3, 64, 64] and writes samples, uint8 [N, 64, 64, 3]. As in the
+Trains on uint8 pictures [N, 3, 64, 64]. After each of so many seconds of training it writes COUNT
+samples, uint8 [COUNT, 64, 64, 3], as FOLDER/SECONDSs.npy, and prints the images seen. As in the
 tutorials: float32, eager, BCE on a sigmoid, batch 128, Adam 2e-4 with beta1 0.5, no averaged
 weights, no augmentation, and samples drawn in training mode.
 """
 
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -57,7 +59,14 @@ def initialise(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-def main(source: str, target: str, seconds: float, count: int, seed: int) -> None:
+def write_samples(target: Path, count: int) -> None:
+    with torch.no_grad():
+        batches = [generator(torch.randn(64, Z_DIM, 1, 1)) for _ in range(-(-count // 64))]
+    levels = torch.cat(batches)[:count].mul(127.5).add(127.5).round().clamp(0, 255)
+    np.save(target, levels.permute(0, 2, 3, 1).to(torch.uint8).numpy())
+
+
+def main(source: str, folder: str, count: int, seed: int, marks_s: list[float]) -> None:
     torch.manual_seed(seed)
     generator.apply(initialise)
     discriminator.apply(initialise)
@@ -65,28 +74,28 @@ def main(source: str, target: str, seconds: float, count: int, seed: int) -> Non
     adam_d = torch.optim.Adam(discriminator.parameters(), lr=2e-4, betas=(0.5, 0.999))
     criterion = nn.BCELoss()
     pictures = torch.from_numpy(np.load(source))
-    images_seen, started = 0, time.monotonic()
-    while time.monotonic() - started < seconds:
-        for indices in torch.randperm(len(pictures)).split(BATCH):
-            if len(indices) < 2 or time.monotonic() - started > seconds:
-                break
-            real = pictures[indices].float() / 127.5 - 1
-            ones, zeros = torch.ones(len(real)), torch.zeros(len(real))
-            adam_d.zero_grad()
-            criterion(discriminator(real).view(-1), ones).backward()
-            fake = generator(torch.randn(len(real), Z_DIM, 1, 1))
-            criterion(discriminator(fake.detach()).view(-1), zeros).backward()
-            adam_d.step()
-            adam_g.zero_grad()
-            criterion(discriminator(fake).view(-1), ones).backward()
-            adam_g.step()
-            images_seen += len(real)
-    with torch.no_grad():
-        batches = [generator(torch.randn(64, Z_DIM, 1, 1)) for _ in range(-(-count // 64))]
-    levels = torch.cat(batches)[:count].mul(127.5).add(127.5).round().clamp(0, 255)
-    np.save(target, levels.permute(0, 2, 3, 1).to(torch.uint8).numpy())
-    print(images_seen)
+    images_seen, started, indices = 0, time.monotonic(), ()
+    while marks_s:
+        if len(indices) == 0:
+            indices = torch.randperm(len(pictures))
+        chosen, indices = indices[:BATCH], indices[BATCH:]
+        real = pictures[chosen].float() / 127.5 - 1
+        ones, zeros = torch.ones(len(real)), torch.zeros(len(real))
+        adam_d.zero_grad()
+        criterion(discriminator(real).view(-1), ones).backward()
+        fake = generator(torch.randn(len(real), Z_DIM, 1, 1))
+        criterion(discriminator(fake.detach()).view(-1), zeros).backward()
+        adam_d.step()
+        adam_g.zero_grad()
+        criterion(discriminator(fake).view(-1), ones).backward()
+        adam_g.step()
+        images_seen += len(real)
+        now = time.monotonic()
+        if now - started > marks_s[0]:
+            write_samples(Path(folder) / f"{marks_s.pop(0):.0f}s.npy", count)
+            started += time.monotonic() - now  # the clock stands still meanwhile
+            print(images_seen, flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))
+    main(*sys.argv[1:3], *map(int, sys.argv[3:5]), [float(s) for s in sys.argv[5:]])
