@@ -127,10 +127,11 @@ def any_weights(tmp_path, measure, monkeypatch):
 def test_fid_and_its_kin_come_from_torch_fidelity(measure, pictures, any_weights):
     file = any_weights / evaluate._INCEPTION.rpartition("/")[2]
     given = file.rename(any_weights.parent / "mine.pth")
-    lines = measure(pictures, pictures, metrics=["fid", "is"], count=10, inception=given)[4:]
+    lines = measure(pictures, pictures, metrics=["fid", "kid", "is"], count=10, inception=given)[4:]
     found = {line.split()[0]: number(line) for line in lines}
     assert found["frechet_inception_distance"] == pytest.approx(0, abs=1e-3)
     assert found["inception_score_mean"] >= 0.999
+    assert found["kernel_inception_distance_mean"] == pytest.approx(0, abs=1e-3)
 
 
 def test_lengths_of_paths_and_diversity_come_from_torch_fidelity(

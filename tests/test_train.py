@@ -290,7 +290,7 @@ def test_a_run_trains_in_one_process_at_a_time_and_outlives_a_killed_one(picture
 @pytest.mark.slow
 def test_two_ranks_train_one_model(pictures, tmp_path):
     recipe = tmp_path / "recipe.toml"
-    recipe.write_text(config.to_toml(settings(pictures, images=320)))
+    recipe.write_text(config.to_toml(settings(pictures, images=320, distance_every_images=160)))
     subprocess.run(
         [
             *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
@@ -304,3 +304,4 @@ def test_two_ranks_train_one_model(pictures, tmp_path):
     )
     (run,) = (tmp_path / "runs").iterdir()
     assert int(max((run / "checkpoints").glob("*.safetensors")).stem) == 320
+    assert (run / "best.safetensors").exists()  # one rank measures, the other waits
