@@ -20,10 +20,12 @@ from PIL import Image
 from tests.paths import loop
 from tests.sounds import write_sound
 from vidgan import audio, cli, codecs, footage, provenance, render, segments, synthesis
+from vidgan.bundled import bundled
 from vidgan.errors import SystemFault, UsageError
 from vidgan.segments import Film
 from vidgan.video import VideoWriter, check_target
 
+EARTH = bundled("assets/earth.mp4")
 HELD = [
     pytest.param(suffix, codec, id=f"{suffix[1:]}-{codec.name}-{codec.pixel_format}")
     for suffix, kind in codecs._KINDS.items()
@@ -104,6 +106,17 @@ def test_any_size_is_written_and_a_padded_one_is_said_once(tmp_path, suffix, cod
         if codec.exact:
             assert np.array_equal(seen[:, :height, :width], frames)
         assert provenance.find_mark(path)["comment"] == {"seed": 5}
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [h for h in HELD if h.values[1].exact])
+@pytest.mark.parametrize("side", [16, 32, 64])
+def test_real_footage_comes_back_exactly_where_nothing_may_be_lost(tmp_path, suffix, codec, side):
+    with av.open(str(EARTH)) as clip:
+        frames = [f.to_ndarray(format="rgb24") for f in itertools.islice(clip.decode(video=0), 24)]
+    for corner in (0, 32, 64):
+        film = [frame[corner : corner + side, corner : corner + side] for frame in frames]
+        seen = decoded(write(tmp_path / f"{corner}{suffix}", codec, film))
+        assert np.array_equal(seen[:, :side, :side], film)
 
 
 @every_codec

@@ -17,6 +17,7 @@ from vidgan.errors import UsageError
 from vidgan.footage import Notice
 
 MAX_FPS = 1000
+_SMALL = 128  # pixels
 EARLY = 2  # frames that a packet comes before its time, where frames are reordered
 
 
@@ -33,6 +34,7 @@ class Codec:
     transfer: int = 1  # of the same: 1 BT.709, which players take as it is; 13 sRGB
     least: int = 1  # pixels; shorter sides are padded
     even: bool = False  # odd sides are padded
+    small: Mapping[str, str] = field(default_factory=dict)  # settings where a side is below _SMALL
     tag: str | None = None  # in MP4, where Apple wants another than FFmpeg's
     instead: "Codec | None" = None  # of what only some machines can do
 
@@ -40,9 +42,13 @@ class Codec:
     def exact(self) -> bool:
         return self.graded is None and self.encoder != "gif"
 
-    def options(self, quality: int) -> dict[str, str]:
+    def options(self, quality: int, *, height: int, width: int) -> dict[str, str]:
         graded = self.graded(quality) if self.graded else {}
-        return {"flags": "+bitexact"} | dict(self.settings) | graded
+        small = self.small if min(height, width) < _SMALL else {}
+        return {"flags": "+bitexact"} | dict(self.settings) | dict(small) | graded
+
+    def padded(self, side: int) -> int:
+        return max(self.least, side + side % (1 + self.even))
 
 
 def _grade(option: str, step: float, worst: int) -> Callable[[int], dict[str, str]]:
@@ -71,19 +77,24 @@ _H264 = Codec("h264", "libx264", settings=_X264, graded=_grade("crf", 0.6, 51), 
 _H264_RGB = Codec("h264", "libx264rgb", "rgb24", settings=_X264 | {"qp": "0"}, matrix=0)
 
 _X265 = "log-level=none:info=0:open-gop=0:frame-threads=2"  # the last changes the bytes
+# Where a side is of one block (of 64 pixels, unless told), x265 refers to pixels that the decoder
+# does not have: with lossless, half of the films of 64x64 were a few levels off, and no two alike.
+_X265_SMALL = f"{_X265}:ctu=16"
 _H265 = Codec(
     "h265",
     "libx265",
     settings={"preset": "medium", "x265-params": _X265},
     graded=_grade("crf", 0.6, 51),
-    least=16,
+    least=18,
     even=True,
+    small={"x265-params": _X265_SMALL},
     tag="hvc1",
 )
 _H265_RGB = replace(
     _H265,
     pixel_format="gbrp",
     settings={"preset": "medium", "x265-params": f"{_X265}:lossless=1"},
+    small={"x265-params": f"{_X265_SMALL}:lossless=1"},
     graded=None,
     matrix=0,
     even=False,

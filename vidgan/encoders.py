@@ -52,9 +52,18 @@ class Encoder:
             str(job.part), "w", format=job.kind.container, container_options=muxing
         )
         self._container.metadata.update(provenance.tags(job.comment))
-        options = codec.options(job.quality)
+        height, width = height * self._scale, width * self._scale
+        sides = codec.padded(height), codec.padded(width)
+        options = codec.options(job.quality, height=sides[0], width=sides[1])
         self._stream = self._container.add_stream(codec.encoder, rate=job.fps, options=options)
-        self._padding = self._pad(height * self._scale, width * self._scale)
+        self._stream.height, self._stream.width = sides
+        self._stream.pix_fmt = codec.pixel_format
+        self._padding = sides[0] - height, sides[1] - width
+        if any(self._padding):
+            job.notice(
+                f"{codec.name} wants {'even ' if codec.even else ''}sides from {codec.least} "
+                f"pixels: the last row or column is repeated, to {sides[1]}x{sides[0]}."
+            )
         self._set_tags(self._stream.codec_context)
 
     def write(self, frame: np.ndarray) -> None:
@@ -83,19 +92,6 @@ class Encoder:
     def _ticks(self, frames: int) -> int:
         # From the running total, so that rounding never adds up: 3, 4, 3 hundredths at 30.
         return round(frames / self._job.fps / self._tick)
-
-    def _pad(self, height: int, width: int) -> tuple[int, int]:
-        """Set the size of the stream; rows and columns that a frame lacks for it."""
-        codec = self._job.codec
-        sides = [max(codec.least, side + side % (1 + codec.even)) for side in (height, width)]
-        self._stream.height, self._stream.width = sides
-        self._stream.pix_fmt = codec.pixel_format
-        if sides != [height, width]:
-            self._job.notice(
-                f"{codec.name} wants {'even ' if codec.even else ''}sides from {codec.least} "
-                f"pixels: the last row or column is repeated, to {sides[1]}x{sides[0]}."
-            )
-        return sides[0] - height, sides[1] - width
 
     def _set_tags(self, context: av.VideoCodecContext) -> None:
         codec = self._job.codec
