@@ -85,6 +85,8 @@ def test_export_a_walk_then_verify_it_and_find_it_damaged(model_file, tmp_path):
     [
         (2, "ships cifar10, demo, earth", ["train", "--recipe", "tinny"]),
         (2, "--frames 0", ["render", "--frames", "0", "out.mp4"]),
+        (2, "--frames 1.5: a whole number", ["render", "--frames", "1.5", "out.mp4"]),
+        (2, "--count 2.5: a whole number", ["sample", "--count", "2.5", "stills"]),
         (2, "fps", ["render", "--fps", "0", "out.mp4"]),
         (2, "--frams", ["render", "--frams", "3", "out.mp4"]),
         (2, "did you mean train.images", ["train", "--recipe", "recipe.toml"]),

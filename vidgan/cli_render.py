@@ -6,6 +6,7 @@ file never loads torch.
 
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
@@ -14,16 +15,17 @@ from cyclopts import Parameter
 from vidgan import terminal
 from vidgan.bundled import check_new
 from vidgan.errors import UsageError
+from vidgan.terminal import Whole
 
 
 def render(
     target: Path,
     /,
     *,
-    frames: int | None = None,
+    frames: Whole | None = None,
     model: Path | None = None,
     path: str | None = None,
-    seed: int | None = None,
+    seed: Whole | None = None,
     seeds: str | None = None,
     keyframes: str | None = None,
     fps: str | None = None,
@@ -37,9 +39,9 @@ def render(
     audio: Path | None = None,
     recipe: Path | None = None,
     save_recipe: Path | None = None,
-    scale: int | None = None,
+    scale: Whole | None = None,
     codec: str | None = None,
-    quality: int | None = None,
+    quality: Whole | None = None,
     lossless: bool = False,
     force: bool = False,
     resume: bool = False,
@@ -111,9 +113,12 @@ def render(
     yes
         Go on though the job is very large.
     """
+    from vidgan import synthesis
+
+    opening = ThreadPoolExecutor(1).submit(synthesis.open_default, model)  # while the rest loads
     from vidgan import recipe as recipes
     from vidgan import render as rendering
-    from vidgan import segments, signing, synthesis, video
+    from vidgan import segments, signing, video
 
     options = {
         "frames": frames,
@@ -154,11 +159,21 @@ def render(
     asked, drive = asked.heard(target)
     rendering.check_frames(asked.frames, yes=yes)
     rate = video.check_fps(asked.fps)
-    generator, name = synthesis.open_default(model)
+    generator, name = opening.result()
     say = terminal.say if rank == 0 else lambda line: None
     asked = asked.made_for(generator, name, say)
     walk, generator = asked.timed(generator, drive, say)
     comment = asked.comment()
+
+    def finish(film: Path) -> None:
+        """What a film needs before it gets its name, so that a killed render gets it too."""
+        if signer:
+            signer(film)
+        if contact_sheet:
+            video.write_png(sheet, rendering.contact_sheet(generator, walk), comment)
+        if save_recipe:
+            recipes.save(asked, save_recipe)
+
     writer = video.VideoWriter(
         target,
         fps=rate,
@@ -168,7 +183,7 @@ def render(
         lossless=lossless,
         force=force or left,
         sound=asked.audio and Path(asked.audio),
-        sign=signer,
+        finish=finish,
         comment=comment,
         notice=say,
     )
@@ -185,10 +200,6 @@ def render(
         )
     if rank > 0:
         return
-    if contact_sheet:
-        video.write_png(sheet, rendering.contact_sheet(generator, walk), comment)
-    if save_recipe:
-        recipes.save(asked, save_recipe)
     print(f"{target}: {asked.frames} frames of {name}, {generator.runs_on}")
 
 
@@ -224,9 +235,9 @@ def sample(
     /,
     *,
     grid: str | None = None,
-    count: int | None = None,
+    count: Whole | None = None,
     model: Path | None = None,
-    seed: int = 0,
+    seed: Whole = 0,
     force: bool = False,
 ) -> None:
     """Write stills: --grid 8x4 grid.png, or --count 1000 folder/.

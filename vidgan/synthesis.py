@@ -109,7 +109,8 @@ class _Torch:
         from vidgan import checkpoint, dcgan
 
         generator, model, _ = checkpoint.load_generator(path)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        gpus = torch.cuda.device_count()
+        device = torch.device("cuda", runtime.local_gpu(gpus)) if gpus else torch.device("cpu")
         self._generator, self._device = generator.to(device), device
         self._torch, self._to_frames = torch, dcgan.to_frames
         self.z_dim, self.height, self.width = model.z_dim, model.height, model.width
