@@ -129,8 +129,8 @@ def render(
         "closed": loop,
         "hold": hold,
         "ease": ease,
-        "truncation": truncation and _in_turn("--truncation", truncation, float),
-        "labels": labels and _in_turn("--labels", labels, int),
+        "truncation": _in_turn("--truncation", truncation, float),
+        "labels": _in_turn("--labels", labels, int),
         "grid": grid and list(terminal.pair("--grid", grid)),
         "constant_speed": constant_speed,
         "audio": audio and str(audio),
@@ -205,25 +205,30 @@ def render(
 
 def _keyframes(seeds: str | None, keyframes: str | None) -> list | int | None:
     """What a recipe holds: of --seeds 3,17,99, or --keyframes 5, or --keyframes latents.npy."""
-    if seeds and keyframes:
+    if seeds is not None and keyframes is not None:
         raise UsageError("--seeds and --keyframes: one of the two.")
-    if seeds:
+    if seeds is not None:
         return [{"seed": seed, "index": 0} for seed in _in_turn("--seeds", seeds, int)]
     if keyframes is None or re.fullmatch(r"-?\d+", keyframes):
         return keyframes and int(keyframes)
     import numpy as np
 
     try:
-        rows = np.load(keyframes, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UsageError(f"--keyframes {keyframes}: a number, or a .npy of latents.") from error
+        rows = np.lib.format.open_memmap(keyframes, mode="r")  # .npy alone, and no objects
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is neither"
+        raise UsageError(
+            f"--keyframes {keyframes}: a number, or a .npy of latents ({reason})."
+        ) from error
     if rows.ndim != 2 or rows.dtype.kind not in "fiu":
         raise UsageError(f"--keyframes {keyframes}: holds {list(rows.shape)}, not [K, z_dim].")
     return [{"latent": row.tolist()} for row in rows.astype(np.float32)]
 
 
-def _in_turn(option: str, text: str, kind: type[int] | type[float]) -> list:
+def _in_turn(option: str, text: str | None, kind: type[int] | type[float]) -> list | None:
     """3,7,3 or 3>7>3, which a shell wants quoted."""
+    if text is None:
+        return None
     try:
         return [kind(part) for part in re.split("[,>]", text)]
     except ValueError:

@@ -34,9 +34,7 @@ class OnnxFile:
         try:
             self.session = _open(onnxruntime, content)
         except Exception as error:  # ONNX Runtime's exceptions share no base of their own
-            raise ModelError(
-                f"{path}: not an ONNX file, or damaged ({str(error).splitlines()[0][:120]})."
-            ) from error
+            raise ModelError(f"{path}: not an ONNX file, or damaged ({_reason(error)}).") from error
         self.meta: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
         if self.meta.get("contract") not in (GENERATOR, WALK):
             raise ModelError(
@@ -58,7 +56,7 @@ class OnnxFile:
             return np.concatenate([self.run_fixed(_cut(feed, s)) for s in starts])[:count]
         except Exception as error:
             raise ModelError(
-                f"{self.path}: does not run on {self.runs_on} ({str(error).splitlines()[0][:120]})."
+                f"{self.path}: does not run on {self.runs_on} ({_reason(error)})."
             ) from error
 
     def run_fixed(self, feed: dict[str, np.ndarray]) -> np.ndarray:
@@ -170,6 +168,11 @@ def _read(path: Path) -> bytes:
     return content
 
 
+def _reason(error: Exception) -> str:
+    """Its first line, without the codes in front, [ONNXRuntimeError] : 7 : INVALID_PROTOBUF :"""
+    return str(error).splitlines()[0].split(" : ")[-1][:120]
+
+
 def _cut(feed: dict[str, np.ndarray], start: int) -> dict[str, np.ndarray]:
     """One batch of `_BATCH`, the last row repeated where rows run out."""
     index = np.arange(start, start + _BATCH)
@@ -178,9 +181,10 @@ def _cut(feed: dict[str, np.ndarray], start: int) -> dict[str, np.ndarray]:
 
 def _gpus() -> int:
     """How many the driver shows to this process."""
-    if not _loads(_DRIVER):
+    try:
+        driver, count = ctypes.CDLL(_DRIVER), ctypes.c_int(0)
+    except OSError:
         return 0
-    driver, count = ctypes.CDLL(_DRIVER), ctypes.c_int(0)
     driver.cuInit(0)
     driver.cuDeviceGetCount(ctypes.byref(count))
     return count.value
