@@ -217,9 +217,7 @@ def _keyframes(seeds: str | None, keyframes: str | None) -> list | int | None:
         rows = np.lib.format.open_memmap(keyframes, mode="r")  # .npy alone, and no objects
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is neither"
-        raise UsageError(
-            f"--keyframes {keyframes}: a number, or a .npy of latents ({reason})."
-        ) from error
+        raise UsageError(f"--keyframes {keyframes}: a number, or a .npy ({reason}).") from error
     if rows.ndim != 2 or rows.dtype.kind not in "fiu":
         raise UsageError(f"--keyframes {keyframes}: holds {list(rows.shape)}, not [K, z_dim].")
     return [{"latent": row.tolist()} for row in rows.astype(np.float32)]
