@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from vidgan.bundled import bundled
 from vidgan.footage import probe, read_frames
@@ -85,6 +86,8 @@ def test_export_a_walk_then_verify_it_and_find_it_damaged(model_file, tmp_path):
     [
         (2, "ships cifar10, demo, earth", ["train", "--recipe", "tinny"]),
         (2, "--frames 0", ["render", "--frames", "0", "out.mp4"]),
+        (2, "--frames 1.5: a whole number", ["render", "--frames", "1.5", "out.mp4"]),
+        (2, "--count 2.5: a whole number", ["sample", "--count", "2.5", "stills"]),
         (2, "fps", ["render", "--fps", "0", "out.mp4"]),
         (2, "--frams", ["render", "--frams", "3", "out.mp4"]),
         (2, "did you mean train.images", ["train", "--recipe", "recipe.toml"]),
@@ -136,6 +139,13 @@ def test_a_mistake_is_one_line_and_leaves_nothing(code, says, arguments, tmp_pat
         (3, "cannot be read as sound", ["--audio", "absent.wav", "out.mp4"]),
         (2, "keyframes of 3 numbers; this model takes 100", ["--keyframes", "k.npy", "out.mp4"]),
         (2, "--keyframes notes.txt", ["--keyframes", "notes.txt", "out.mp4"]),
+        (2, ".npy (it is neither)", ["--keyframes", "k.npz", "out.mp4"]),
+        (2, ".npy (No such file", ["--keyframes", "absent.npy", "out.mp4"]),
+        (2, "recipe (no JSON, line 1)", ["--recipe", "k.npy", "out.mp4"]),
+        (2, "recipe (no JSON, line 2)", ["--recipe", "half.json", "out.mp4"]),
+        (2, "recipe (Is a directory)", ["--recipe", "frames", "out.mp4"]),
+        (4, "not a model file of vidgan, or damaged. ", ["--model", "m.safetensors", "out.mp4"]),
+        (4, "(Failed to load model", ["--model", "m.onnx", "out.mp4"]),
         (2, "both, or neither", ["--sign", "cert.pem", "out.mp4"]),
         (2, "No such file", ["--sign", "cert.pem", "--sign-key", "key.pem", "out.mp4"]),
     ],
@@ -148,8 +158,13 @@ def test_what_cannot_be_rendered_is_one_line_and_leaves_all_as_it_was(
     for mine in ("mine.mp4", "notes.txt", "frames/photo.png"):
         (tmp_path / mine).write_text("mine")
     np.save(tmp_path / "k.npy", np.ones((4, 3), np.float32))
+    np.savez(tmp_path / "k.npz", np.ones((4, 100), np.float32))
+    (tmp_path / "half.json").write_text('{\n"z_dim": }')
+    save_file({"w": np.ones(3)}, tmp_path / "m.safetensors", metadata={"vidgan": "{}"})
+    (tmp_path / "m.onnx").write_bytes(b"\x08\x0a\xff")
     before = {path: path.is_dir() or path.read_bytes() for path in tmp_path.rglob("*")}
-    done = vidgan("render", "--model", model_file, *arguments, cwd=tmp_path, code=code)
+    model = () if "--model" in arguments else ("--model", model_file)
+    done = vidgan("render", *model, *arguments, cwd=tmp_path, code=code)
     assert says in done.stderr and len(done.stderr.strip().splitlines()) == 1
     after = {path: path.is_dir() or path.read_bytes() for path in tmp_path.rglob("*")}
     assert after == before

@@ -55,6 +55,16 @@ def test_a_saved_recipe_makes_identical_frames(options, model_file, here):
     }
 
 
+def test_a_recipe_finds_its_sound_from_anywhere(model_file, here, monkeypatch):
+    (here / "walks").mkdir()
+    options = ["--audio", "song.wav", "--save-recipe", "walks/walk.json"]
+    render("--model", model_file, *options, "one.mp4")
+    (here / "else").mkdir()
+    monkeypatch.chdir(here / "else")
+    render("--model", model_file, "--recipe", "../walks/walk.json", "two.mp4")
+    assert (here / "one.mp4").read_bytes() == (here / "else/two.mp4").read_bytes()
+
+
 def test_the_recipe_a_web_page_writes_is_read(here):
     written = {
         "format": "vidgan-recipe-1",
@@ -140,6 +150,8 @@ def test_what_is_no_recipe_is_refused(text, here):
         (["--seeds", "3,x"], UsageError, "--seeds 3,x"),
         (["--seeds", "3,4", "--keyframes", "3"], UsageError, "one of the two"),
         (["--labels", "3>7"], UsageError, "without classes"),
+        (["--seeds", "3,4,5", "--path", "circle"], UsageError, "two keyframes"),
+        (["--seeds", "3,4,5", "--path", "noise"], UsageError, "two or four"),
         (["--seeds", "3,4", "--grid", "2x1"], UsageError, "--grid"),
         (["--audio", "latents.npy"], DataError, "sound"),
         (["--audio", "song.wav", "--frames", "5"], UsageError, "--frames"),

@@ -45,6 +45,15 @@ def test_a_gpu_is_tried_only_where_one_can_work(compiled, devices, libraries, fi
     assert names[0] == first and names[-1] == [CPU]
 
 
+@pytest.mark.parametrize(
+    ("rank", "gpus", "own"), [(None, 0, 0), (None, 4, 0), ("1", 1, 0), ("3", 4, 3), ("5", 4, 1)]
+)
+def test_each_rank_of_a_machine_has_a_gpu(rank, gpus, own, monkeypatch):
+    if rank:
+        monkeypatch.setenv("LOCAL_RANK", rank)
+    assert runtime.local_gpu(gpus) == own
+
+
 def test_a_gpu_that_fails_after_all_leaves_the_cpu_and_says_so(onnx_file, monkeypatch):
     monkeypatch.setattr(runtime, "candidates", lambda _: [[("NoSuchProvider", {}), CPU], [CPU]])
     assert runtime.OnnxFile(onnx_file).runs_on.endswith("on CPU")

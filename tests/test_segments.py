@@ -251,6 +251,15 @@ def test_the_first_process_ends_the_film_only_when_the_last_one_has_come(tmp_pat
     assert not any(thread.is_alive() for thread in ranks) and len(decoded(target)) == 3
 
 
+def test_a_process_started_with_other_settings_says_so_and_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(segments, "_PATIENCE_S", 0.2)
+    target = tmp_path / "out.mp4"
+    says = "rank 1 has another seed than rank 0"
+    with pytest.raises(UsageError, match=says), film_of(target, world=2).made():
+        write_film(target, seed=6, rank=1, world=2)
+    assert list(tmp_path.iterdir()) == []
+
+
 def render_command(onnx_file: Path, target: str) -> list[str]:
     return [
         "vidgan",
@@ -298,3 +307,30 @@ def test_the_command_resumes(onnx_file, tmp_path):
     assert "of 500 frames are there already" in done.stderr
     assert len(decoded(tmp_path / "out.mp4")) == 500
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+
+
+PUBLISH_AND_DIE = """
+import os, signal, sys
+from vidgan import cli, segments
+publish = segments.publish
+def publish_and_die(part, target):
+    publish(part, target)
+    os.kill(os.getpid(), signal.SIGKILL)
+segments.publish = publish_and_die
+sys.argv[0] = "vidgan"
+cli.main()
+"""
+
+
+def test_a_film_has_its_sheet_and_its_recipe_before_it_has_its_name(onnx_file, tmp_path):
+    _, *render = render_command(onnx_file, "out.mp4")
+    arguments = [*render, "--contact-sheet", "--save-recipe", "walk.json"]
+    killed = subprocess.run([sys.executable, "-c", PUBLISH_AND_DIE, *arguments], cwd=tmp_path)
+    assert killed.returncode == -signal.SIGKILL
+    wanted = {name: (tmp_path / name).read_bytes() for name in ("out.mp4", "out-sheet.png")}
+    assert (tmp_path / "walk.json").exists()
+    command = [sys.executable, "-m", "vidgan", *arguments, "--resume"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    assert {name: (tmp_path / name).read_bytes() for name in wanted} == wanted
+    made = sorted(path.name for path in tmp_path.iterdir())
+    assert made == ["out-sheet.png", "out.mp4", "walk.json"]

@@ -85,7 +85,7 @@ def test_a_signed_file_has_the_same_frames_the_mark_and_a_signature_that_holds(
 ):
     sign = signer(tmp_path / name, *good)
     plain = marked(tmp_path, name)
-    with VideoWriter(tmp_path / f"signed-{name}", comment=COMMENT, scale=2, sign=sign) as film:
+    with VideoWriter(tmp_path / f"signed-{name}", comment=COMMENT, scale=2, finish=sign) as film:
         for index in range(3):
             film.write(np.roll(FRAME, index, axis=0))
     signed = film.target
@@ -122,7 +122,7 @@ def test_what_is_signed_says_that_a_trained_model_made_it_and_asked_nobody(tmp_p
 def test_a_film_joined_from_segments_is_signed_once_and_last(tmp_path, good, sound):
     target = tmp_path / "out.mp4"
     song = write_sound(tmp_path / "song.wav", duration_s=0.5) if sound else None
-    writer = VideoWriter(target, scale=2, sound=song, sign=signer(target, *good), comment=COMMENT)
+    writer = VideoWriter(target, scale=2, sound=song, finish=signer(target, *good), comment=COMMENT)
     film = Film(writer, frames=7, key={}, segment_frames=3)
     with film.made():
         for piece in film.missing():

@@ -103,8 +103,9 @@ def add_sound(
 def _opened(sound: Path) -> av.container.InputContainer:
     try:
         container = av.open(str(sound.resolve()), options=_SAFE)
-    except (av.FFmpegError, OSError) as error:
-        raise DataError(f"{sound}: cannot be read as sound ({error.strerror}).") from error
+    except (av.FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "no name of a file"
+        raise DataError(f"{sound}: cannot be read as sound ({reason}).") from error
     if not container.streams.audio:
         container.close()
         raise DataError(f"{sound}: there is no sound in it; --audio takes wav, mp3, flac, ...")

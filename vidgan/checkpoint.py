@@ -41,7 +41,8 @@ def load_generator(path: Path) -> tuple[torch.nn.Module, ModelConfig, dict[str, 
     try:
         model = config.from_dict({"model": meta["model"]}).model
     except (KeyError, ConfigError) as error:
-        raise ModelError(f"{path}: its description of the model is unusable ({error}).") from error
+        reason = error if isinstance(error, ConfigError) else "it has none"
+        raise ModelError(f"{path}: its description of the model is unusable ({reason}).") from error
     generator = NETWORKS[model.name][0](model)
     load_into(path, generator, tensors)
     return generator.eval(), model, dict(meta.get("facts", {}))
@@ -78,18 +79,18 @@ def read(path: Path, *, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, o
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         meta = json.loads(header["vidgan"])
-    except (SafetensorError, KeyError, ValueError, OSError, struct.error) as error:
+        version, held, maker = (meta[k] for k in ("format_version", "kind", "vidgan_version"))
+    except (SafetensorError, LookupError, TypeError, ValueError, OSError, struct.error) as error:
         raise ModelError(
-            f"{path}: not a model file of vidgan, or damaged ({type(error).__name__}: {error}). "
+            f"{path}: not a model file of vidgan, or damaged. "
             "vidgan reads generator.safetensors and generator.onnx."
         ) from error
-    if meta["format_version"] > FORMAT_VERSION:
+    if version > FORMAT_VERSION:
         raise ModelError(
-            f"{path}: made by a newer vidgan ({meta['vidgan_version']}); this is {__version__}. "
-            "Update vidgan."
+            f"{path}: made by a newer vidgan ({maker}); this is {__version__}. Update vidgan."
         )
-    if meta["kind"] != kind:
-        raise ModelError(f"{path}: holds a {meta['kind']}, not a {kind}.")
+    if held != kind:
+        raise ModelError(f"{path}: holds a {held}, not a {kind}.")
     if _digest(tensors) != header.get("sha256"):
         raise ModelError(f"{path}: damaged (its checksum does not match); use another copy.")
     return tensors, meta

@@ -4,6 +4,7 @@ Heavy modules are imported inside the verb that needs them, so that --help answe
 rendering an ONNX file never loads torch. Progress goes to stderr, results to stdout.
 """
 
+import gc
 import re
 import sys
 from pathlib import Path
@@ -12,11 +13,8 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter
 
 from vidgan import __version__, cli_export, cli_render, terminal
-from vidgan.errors import (
-    EXIT_INTERRUPTED,
-    UsageError,
-    VidganError,
-)
+from vidgan.errors import EXIT_INTERRUPTED, UsageError, VidganError
+from vidgan.terminal import Whole
 
 app = App(
     name="vidgan",
@@ -46,6 +44,8 @@ def main() -> None:
         _leave("interrupted", EXIT_INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()
+    finally:
+        gc.freeze()  # or the end would look for garbage in all that was imported
 
 
 @app.command
@@ -57,12 +57,12 @@ def train(
     for_: Annotated[str | None, Parameter(name="--for")] = None,
     size: str | None = None,
     model: str | None = None,
-    batch_size: int | None = None,
-    channels: int | None = None,
+    batch_size: Whole | None = None,
+    channels: Whole | None = None,
     flip: Annotated[bool | None, Parameter(negative="--no-flip")] = None,
-    seed: int | None = None,
+    seed: Whole | None = None,
     precision: str | None = None,
-    every: int | None = None,
+    every: Whole | None = None,
     stop: Annotated[bool | None, Parameter(negative="--no-stop")] = None,
     runs: Path = Path("runs"),
 ) -> None:
@@ -130,10 +130,10 @@ def evaluate(
     made: Path | None = None,
     against: str | None = None,
     *,
-    count: int = 1000,
+    count: Whole = 1000,
     metrics: str = "",
     inception: Path | None = None,
-    seed: int = 0,
+    seed: Whole = 0,
 ) -> None:
     """Print how far a generator, or any pictures, are from the pictures they should look like.
 

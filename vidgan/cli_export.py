@@ -10,6 +10,7 @@ from typing import Literal
 from vidgan import terminal
 from vidgan.bundled import check_new
 from vidgan.errors import ModelError, UsageError, VidganError
+from vidgan.terminal import Whole
 
 
 def export(
@@ -23,8 +24,8 @@ def export(
     weights: Literal["fp32", "fp16"] = "fp32",
     int8: bool = False,
     walk: str | None = None,
-    frames: int = 240,
-    seed: int = 0,
+    frames: Whole = 240,
+    seed: Whole = 0,
     least_psnr: float | None = None,
     force: bool = False,
 ) -> None:
@@ -124,7 +125,7 @@ def _weights(model: Path | None) -> tuple[Path, str]:
     return source, name
 
 
-def preview(folder: Path, *, port: int = 8000) -> None:
+def preview(folder: Path, *, port: Whole = 8000) -> None:
     """Serve what --site wrote to the browser of this machine, until Ctrl-C.
 
     Parameters

@@ -6,6 +6,7 @@ file never loads torch.
 
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
@@ -14,16 +15,17 @@ from cyclopts import Parameter
 from vidgan import terminal
 from vidgan.bundled import check_new
 from vidgan.errors import UsageError
+from vidgan.terminal import Whole
 
 
 def render(
     target: Path,
     /,
     *,
-    frames: int | None = None,
+    frames: Whole | None = None,
     model: Path | None = None,
     path: str | None = None,
-    seed: int | None = None,
+    seed: Whole | None = None,
     seeds: str | None = None,
     keyframes: str | None = None,
     fps: str | None = None,
@@ -37,9 +39,9 @@ def render(
     audio: Path | None = None,
     recipe: Path | None = None,
     save_recipe: Path | None = None,
-    scale: int | None = None,
+    scale: Whole | None = None,
     codec: str | None = None,
-    quality: int | None = None,
+    quality: Whole | None = None,
     lossless: bool = False,
     force: bool = False,
     resume: bool = False,
@@ -111,9 +113,12 @@ def render(
     yes
         Go on though the job is very large.
     """
+    from vidgan import synthesis
+
+    opening = ThreadPoolExecutor(1).submit(synthesis.open_default, model)  # while the rest loads
     from vidgan import recipe as recipes
     from vidgan import render as rendering
-    from vidgan import segments, signing, synthesis, video
+    from vidgan import segments, signing, video
 
     options = {
         "frames": frames,
@@ -124,8 +129,8 @@ def render(
         "closed": loop,
         "hold": hold,
         "ease": ease,
-        "truncation": truncation and _in_turn("--truncation", truncation, float),
-        "labels": labels and _in_turn("--labels", labels, int),
+        "truncation": _in_turn("--truncation", truncation, float),
+        "labels": _in_turn("--labels", labels, int),
         "grid": grid and list(terminal.pair("--grid", grid)),
         "constant_speed": constant_speed,
         "audio": audio and str(audio),
@@ -154,11 +159,21 @@ def render(
     asked, drive = asked.heard(target)
     rendering.check_frames(asked.frames, yes=yes)
     rate = video.check_fps(asked.fps)
-    generator, name = synthesis.open_default(model)
+    generator, name = opening.result()
     say = terminal.say if rank == 0 else lambda line: None
     asked = asked.made_for(generator, name, say)
     walk, generator = asked.timed(generator, drive, say)
     comment = asked.comment()
+
+    def finish(film: Path) -> None:
+        """What a film needs before it gets its name, so that a killed render gets it too."""
+        if signer:
+            signer(film)
+        if contact_sheet:
+            video.write_png(sheet, rendering.contact_sheet(generator, walk), comment)
+        if save_recipe:
+            recipes.save(asked, save_recipe)
+
     writer = video.VideoWriter(
         target,
         fps=rate,
@@ -168,7 +183,7 @@ def render(
         lossless=lossless,
         force=force or left,
         sound=asked.audio and Path(asked.audio),
-        sign=signer,
+        finish=finish,
         comment=comment,
         notice=say,
     )
@@ -185,34 +200,33 @@ def render(
         )
     if rank > 0:
         return
-    if contact_sheet:
-        video.write_png(sheet, rendering.contact_sheet(generator, walk), comment)
-    if save_recipe:
-        recipes.save(asked, save_recipe)
     print(f"{target}: {asked.frames} frames of {name}, {generator.runs_on}")
 
 
 def _keyframes(seeds: str | None, keyframes: str | None) -> list | int | None:
     """What a recipe holds: of --seeds 3,17,99, or --keyframes 5, or --keyframes latents.npy."""
-    if seeds and keyframes:
+    if seeds is not None and keyframes is not None:
         raise UsageError("--seeds and --keyframes: one of the two.")
-    if seeds:
+    if seeds is not None:
         return [{"seed": seed, "index": 0} for seed in _in_turn("--seeds", seeds, int)]
     if keyframes is None or re.fullmatch(r"-?\d+", keyframes):
         return keyframes and int(keyframes)
     import numpy as np
 
     try:
-        rows = np.load(keyframes, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UsageError(f"--keyframes {keyframes}: a number, or a .npy of latents.") from error
+        rows = np.lib.format.open_memmap(keyframes, mode="r")  # .npy alone, and no objects
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is neither"
+        raise UsageError(f"--keyframes {keyframes}: a number, or a .npy ({reason}).") from error
     if rows.ndim != 2 or rows.dtype.kind not in "fiu":
         raise UsageError(f"--keyframes {keyframes}: holds {list(rows.shape)}, not [K, z_dim].")
     return [{"latent": row.tolist()} for row in rows.astype(np.float32)]
 
 
-def _in_turn(option: str, text: str, kind: type[int] | type[float]) -> list:
+def _in_turn(option: str, text: str | None, kind: type[int] | type[float]) -> list | None:
     """3,7,3 or 3>7>3, which a shell wants quoted."""
+    if text is None:
+        return None
     try:
         return [kind(part) for part in re.split("[,>]", text)]
     except ValueError:
@@ -224,9 +238,9 @@ def sample(
     /,
     *,
     grid: str | None = None,
-    count: int | None = None,
+    count: Whole | None = None,
     model: Path | None = None,
-    seed: int = 0,
+    seed: Whole = 0,
     force: bool = False,
 ) -> None:
     """Write stills: --grid 8x4 grid.png, or --count 1000 folder/.

@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -147,7 +148,9 @@ class Recipe:
 
 
 def save(recipe: Recipe, target: Path) -> None:
-    """Write it with every key and every keyframe spelled out."""
+    """Write it with every key and every keyframe spelled out, a sound as seen from the file."""
+    if recipe.audio and not Path(recipe.audio).is_absolute():
+        recipe = replace(recipe, audio=os.path.relpath(recipe.audio, target.parent))
     write_bytes(target, json.dumps(asdict(recipe.spelled_out())).encode() + b"\n")
 
 
@@ -156,7 +159,8 @@ def load(source: Path) -> Recipe:
     try:
         content = json.loads(source.read_text(), parse_int=_number)
     except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{source}: cannot be read as a recipe ({error}).") from error
+        reason = getattr(error, "strerror", None) or f"no JSON, line {getattr(error, 'lineno', 1)}"
+        raise ConfigError(f"{source}: cannot be read as a recipe ({reason}).") from error
     if not isinstance(content, Mapping) or content.get("format") != FORMAT:
         raise ConfigError(f'{source}: not a recipe of vidgan; its "format" is not {FORMAT}.')
     hints = get_type_hints(Recipe)
@@ -172,6 +176,8 @@ def load(source: Path) -> Recipe:
             raise ConfigError(f"{source}: {key} = {json.dumps(value)[:60]} is of a wrong kind.")
     if "z_dim" not in content:
         raise ConfigError(f"{source}: z_dim is missing.")
+    if content.get("audio"):
+        content["audio"] = str(source.parent / content["audio"])
     return Recipe(**content)
 
 

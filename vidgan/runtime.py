@@ -34,9 +34,7 @@ class OnnxFile:
         try:
             self.session = _open(onnxruntime, content)
         except Exception as error:  # ONNX Runtime's exceptions share no base of their own
-            raise ModelError(
-                f"{path}: not an ONNX file, or damaged ({str(error).splitlines()[0][:120]})."
-            ) from error
+            raise ModelError(f"{path}: not an ONNX file, or damaged ({_reason(error)}).") from error
         self.meta: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
         if self.meta.get("contract") not in (GENERATOR, WALK):
             raise ModelError(
@@ -58,7 +56,7 @@ class OnnxFile:
             return np.concatenate([self.run_fixed(_cut(feed, s)) for s in starts])[:count]
         except Exception as error:
             raise ModelError(
-                f"{self.path}: does not run on {self.runs_on} ({str(error).splitlines()[0][:120]})."
+                f"{self.path}: does not run on {self.runs_on} ({_reason(error)})."
             ) from error
 
     def run_fixed(self, feed: dict[str, np.ndarray]) -> np.ndarray:
@@ -73,18 +71,23 @@ class OnnxFile:
     def _bind(self, feed: dict[str, np.ndarray]) -> None:
         from onnxruntime import OrtValue
 
-        (out,) = self.session.get_outputs()
+        (out,), gpu = self.session.get_outputs(), local_gpu(_gpus())
         kind = np.uint8 if out.type == "tensor(uint8)" else np.float32
         shape = [len(next(iter(feed.values()))), *out.shape[1:]]
         self._bound = self.session.io_binding()
         self._inputs = {
-            name: OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), self.device, 0)
+            name: OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), self.device, gpu)
             for name, array in feed.items()
         }
-        self._output = OrtValue.ortvalue_from_shape_and_type(shape, kind, self.device, 0)
+        self._output = OrtValue.ortvalue_from_shape_and_type(shape, kind, self.device, gpu)
         for name, value in self._inputs.items():
             self._bound.bind_ortvalue_input(name, value)
         self._bound.bind_ortvalue_output(out.name, self._output)
+
+
+def local_gpu(gpus: int) -> int:
+    """Which of this machine's GPUs is for this process, by its rank here, as torchrun tells it."""
+    return int(os.environ.get("LOCAL_RANK", 0)) % max(gpus, 1)
 
 
 def to_frames(image: np.ndarray) -> np.ndarray:
@@ -107,12 +110,14 @@ def candidates(onnxruntime: object) -> list[list]:
         "CUDAExecutionProvider" in found or _loads(_DRIVER)
     ):
         return [[cpu]]
+    gpu = str(local_gpu(_gpus()))
     onnxruntime.preload_dlls()
     # TF32 off: its 10 bits of mantissa would change frames. A graph: one launch for all kernels.
-    cuda = ("CUDAExecutionProvider", {"use_tf32": "0", "enable_cuda_graph": "1"})
+    cuda = ("CUDAExecutionProvider", {"device_id": gpu, "use_tf32": "0", "enable_cuda_graph": "1"})
     if "TensorrtExecutionProvider" not in compiled or not _loads(_TENSORRT):
         return [[cuda, cpu], [cpu]]
     settings = {
+        "device_id": gpu,
         "trt_engine_cache_enable": "1",
         "trt_engine_cache_path": str(cache_root() / "tensorrt"),
         "trt_timing_cache_enable": "1",
@@ -163,10 +168,26 @@ def _read(path: Path) -> bytes:
     return content
 
 
+def _reason(error: Exception) -> str:
+    """Its first line, without the codes in front, [ONNXRuntimeError] : 7 : INVALID_PROTOBUF :"""
+    return str(error).splitlines()[0].split(" : ")[-1][:120]
+
+
 def _cut(feed: dict[str, np.ndarray], start: int) -> dict[str, np.ndarray]:
     """One batch of `_BATCH`, the last row repeated where rows run out."""
     index = np.arange(start, start + _BATCH)
     return {name: array[np.minimum(index, len(array) - 1)] for name, array in feed.items()}
+
+
+def _gpus() -> int:
+    """How many the driver shows to this process."""
+    try:
+        driver, count = ctypes.CDLL(_DRIVER), ctypes.c_int(0)
+    except OSError:
+        return 0
+    driver.cuInit(0)
+    driver.cuDeviceGetCount(ctypes.byref(count))
+    return count.value
 
 
 def _loads(library: str) -> bool:

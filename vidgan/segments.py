@@ -22,6 +22,7 @@ from vidgan.video import VideoWriter
 
 SEGMENT_FRAMES = 240  # below x264's own limit of 250, so that a segment costs no further key frame
 _POLL_S = 0.05
+_PATIENCE_S = 60.0  # in which rank 0 takes away what an older render left
 
 
 def check(target: Path, *, resume: bool, world: int) -> None:
@@ -84,8 +85,8 @@ class Film:
             if self._joined and self._rank == 0:
                 self._prepare()
                 take_lock(lock.enter_context((self._folder / "lock").open("a")).fileno())
-            while self._joined and self._found() != self._manifest:  # rank 0 is still preparing
-                time.sleep(_POLL_S)
+            if self._joined:
+                self._wait_for_rank_0()
             if self._rank > 0:
                 self._arrival(self._rank).touch()
             yield
@@ -125,18 +126,31 @@ class Film:
         except (OSError, ValueError):
             return {}
 
+    def _differing(self, found: Mapping[str, object]) -> str:
+        wanted = self._manifest
+        return ", ".join(k for k in sorted(wanted.keys() | found) if wanted.get(k) != found.get(k))
+
+    def _wait_for_rank_0(self) -> None:
+        since = time.monotonic()
+        while (found := self._found()) != self._manifest:  # it is still preparing
+            if found and time.monotonic() - since > _PATIENCE_S:
+                raise UsageError(
+                    f"{self._target}: rank {self._rank} has another {self._differing(found)} than "
+                    "rank 0; give all the same command, model and versions."
+                )
+            time.sleep(_POLL_S)
+
     def _check_begun(self) -> None:
         lock = self._folder / "lock"
         if self._rank == 0 and lock.exists():
             with lock.open("a") as file:
                 if not take_lock(file.fileno()):
                     raise SystemFault(f"{self._target}: another process is rendering it; end that.")
-        wanted, found = self._manifest, self._found()
-        if self._resume and found and found != wanted:
-            other = [k for k in sorted(wanted.keys() | found) if wanted.get(k) != found.get(k)]
+        found = self._found()
+        if self._resume and found and found != self._manifest:
             raise UsageError(
-                f"--resume: {self._target} was begun with another {', '.join(other)}; repeat that "
-                "command, or leave out --resume to start anew."
+                f"--resume: {self._target} was begun with another {self._differing(found)}; repeat "
+                "that command, or leave out --resume to start anew."
             )
 
     def _prepare(self) -> None:

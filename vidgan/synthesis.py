@@ -75,7 +75,7 @@ class _Onnx:
             self.z_dim, self.height, self.width = self._sizes()  # of the graph, whatever is told
             self.class_names = tuple(model.get("class_names", ()))
         except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
-            raise ModelError(f"{path}: its metadata cannot be read ({error!r}).") from error
+            raise ModelError(f"{path}: its metadata cannot be read; export it again.") from error
         self.classes = len(self.class_names)
         self.sha256, self.runs_on = file.sha256, file.runs_on
 
@@ -109,7 +109,8 @@ class _Torch:
         from vidgan import checkpoint, dcgan
 
         generator, model, _ = checkpoint.load_generator(path)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        gpus = torch.cuda.device_count()
+        device = torch.device("cuda", runtime.local_gpu(gpus)) if gpus else torch.device("cpu")
         self._generator, self._device = generator.to(device), device
         self._torch, self._to_frames = torch, dcgan.to_frames
         self.z_dim, self.height, self.width = model.z_dim, model.height, model.width

@@ -6,15 +6,28 @@ rich is imported only where there is a terminal to draw on.
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Annotated
+
+from cyclopts import Parameter, Token
 
 from vidgan.errors import UsageError
 
 _LINE_EVERY_S = 10.0
 
 Numbers = object  # a `vidgan.runs.Progress`, which this module may not import
+
+
+def _whole(kind: type[int], tokens: Sequence[Token]) -> int:
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise UsageError(f"{tokens[0].keyword} {tokens[0].value}: a whole number.") from None
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]  # an option that cyclopts would round
 
 
 def say(line: str) -> None:

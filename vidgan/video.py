@@ -98,7 +98,7 @@ class VideoWriter:
     quality   0 (smallest file) to 100 (best), None: 80; of codecs that lose something
     lossless  what is decoded equals what was written
     sound     a file whose sound goes into the film, as far as both reach; see `audio.check`
-    sign      told the finished file or folder, which it signs in its place
+    finish    told the finished file or folder before it gets its name; may change it in its place
 
     The target appears at the end of the with-block, complete and marked as synthetic, or not at
     all: after an exception, or without a frame, nothing is left. Raises what `check_target` and
@@ -116,7 +116,7 @@ class VideoWriter:
         lossless: bool = False,
         force: bool = False,
         sound: Path | None = None,
-        sign: Callable[[Path], None] | None = None,
+        finish: Callable[[Path], None] | None = None,
         comment: Comment = None,
         notice: Notice = lambda line: None,
     ) -> None:
@@ -130,7 +130,7 @@ class VideoWriter:
             raise UsageError(f"--fps {fps}: {target} can hold at most {most}.")
         if scale is not None and scale < 1:
             raise UsageError(f"--scale {scale}: a whole number from 1.")
-        self.frames_written, self._sound, self._sign = 0, sound, sign
+        self.frames_written, self._sound, self._finish = 0, sound, finish
         self._job = encoders.Job(
             part_of(self.target), self._kind, chosen, self.fps, scale, quality, comment, notice
         )
@@ -148,15 +148,15 @@ class VideoWriter:
         one's own."""
         other = copy.copy(self)
         other.target, other._job = target, dataclasses.replace(self._job, part=part_of(target))
-        other._sound = other._sign = None  # belong to the whole film
+        other._sound = other._finish = None  # belong to the whole film
         return other
 
     def seal(self, film: Path) -> None:
         """What a film needs once, when all of its frames are together."""
         if self._sound:
             audio.add_sound(film, self._sound, self._kind, self._job.comment)
-        if self._sign:
-            self._sign(film)
+        if self._finish:
+            self._finish(film)
 
     def __enter__(self) -> Self:
         return self
