@@ -13,7 +13,7 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter
 
 from vidgan import __version__, cli_export, cli_render, terminal
-from vidgan.errors import EXIT_INTERRUPTED, UsageError, VidganError
+from vidgan.errors import EXIT_INTERRUPTED, ConfigError, UsageError, VidganError
 from vidgan.terminal import Whole
 
 app = App(
@@ -37,7 +37,8 @@ def main() -> None:
     try:
         app(exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        _leave(" ".join(str(error).split()), 2)
+        verb = " ".join(["vidgan", *(error.command_chain or ())])
+        _leave(f"{' '.join(str(error).split())} See {verb} --help.", 2)
     except VidganError as error:
         _leave(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -83,9 +84,9 @@ def train(
     model
         Architecture: dcgan, or r3gan (RpGAN without norms: slower; see train/README.md).
     batch_size
-        Pictures per step, over all devices together.
+        Pictures per step, over all devices together; 0, the default: 32 on a CPU, else 64.
     channels
-        Width of the networks; less is faster.
+        Width of the networks; less is faster; 0, the default: 32 on a CPU, else 64.
     flip
         Mirror half of the pictures.
     seed
@@ -99,14 +100,13 @@ def train(
     runs
         Where run folders are made.
     """
-    from vidgan import config
 
     base = _base(recipe, resume)
     width, height = _size(size) if size else (None, None)
     images, duration_s = _amount(for_) if for_ else (None, None)
-    base = config.override(base, "data", source=source, every=every)
-    base = config.override(base, "model", name=model, width=width, height=height, channels=channels)
-    base = config.override(
+    base = _override(base, "data", source=source, every=every)
+    base = _override(base, "model", name=model, width=width, height=height, channels=channels)
+    base = _override(
         base,
         "train",
         batch_size=batch_size,
@@ -180,6 +180,8 @@ def _base(recipe: Path | None, resume: Path | None) -> object:
     if recipe and resume:
         raise UsageError("--recipe and --resume: a resumed run keeps its own settings.")
     if resume:
+        if not (resume / "config.toml").is_file():
+            raise UsageError(f"--resume {resume}: not a run; those that trained are under runs/.")
         return config.load(resume / "config.toml")
     if recipe is None:
         return config.Config()
@@ -208,7 +210,19 @@ def _amount(text: str) -> tuple[int | None, float | None]:
 def _size(text: str) -> tuple[int, int]:
     if text.isdigit():
         return int(text), int(text)
-    return terminal.pair("--size", text)
+    return terminal.pair("--size", text, example="128x72")
+
+
+def _override(base: object, table: str, **options: object) -> object:
+    """Names the option, not the recipe's key, where one cannot be."""
+    from vidgan import config
+
+    try:
+        return config.override(base, table, **options)
+    except ConfigError as error:
+        names = {"width": "size", "height": "size", "name": "model"}
+        key, _, rest = str(error).removeprefix(f"{table}.").partition(" = ")
+        raise UsageError(f"--{names.get(key, key.replace('_', '-'))} {rest}") from error
 
 
 def _leave(line: str, code: int) -> None:

@@ -131,7 +131,7 @@ def render(
         "ease": ease,
         "truncation": _in_turn("--truncation", truncation, float),
         "labels": _in_turn("--labels", labels, int),
-        "grid": grid and list(terminal.pair("--grid", grid)),
+        "grid": None if grid is None else list(terminal.pair("--grid", grid)),
         "constant_speed": constant_speed,
         "audio": audio and str(audio),
     }
@@ -200,7 +200,8 @@ def render(
         )
     if rank > 0:
         return
-    print(f"{target}: {asked.frames} frames of {name}, {generator.runs_on}")
+    plural = "s" * (asked.frames != 1)
+    print(f"{target}: {asked.frames} frame{plural} of {name}, {generator.runs_on}")
 
 
 def _keyframes(seeds: str | None, keyframes: str | None) -> list | int | None:
@@ -230,7 +231,8 @@ def _in_turn(option: str, text: str | None, kind: type[int] | type[float]) -> li
     try:
         return [kind(part) for part in re.split("[,>]", text)]
     except ValueError:
-        raise UsageError(f"{option} {text}: numbers with commas between, as in 3,7,3.") from None
+        example = "3,7,3" if kind is int else "0.5,1"
+        raise UsageError(f"{option} {text}: numbers with commas between: {example}.") from None
 
 
 def sample(
@@ -272,6 +274,8 @@ def sample(
         picture = rendering.grid(generator, seed=seed, columns=columns, rows=rows)
         video.write_png(target, picture, {"model": generator.sha256, "seed": seed})
     else:
+        if target.suffix.lower() == ".png":
+            raise UsageError(f"{target}: --count writes a folder of PNG; --grid writes one PNG.")
         video.check_target(f"{target}/", force=force)
         generator, _ = synthesis.open_default(model)
         rendering.samples(generator, target, seed=seed, count=count, force=force)

@@ -18,10 +18,12 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from vidgan import codecs, footage, provenance
+from vidgan.errors import UsageError
 from vidgan.footage import Notice
 
 Comment = Mapping[str, object] | None  # how a file was made; goes into it as JSON
 
+_MOST_SIDE = 16_383  # pixels; of WebP, and about that of H.264
 ENLARGED_SIDE = 512  # pixels that the short side of a small frame reaches in a film
 _MATRICES = {0: Colorspace.DEFAULT, 1: Colorspace.ITU709, 6: Colorspace.ITU601}
 
@@ -54,6 +56,11 @@ class Encoder:
         self._container.metadata.update(provenance.tags(job.comment))
         height, width = height * self._scale, width * self._scale
         sides = codec.padded(height), codec.padded(width)
+        if max(sides) > _MOST_SIDE:
+            raise UsageError(
+                f"--scale {self._scale}: makes {sides[1]}x{sides[0]}; a film has at most "
+                f"{_MOST_SIDE:,} pixels a side, a folder of PNG may have more."
+            )
         options = codec.options(job.quality, height=sides[0], width=sides[1])
         self._stream = self._container.add_stream(codec.encoder, rate=job.fps, options=options)
         self._stream.height, self._stream.width = sides

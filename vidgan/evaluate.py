@@ -68,7 +68,11 @@ def evaluate(
         generator = synthesis.open_generator(model)
         against = against or _trained_on(model, shipped=made is None)
     _check_metrics(metrics, generator, inception)
+    if count < 1:
+        raise UsageError(f"--count {count}: at least {_LEAST}, better 1000.")
     if not against:
+        if not made.exists():
+            raise UsageError(f"{made}: there is no such file or folder.")
         raise UsageError(f"{made}: say what to compare it with: vidgan evaluate {made} reals/")
     wanted = DataConfig(source=against) if isinstance(against, str) else against
     size = (generator.width, generator.height) if generator else data.native_size(wanted)

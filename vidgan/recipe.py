@@ -88,7 +88,8 @@ class Recipe:
         """One path per cell of the grid, row by row. Raises UsageError."""
         cells = math.prod(self.grid or [1])
         if self.grid and (len(self.grid) != 2 or min(self.grid) < 1 or cells > _MOST_CELLS):
-            raise UsageError(f"--grid {self.grid}: columns x rows, at most {_MOST_CELLS} cells.")
+            text = "x".join(map(str, self.grid))
+            raise UsageError(f"--grid {text}: columns x rows, 1 to {_MOST_CELLS} cells: 4x3.")
         scales = self.truncation if isinstance(self.truncation, list) else [self.truncation]
         return [
             trajectory.Path(

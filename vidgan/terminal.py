@@ -68,7 +68,11 @@ def training_bar(
         task = progress.add_task("starting", total=1.0)
         yield (
             lambda line: progress.console.print(line, highlight=False, soft_wrap=True),
-            lambda now: progress.update(task, completed=share(now), description=_numbers(now)),
+            lambda now: progress.update(
+                task,
+                completed=share(now),
+                description="measuring and saving" if share(now) == 1 else _numbers(now),
+            ),
         )
 
 
@@ -102,8 +106,8 @@ def _numbers(now: Numbers) -> str:
     )
 
 
-def pair(option: str, text: str) -> tuple[int, int]:
+def pair(option: str, text: str, *, example: str = "8x4") -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)[xX](\d+)", text)
     if not match:
-        raise UsageError(f"{option} {text}: two whole numbers, for example 8x4.")
+        raise UsageError(f"{option} {text}: two whole numbers, for example {example}.")
     return int(match[1]), int(match[2])

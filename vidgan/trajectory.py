@@ -191,8 +191,9 @@ class Path:
             raise UsageError(f"keyframes = {self.keyframes.count}: at most 1000 per frame.")
         if (self.hold or self.ease != "linear") and self.kind not in THROUGH_KEYFRAMES:
             raise UsageError(f"--path {self.kind} stops at no keyframe: no --hold, no --ease.")
-        if not len(self.truncation) or not np.isfinite(self.truncation).all():
-            raise UsageError("--truncation: a number, or several in turn, for example 0.5,1.")
+        scales = np.array(self.truncation)
+        if not len(scales) or not (np.isfinite(scales) & (scales >= 0)).all():
+            raise UsageError("--truncation: a number from 0, or several in turn: 0.5,1.")
         if len(self.labels) and not self.classes:
             raise UsageError("--labels: this model was trained without classes.")
         if wrong := [label for label in self.labels if not 0 <= label < self.classes]:
