@@ -236,7 +236,7 @@ def test_the_page_of_a_generator_twice_as_wide_fits_in_14_mb(player):
     size, packed = player.stat().st_size, len(block(player, "model"))
     assert size < 8e6 and packed < 4e6
     wider = weights_of_dcgan64(64) / weights_of_dcgan64(32)
-    assert 3.5 < wider < 4 and size - packed + packed * wider <= 14e6
+    assert 3 < wider < 4 and size - packed + packed * wider <= 14e6
 
 
 def weights_of_dcgan64(channels: int) -> int:
