@@ -3,6 +3,7 @@
 A file is read into memory first, so that nothing in it can name another file. Imports no torch.
 """
 
+import contextlib
 import ctypes
 import hashlib
 import os
@@ -108,17 +109,25 @@ def candidates(onnxruntime: object) -> list[list]:
     ):
         return [[cpu]]
     onnxruntime.preload_dlls()
-    # TF32 off: its 10 bits of mantissa would change frames. A graph: one launch for all kernels.
-    cuda = ("CUDAExecutionProvider", {"use_tf32": "0", "enable_cuda_graph": "1"})
+    # TF32 off: its 10 bits of mantissa would change frames; and so would a search for the quickest
+    # kernel, from run to run. A graph: one launch for all kernels, if all are on the card.
+    exact = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+    cuda = ("CUDAExecutionProvider", exact)
+    graph = ("CUDAExecutionProvider", exact | {"enable_cuda_graph": "1"})
     if "TensorrtExecutionProvider" not in compiled or not _loads(_TENSORRT):
-        return [[cuda, cpu], [cpu]]
+        return [[graph, cpu], [cuda, cpu], [cpu]]
+    os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # TensorRT's provider has no setting for it
+    cache = cache_root() / "tensorrt"
+    with contextlib.suppress(OSError):  # it would make the last folder only
+        cache.mkdir(parents=True, exist_ok=True)
     settings = {
         "trt_engine_cache_enable": "1",
-        "trt_engine_cache_path": str(cache_root() / "tensorrt"),
+        "trt_engine_cache_path": str(cache),
         "trt_timing_cache_enable": "1",
         "trt_cuda_graph_enable": "1",
     }
-    return [[("TensorrtExecutionProvider", settings), cuda, cpu], [cuda, cpu], [cpu]]
+    tensorrt = ("TensorrtExecutionProvider", settings)
+    return [[tensorrt, cuda, cpu], [graph, cpu], [cuda, cpu], [cpu]]
 
 
 def cpu_session(content: bytes) -> object:
@@ -143,8 +152,10 @@ def _open(onnxruntime: object, content: bytes) -> object:
     options = _options(onnxruntime)
     *accelerated, cpu = candidates(onnxruntime)
     for providers in accelerated:
-        try:
-            session = onnxruntime.InferenceSession(content, options, providers=providers)
+        try:  # without its own way down to the CPU, which prints to stdout
+            session = onnxruntime.InferenceSession(
+                content, options, providers=providers, enable_fallback=0
+            )
         except Exception:  # noqa: S112  the next one says what is wrong, if anything is
             continue
         if session.get_providers()[0] == providers[0][0]:
