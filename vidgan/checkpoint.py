@@ -72,15 +72,16 @@ def write(path: Path, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, ob
 def read(path: Path, *, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
     """Tensors and description, verified. Raises ModelError for anything but a file `write` made."""
     if not path.is_file():
-        raise ModelError(f"{path}: no such file.")
+        raise ModelError(f"{path}: no such file, or a folder.")
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         meta = json.loads(header["vidgan"])
     except (SafetensorError, KeyError, ValueError, OSError, struct.error) as error:
+        why = "no description in it" if isinstance(error, KeyError) else error
         raise ModelError(
-            f"{path}: not a model file of vidgan, or damaged ({type(error).__name__}: {error}). "
+            f"{path}: not a model file of vidgan, or damaged ({why}). "
             "vidgan reads generator.safetensors and generator.onnx."
         ) from error
     if meta["format_version"] > FORMAT_VERSION:

@@ -4,6 +4,7 @@ The layers are told by number and shape, as in PyTorch's tutorial and examples (
 ...). Only tensors are ever unpickled: a file that asks for anything else is refused.
 """
 
+import contextlib
 import pickle
 import re
 import warnings
@@ -19,6 +20,8 @@ from vidgan.errors import ConfigError, ModelError
 _NAME = re.compile(
     r"(?:module\.)?(?:\w+\.)?(\d+)\.(weight|bias|running_mean|running_var|num_batches_tracked)"
 )
+# What `_translated` and loading stumble over where the layers are others.
+_UNLIKE = (KeyError, IndexError, AttributeError, RuntimeError, ConfigError, ModelError)
 _EXPECTED = (
     "expected the DCGAN of PyTorch's tutorial: main.0.weight [z, 8c, 4, 4], main.1.weight, .bias, "
     ".running_mean and .running_var [8c], main.3.weight [8c, 4c, 4, 4], and so on, halving, "
@@ -31,13 +34,15 @@ _EXPECTED = (
 def import_weights(source: Path, target: Path) -> ModelConfig:
     """Write `target` (generator.safetensors) from a state_dict. Raises ModelError."""
     content = _content(source)
-    fitting = {
-        where: found
-        for where, state in _state_dicts(content)
-        if (found := _generator(source, state)) is not None
-    }
+    fitting = {}
+    for where, state in _state_dicts(content):
+        with contextlib.suppress(*_UNLIKE):
+            tensors, model = _translated(state)
+            generator = dcgan.Generator(model)
+            checkpoint.load_into(source, generator, tensors)
+            fitting[where] = generator, model
     if not fitting:
-        raise ModelError(f"{source}: {_EXPECTED} Found: {_told(content)}.")
+        raise ModelError(f"{source}: found {_told(content)}; {_EXPECTED}")
     if len(fitting) > 1:
         raise ModelError(
             f"{source}: holds {len(fitting)} generators ({', '.join(fitting)}); save the one you "
@@ -57,18 +62,6 @@ def _state_dicts(content: dict, where: str = "", depth: int = 3) -> Iterator[tup
             yield from _state_dicts(inner, f"{where}[{name!r}]", depth - 1)
 
 
-def _generator(
-    source: Path, state: dict[str, torch.Tensor]
-) -> tuple[dcgan.Generator, ModelConfig] | None:
-    try:
-        tensors, model = _translated(state)
-        generator = dcgan.Generator(model)
-        checkpoint.load_into(source, generator, tensors)
-    except (KeyError, IndexError, AttributeError, RuntimeError, ConfigError, ModelError):
-        return None
-    return generator, model
-
-
 def _told(content: dict) -> str:
     """The first keys, with shapes where they are of tensors."""
     first = [*content.items()][:6]
@@ -79,7 +72,7 @@ def _told(content: dict) -> str:
 
 def _content(source: Path) -> dict:
     if not source.is_file():
-        raise ModelError(f"{source}: no such file.")
+        raise ModelError(f"{source}: no such file, or a folder.")
     try:
         with warnings.catch_warnings(action="ignore"):  # on pickle protocols
             content = torch.load(source, map_location="cpu", weights_only=True)
@@ -89,7 +82,7 @@ def _content(source: Path) -> dict:
             "damaged. Save the weights alone: torch.save(netG.state_dict(), ...)."
         ) from error
     except Exception as error:  # damage makes torch's reader stumble in any way
-        raise ModelError(f"{source}: not a file of torch.save ({error!r:.100}).") from error
+        raise ModelError(f"{source}: not a file of torch.save, or damaged.") from error
     if not isinstance(content, dict):
         raise ModelError(f"{source}: holds a {type(content).__name__}; {_EXPECTED}")
     return content

@@ -156,7 +156,8 @@ def load(source: Path) -> Recipe:
     try:
         content = json.loads(source.read_text(), parse_int=_number)
     except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{source}: cannot be read as a recipe ({error}).") from error
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{source}: cannot be read as a recipe ({why}).") from error
     if not isinstance(content, Mapping) or content.get("format") != FORMAT:
         raise ConfigError(f'{source}: not a recipe of vidgan; its "format" is not {FORMAT}.')
     hints = get_type_hints(Recipe)

@@ -35,9 +35,7 @@ class OnnxFile:
         try:
             self.session = _open(onnxruntime, content)
         except Exception as error:  # ONNX Runtime's exceptions share no base of their own
-            raise ModelError(
-                f"{path}: not an ONNX file, or damaged ({str(error).splitlines()[0][:120]})."
-            ) from error
+            raise ModelError(f"{path}: not an ONNX file, or damaged ({_said(error)}).") from error
         self.meta: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
         if self.meta.get("contract") not in (GENERATOR, WALK):
             raise ModelError(
@@ -59,7 +57,7 @@ class OnnxFile:
             return np.concatenate([self.run_fixed(_cut(feed, s)) for s in starts])[:count]
         except Exception as error:
             raise ModelError(
-                f"{self.path}: does not run on {self.runs_on} ({str(error).splitlines()[0][:120]})."
+                f"{self.path}: does not run on {self.runs_on} ({_said(error)})."
             ) from error
 
     def run_fixed(self, feed: dict[str, np.ndarray]) -> np.ndarray:
@@ -163,9 +161,15 @@ def _open(onnxruntime: object, content: bytes) -> object:
     return onnxruntime.InferenceSession(content, options, providers=cpu)
 
 
+def _said(error: Exception) -> str:
+    """ONNX Runtime's first line, less its name, number and code."""
+    line = str(error).partition("\n")[0]
+    return re.sub(r"^\[ONNX\w+\] : \d+ : \w+ : ", "", line)[:120].rstrip(". ")
+
+
 def _read(path: Path) -> bytes:
     if not path.is_file():
-        raise ModelError(f"{path}: no such file.")
+        raise ModelError(f"{path}: no such file, or a folder.")
     if path.stat().st_size > _LARGEST_BYTES:
         raise ModelError(f"{path}: over 2 GB, which one ONNX file cannot be.")
     content = path.read_bytes()

@@ -75,7 +75,7 @@ class _Onnx:
             self.z_dim, self.height, self.width = self._sizes()  # of the graph, whatever is told
             self.class_names = tuple(model.get("class_names", ()))
         except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
-            raise ModelError(f"{path}: its metadata cannot be read ({error!r}).") from error
+            raise ModelError(f"{path}: its metadata is missing or damaged ({error}).") from error
         self.classes = len(self.class_names)
         self.sha256, self.runs_on = file.sha256, file.runs_on
 
