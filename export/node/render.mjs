@@ -198,6 +198,7 @@ async function main() {
 }
 
 main().catch((error) => {
-  console.error(`render.mjs: ${error.message.split("\n")[0]}`);
+  const told = error.syscall ? `${error.path}: cannot be written (${error.code})` : error.message;
+  console.error(`render.mjs: ${told.split("\n")[0]}`);
   process.exitCode = 1;
 });

@@ -264,6 +264,7 @@ export function start(generator) {
     const first = !view.free;
     Object.assign(view, { free: latent, glide: null, playing: false });
     dirty = true;
+    $("hint").classList.add("gone");
     if (first) show();
   }
 
