@@ -290,6 +290,8 @@ def test_the_preview_gives_out_its_folder_and_no_more(tmp_path):
         assert [ask("/", method)[0] for method in ("HEAD", "POST", "PUT", "OPTIONS")] == [405] * 4
     with pytest.raises(UsageError, match=r"no index\.html"):
         preview.server(tmp_path)
+    with pytest.raises(UsageError, match="65535"):
+        preview.server(folder, port=65536)
 
 
 def test_the_preview_ends_well_at_ctrl_c(tmp_path):
