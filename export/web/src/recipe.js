@@ -150,7 +150,8 @@ export function fromHash(hash, info) {
           return checkedKeyframe({ seed: of, index: Number(index) }, info.z_dim);
         });
     const of = (key, known, otherwise) => (known.includes(values.get(key)) ? values.get(key) : otherwise);
-    const path = keyframes.length < 2 ? "loop" : of("path", PATHS, "loop");
+    const asked = of("path", PATHS, "loop");
+    const path = keyframes.length < leastKeyframes(asked) ? "loop" : asked;
     const stops = THROUGH_KEYFRAMES.includes(path);
     return {
       path,
