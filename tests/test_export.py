@@ -10,7 +10,7 @@ from tests.conftest import small_generator
 from tests.paths import loop
 from vidgan import checkpoint, cli_export, export, latents, render, runtime
 from vidgan.config import ModelConfig
-from vidgan.errors import ModelError, UsageError
+from vidgan.errors import ModelError, SystemFault, UsageError
 from vidgan.provenance import DIGITAL_SOURCE_TYPE, find_mark
 from vidgan.recipe import Recipe
 from vidgan.synthesis import open_generator
@@ -117,6 +117,14 @@ def test_a_file_that_fails_its_proof_does_not_appear(model_file, tmp_path, monke
     with pytest.raises(ModelError, match="grey levels"):
         export.export(model_file, tmp_path / "generator.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_side_file_never_stands_without_its_model(model_file, tmp_path):
+    target = tmp_path / "generator.onnx"
+    target.mkdir()  # so that the rename fails, at the very end
+    with pytest.raises(SystemFault, match=r"generator\.onnx: cannot be written"):
+        export.export(model_file, target)
+    assert list(tmp_path.iterdir()) == [target] and not list(target.iterdir())
 
 
 def _brighter(with_pixels):

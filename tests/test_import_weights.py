@@ -65,6 +65,38 @@ def test_the_tutorials_generator_makes_the_same_frames_here(tmp_path, sizes, pre
     assert difference.max() <= 1 and (difference > 0).mean() <= 0.001 and expected.std() > 5
 
 
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda g: {"netG": g},
+        lambda g: {"state_dict": g, "epoch": 7},
+        lambda g: {"epoch": 7, "models": {"generator": g}, "losses": [0.5]},
+        lambda g: {
+            "G": g,
+            "D": {"main.0.weight": torch.zeros(64, 3, 4, 4)},
+            "optimizer": {"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 0.1}]},
+        },
+    ],
+)
+def test_the_one_generator_in_a_checkpoint_is_taken(tmp_path, wrapped):
+    state = trained().state_dict()
+    torch.save(state, tmp_path / "plain.pt")
+    torch.save(wrapped(state), tmp_path / "wrapped.pt")
+    for name in ("plain", "wrapped"):
+        import_weights(tmp_path / f"{name}.pt", tmp_path / f"{name}.safetensors")
+    z = np.random.default_rng(0).standard_normal((1, 100)).astype(np.float32)
+    plain, other = (open_generator(tmp_path / f"{n}.safetensors")(z) for n in ("plain", "wrapped"))
+    assert np.array_equal(plain, other)
+
+
+def test_of_two_generators_none_is_guessed(tmp_path):
+    state = trained().state_dict()
+    torch.save({"G": state, "ema": {"G": state}}, tmp_path / "weights.pt")
+    with pytest.raises(ModelError, match=r"2 generators \(\['G'\], \['ema'\]\['G'\]\)"):
+        import_weights(tmp_path / "weights.pt", tmp_path / "generator.safetensors")
+    assert [p.name for p in tmp_path.iterdir()] == ["weights.pt"]
+
+
 class Trap:
     def __reduce__(self):
         return os.system, ("touch sprung",)
@@ -86,6 +118,8 @@ def test_a_file_that_would_run_code_is_refused_and_never_run(tmp_path, content, 
         {"main.0.weight": torch.zeros(64, 3, 4, 4)},  # a discriminator
         {"main.0.weight": torch.zeros(100, 64, 7, 7), "main.3.weight": torch.zeros(64, 3, 4, 4)},
         {"main.0.bias": torch.zeros(3)},
+        {"epoch": 3, "netG": {"mapping.w": torch.zeros(3)}},
+        {"main.0.weight": torch.zeros(100, 64, 4, 4), "label_emb.weight": torch.zeros(10, 50)},
         {},
         [1, 2],
     ],

@@ -20,8 +20,9 @@ import onnxruntime
 import pytest
 
 from tests.paths import loop
-from vidgan import bundled, cli_export, latents, page, preview
+from vidgan import bundled, cli_export, dcgan, latents, page, preview
 from vidgan import recipe as recipes
+from vidgan.config import ModelConfig
 from vidgan.errors import ModelError, SystemFault, UsageError
 from vidgan.provenance import DIGITAL_SOURCE_TYPE, find_mark
 
@@ -71,13 +72,16 @@ def session(player):
 @pytest.fixture(scope="module")
 def expected(player):
     """The 30 frames uint8 [30, H, W, 3] that Python makes of the generator inside the page."""
+    return frames_inside(player, loop(seed=7, frames=30, z_dim=100, keyframes=4).latents(0, 30))
+
+
+def frames_inside(player: Path, z: np.ndarray) -> np.ndarray:
     halves = gzip.decompress(base64.b64decode(block(player, "model")))
     content = bytearray(len(halves))
     middle = (len(halves) + 1) // 2
     content[0::2], content[1::2] = halves[:middle], halves[middle:]
     onnx = onnxruntime.InferenceSession(bytes(content), providers=["CPUExecutionProvider"])
-    z = loop(seed=7, frames=30, z_dim=100, keyframes=4).latents(0, 30)
-    return onnx.run(["frames"], {"z": z})[0][..., :3]
+    return onnx.run(["frames"], {"z": z})[0][..., :3].astype(int)
 
 
 def block(player: Path, name: str) -> str:
@@ -142,45 +146,102 @@ def test_the_recipe_names_the_model_and_every_keyframe(session, player, shipped)
     assert kinds == [{"seed", "index"}] * 3 + [{"latent"}]
 
 
-@pytest.mark.parametrize("closed", [True, False])
-def test_node_and_python_compute_the_same_walk_and_play_the_same_recipe(closed, tmp_path):
+@pytest.mark.parametrize(
+    ("path", "settings"),
+    [
+        ("loop", {}),
+        ("loop", {"closed": False, "hold": 0.25}),
+        ("lerp", {"hold": 0.3}),
+        ("lerp", {"closed": False, "ease": "in-out"}),
+        ("slerp", {"ease": "smoothstep"}),
+        ("slerp", {"closed": False, "hold": 0.5, "ease": "in-out"}),
+        ("spline", {}),
+        ("spline", {"closed": False}),
+        ("circle", {}),
+        ("walk", {}),
+        ("walk", {"closed": False}),
+        ("noise", {}),
+    ],
+)
+def test_node_and_python_compute_the_same_walk_and_play_the_same_recipe(path, settings, tmp_path):
     seeds = [7, 2**32 + 5, 2**64 - 1]
+    closed = settings.get("closed", True)
     latent = latents.gaussian(11, np.array([4]), z_dim=101)[0]
-    recipe = {
-        "format": "vidgan-recipe-1",
-        "model": None,
-        "z_dim": 101,
-        "closed": closed,
-        "seed": 2**64 - 1,
-        "keyframes": [{"seed": 2**64 - 1, "index": 3}, {"latent": latent.tolist()}],
-        "frames": 77,
-        "truncation": 0.7,
-    }
-    keyframes = [{"seed": str(2**40 + 3), "index": k} for k in range(5)]
+    keyframes = [{"seed": 2**64 - 1, "index": k} for k in range(8)]
+    keyframes[1] = {"latent": latent.tolist()}
+    recipe = recipes.Recipe(
+        z_dim=101,
+        path=path,
+        seed=2**64 - 1,
+        keyframes=keyframes,
+        frames=77,
+        truncation=0.7,
+        **settings,
+    )
+    recipes.save(recipe, tmp_path / "python.json")
+    refused = [
+        {"path": "zigzag"},
+        {"path": "circle", "closed": False},
+        {"path": "walk", "hold": 0.2},
+        {"path": "lerp", "hold": 1},
+        {"path": "lerp", "ease": "valueOf"},
+        {"path": "noise", "keyframes": 1},
+        {"path": "circle", "grid": [2, 2]},
+    ]
     asked = {"z_dim": 101, "frames": 43, "closed": closed, "truncation": 0.8, "index": 2**32 - 1}
     asked |= {
-        "keyframes": keyframes,
+        "keyframes": [{"seed": str(2**40 + 3), "index": k} for k in range(5)],
         "seeds": [str(s) for s in seeds],
-        "recipe": json.dumps(recipe),
+        "recipe": (tmp_path / "python.json").read_text(),
+        "of": {"path": path, "closed": closed},
         "lengths": [1, 75, 105, 134, 135, 136, 165],
+        "refused": refused,
     }
     answer = node("latents.mjs", text=json.dumps(asked))
     for seed, theirs in zip(seeds, answer["gaussian"], strict=True):
         ours = latents.gaussian(seed, np.array([2**32 - 1]), z_dim=101)[0]
         np.testing.assert_allclose(theirs, ours, atol=1e-6)
-    path = loop(seed=2**40 + 3, frames=43, z_dim=101, keyframes=5, closed=closed, truncation=0.8)
-    np.testing.assert_allclose(answer["latents"], path.latents(0, 43), atol=1e-6)
-    written = json.loads(answer["recipe"])
-    assert answer["frames"] == 77 and {k: written[k] for k in recipe if k != "model"} == {
-        k: v for k, v in recipe.items() if k != "model"
-    }
-    assert answer["by_hash"] == answer["recipe"]
-    short = [recipes.Recipe(z_dim=101, frames=n, closed=closed) for n in asked["lengths"]]
+    five = loop(seed=2**40 + 3, frames=43, z_dim=101, keyframes=5, closed=closed, truncation=0.8)
+    np.testing.assert_allclose(answer["latents"], five.latents(0, 43), atol=1e-6)
+    short = [recipes.Recipe(z_dim=101, frames=n, **asked["of"]) for n in asked["lengths"]]
     assert answer["counts"] == [len(r.spelled_out().keyframes) for r in short]  # by default
+    assert all("recipe" in said or "always a loop" in said for said in answer["refused"])
+
+    ours = recipe.paths()[0].latents(0, 77)
+    np.testing.assert_allclose(answer["played"], ours, atol=1e-6)
+    assert answer["by_hash"] == answer["recipe"]
     file = tmp_path / "page.json"  # as the page saves it, for vidgan render --recipe
     file.write_text(answer["recipe"])
-    (path,) = recipes.load(file).paths(0)
-    np.testing.assert_allclose(answer["played"], path.latents(0, 77), atol=1e-6)
+    written = recipes.load(file)
+    np.testing.assert_allclose(written.paths()[0].latents(0, 77), ours, atol=1e-6)
+    told = ("path", "closed", "hold", "ease", "seed", "keyframes", "frames", "truncation")
+    assert [getattr(written, key) for key in told] == [getattr(recipe, key) for key in told]
+
+
+def test_another_path_is_played_saved_and_replayed(session, player):
+    recipe = recipes.load(player.parent / "circle.json")
+    assert (recipe.path, recipe.closed, recipe.frames) == ("circle", True, 30)
+    assert session["loop_is_fixed"] and session["unused"] == 2
+    z = recipe.paths()[0].latents(9, 10)
+    pixels = np.frombuffer(base64.b64decode(session["circle"]), np.uint8).reshape(1, 64, 64, 4)
+    ours = frames_inside(player, z)
+    difference = np.abs(pixels[..., :3].astype(int) - ours)
+    assert difference.max() <= 1 and (difference > 0).mean() <= 0.001
+    on_loop = loop(seed=7, frames=30, z_dim=100, keyframes=4).latents(9, 10)
+    assert np.abs(ours - frames_inside(player, on_loop)).mean() > 2
+
+
+def test_the_page_of_a_generator_twice_as_wide_fits_in_14_mb(player):
+    """The size by its parts: what does not depend on the generator, and weights as they pack."""
+    size, packed = player.stat().st_size, len(block(player, "model"))
+    assert size < 8e6 and packed < 4e6
+    wider = weights_of_dcgan64(64) / weights_of_dcgan64(32)
+    assert 3 < wider < 4 and size - packed + packed * wider <= 14e6
+
+
+def weights_of_dcgan64(channels: int) -> int:
+    net = dcgan.Generator(ModelConfig(width=64, height=64, channels=channels))
+    return sum(w.numel() for w in net.state_dict().values())
 
 
 def test_without_motion_or_h264_and_at_every_width_the_page_holds(player):
@@ -229,6 +290,8 @@ def test_the_preview_gives_out_its_folder_and_no_more(tmp_path):
         assert [ask("/", method)[0] for method in ("HEAD", "POST", "PUT", "OPTIONS")] == [405] * 4
     with pytest.raises(UsageError, match=r"no index\.html"):
         preview.server(tmp_path)
+    with pytest.raises(UsageError, match="65535"):
+        preview.server(folder, port=65536)
 
 
 def test_the_preview_ends_well_at_ctrl_c(tmp_path):

@@ -1,5 +1,6 @@
 """Which provider runs a file, and what is never opened."""
 
+import os
 import types
 
 import numpy as np
@@ -7,6 +8,7 @@ import onnx
 import pytest
 
 from vidgan import runtime
+from vidgan.bundled import cache_root
 from vidgan.errors import ModelError
 
 CPU, CUDA, TENSORRT = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt"))
@@ -40,9 +42,16 @@ def machine(compiled, devices):
 )
 def test_a_gpu_is_tried_only_where_one_can_work(compiled, devices, libraries, first, monkeypatch):
     monkeypatch.setattr(runtime, "_loads", lambda library: library in libraries)
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
     tries = runtime.candidates(machine(compiled, devices))
     names = [[p if isinstance(p, str) else p[0] for p in providers] for providers in tries]
     assert names[0] == first and names[-1] == [CPU]
+    # A graph that the card cannot hold whole refuses the session: next comes the card without it.
+    on_card = [dict(p[:-1])[CUDA] for p in tries if CUDA in str(p)]
+    assert all(settings["use_tf32"] == "0" for settings in on_card)
+    assert not on_card or "enable_cuda_graph" not in on_card[-1]
+    assert (TENSORRT in first) == (os.environ.get("NVIDIA_TF32_OVERRIDE") == "0")
+    assert (TENSORRT in first) == (cache_root() / "tensorrt").is_dir()
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,8 @@ def check_new(target: Path, *, force: bool, suffix: str = "") -> None:
         raise UsageError(f"{target}: its name must end in {suffix}.")
     if not target.absolute().parent.is_dir():
         raise UsageError(f"{target}: there is no folder {target.parent}; create it first.")
+    if suffix and target.is_dir():
+        raise UsageError(f"{target}: is a folder, where a file shall be; give another name.")
     if target.exists() and not force:
         raise UsageError(f"{target}: exists already; give another name, or --force to replace it.")
 

@@ -73,7 +73,7 @@ def write(path: Path, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, ob
 def read(path: Path, *, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
     """Tensors and description, verified. Raises ModelError for anything but a file `write` made."""
     if not path.is_file():
-        raise ModelError(f"{path}: no such file.")
+        raise ModelError(f"{path}: no such file, or a folder.")
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}

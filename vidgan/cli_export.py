@@ -218,8 +218,10 @@ def _walk(
 ) -> tuple[object, dict[str, object]]:
     """The path to bake in, and its recipe."""
     from vidgan import recipe as recipes
-    from vidgan import synthesis
+    from vidgan import synthesis, trajectory
 
+    if not walk.endswith(".json") and walk not in trajectory.PATHS:
+        raise UsageError(f"--walk {walk}: {', '.join(trajectory.PATHS)}, or a recipe's .json.")
     generator, name = synthesis.open_default(source)
     asked = recipes.Recipe(z_dim=0, path=walk, seed=seed, frames=frames)
     if walk.endswith(".json"):

@@ -22,7 +22,7 @@ import torch
 from vidgan import __version__, assembly, checkpoint, config, latents, runtime, selftest, variants
 from vidgan import trajectory as paths
 from vidgan.assembly import OPSET
-from vidgan.bundled import whole, write_bytes
+from vidgan.bundled import whole
 from vidgan.config import ModelConfig
 from vidgan.errors import ModelError
 from vidgan.provenance import DIGITAL_SOURCE_TYPE
@@ -94,7 +94,8 @@ def export(
         meta |= {"contract": runtime.WALK, "recipe": recipe, "frames": walk.frames}
     weights = "int8" if int8 else weights
     proofs = []
-    with whole(target) as part:
+    # The inner one is renamed first: no side file of a model that never came.
+    with whole(target.with_suffix(".json")) as side, whole(target) as part:
         for meta["weights"] in dict.fromkeys(("fp32", weights)):
             proto = _smaller(core, meta["weights"], model)
             if output == "frames":
@@ -112,7 +113,7 @@ def export(
         meta["onnx_sha256"] = _write(part, proto, meta)
         selftest.verify(part)
         proofs[-1] = replace(proofs[-1], size_bytes=part.stat().st_size)  # with its self-test
-        write_bytes(target.with_suffix(".json"), json.dumps(meta, indent=1).encode())
+        side.write_text(json.dumps(meta, indent=1))
     return proofs
 
 

@@ -16,6 +16,8 @@ def server(folder: Path, *, port: int = 0) -> ThreadingHTTPServer:
     """A server ready to `serve_forever`, on a free port if 0. Raises UsageError, SystemFault."""
     if not (folder / "index.html").is_file():
         raise UsageError(f"{folder}: no index.html in it; vidgan export --site DIR makes one.")
+    if not 0 <= port < 2**16:
+        raise UsageError(f"--port {port}: from 0 to 65535.")
     handler = functools.partial(_Handler, directory=str(folder.resolve()))
     try:
         return ThreadingHTTPServer(("127.0.0.1", port), handler)

@@ -3,6 +3,7 @@
 A file is read into memory first, so that nothing in it can name another file. Imports no torch.
 """
 
+import contextlib
 import ctypes
 import hashlib
 import os
@@ -34,7 +35,7 @@ class OnnxFile:
         try:
             self.session = _open(onnxruntime, content)
         except Exception as error:  # ONNX Runtime's exceptions share no base of their own
-            raise ModelError(f"{path}: not an ONNX file, or damaged ({_reason(error)}).") from error
+            raise ModelError(f"{path}: not an ONNX file, or damaged ({_said(error)}).") from error
         self.meta: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
         if self.meta.get("contract") not in (GENERATOR, WALK):
             raise ModelError(
@@ -56,7 +57,7 @@ class OnnxFile:
             return np.concatenate([self.run_fixed(_cut(feed, s)) for s in starts])[:count]
         except Exception as error:
             raise ModelError(
-                f"{self.path}: does not run on {self.runs_on} ({_reason(error)})."
+                f"{self.path}: does not run on {self.runs_on} ({_said(error)})."
             ) from error
 
     def run_fixed(self, feed: dict[str, np.ndarray]) -> np.ndarray:
@@ -112,18 +113,26 @@ def candidates(onnxruntime: object) -> list[list]:
         return [[cpu]]
     gpu = str(local_gpu(_gpus()))
     onnxruntime.preload_dlls()
-    # TF32 off: its 10 bits of mantissa would change frames. A graph: one launch for all kernels.
-    cuda = ("CUDAExecutionProvider", {"device_id": gpu, "use_tf32": "0", "enable_cuda_graph": "1"})
+    # TF32 off: its 10 bits of mantissa would change frames; and so would a search for the quickest
+    # kernel, from run to run. A graph: one launch for all kernels, if all are on the card.
+    exact = {"device_id": gpu, "use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+    cuda = ("CUDAExecutionProvider", exact)
+    graph = ("CUDAExecutionProvider", exact | {"enable_cuda_graph": "1"})
     if "TensorrtExecutionProvider" not in compiled or not _loads(_TENSORRT):
-        return [[cuda, cpu], [cpu]]
+        return [[graph, cpu], [cuda, cpu], [cpu]]
+    os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # TensorRT's provider has no setting for it
+    cache = cache_root() / "tensorrt"
+    with contextlib.suppress(OSError):  # it would make the last folder only
+        cache.mkdir(parents=True, exist_ok=True)
     settings = {
         "device_id": gpu,
         "trt_engine_cache_enable": "1",
-        "trt_engine_cache_path": str(cache_root() / "tensorrt"),
+        "trt_engine_cache_path": str(cache),
         "trt_timing_cache_enable": "1",
         "trt_cuda_graph_enable": "1",
     }
-    return [[("TensorrtExecutionProvider", settings), cuda, cpu], [cuda, cpu], [cpu]]
+    tensorrt = ("TensorrtExecutionProvider", settings)
+    return [[tensorrt, cuda, cpu], [graph, cpu], [cuda, cpu], [cpu]]
 
 
 def cpu_session(content: bytes) -> object:
@@ -148,8 +157,10 @@ def _open(onnxruntime: object, content: bytes) -> object:
     options = _options(onnxruntime)
     *accelerated, cpu = candidates(onnxruntime)
     for providers in accelerated:
-        try:
-            session = onnxruntime.InferenceSession(content, options, providers=providers)
+        try:  # without its own way down to the CPU, which prints to stdout
+            session = onnxruntime.InferenceSession(
+                content, options, providers=providers, enable_fallback=0
+            )
         except Exception:  # noqa: S112  the next one says what is wrong, if anything is
             continue
         if session.get_providers()[0] == providers[0][0]:
@@ -157,20 +168,21 @@ def _open(onnxruntime: object, content: bytes) -> object:
     return onnxruntime.InferenceSession(content, options, providers=cpu)
 
 
+def _said(error: Exception) -> str:
+    """ONNX Runtime's first line, less its name, number and code."""
+    line = str(error).partition("\n")[0]
+    return re.sub(r"^\[ONNX\w+\] : \d+ : \w+ : ", "", line)[:120].rstrip(". ")
+
+
 def _read(path: Path) -> bytes:
     if not path.is_file():
-        raise ModelError(f"{path}: no such file.")
+        raise ModelError(f"{path}: no such file, or a folder.")
     if path.stat().st_size > _LARGEST_BYTES:
         raise ModelError(f"{path}: over 2 GB, which one ONNX file cannot be.")
     content = path.read_bytes()
     if _EXTERNAL.search(content):
         raise ModelError(f"{path}: keeps weights in other files; vidgan opens single files only.")
     return content
-
-
-def _reason(error: Exception) -> str:
-    """Its first line, without the codes in front, [ONNXRuntimeError] : 7 : INVALID_PROTOBUF :"""
-    return str(error).splitlines()[0].split(" : ")[-1][:120]
 
 
 def _cut(feed: dict[str, np.ndarray], start: int) -> dict[str, np.ndarray]:

@@ -69,7 +69,7 @@ def verify(path: Path) -> str:
             model.run({k: v[i : i + 1] for k, v in inputs.items()}) for i in range(len(actual))
         ]
     except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path}: its self-test cannot be read ({error!r}).") from error
+        raise ModelError(f"{path}: its self-test is missing or damaged ({error}).") from error
     if actual.shape != expected.shape or actual.dtype != expected.dtype:
         raise ModelError(f"{path}: makes {actual.shape} where {expected.shape} was promised.")
     found = difference(actual, expected)

@@ -11,14 +11,19 @@
 
 #include <cmath>
 #include <cstdint>
-#include <cstdio>
 #include <deque>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <map>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 #include <vector>
+#ifdef _WIN32
+#include <fcntl.h>
+#include <io.h>
+#endif
 
 using Row = std::vector<double>;
 
@@ -53,9 +58,7 @@ static Row keyframe(uint64_t seed, uint32_t index, size_t z_dim) {
         z.push_back(float(radius * std::sin(angle)));
     }
     z.resize(z_dim);
-    double square = 0;
-    for (double x : z) square += x * x;
-    z.push_back(std::sqrt(square));
+    z.push_back(std::sqrt(std::inner_product(z.begin(), z.end(), z.begin(), 0.0)));
     return z;
 }
 
@@ -136,6 +139,11 @@ static std::shared_ptr<ov::Model> opened(ov::Core& core, const std::string& file
     return model;
 }
 
+struct Part {  // what is to become a file, so that it is there whole or not at all
+    std::filesystem::path name;
+    ~Part() { std::error_code none; std::filesystem::remove(name, none); }
+};
+
 static void render(std::map<std::string, std::string> given, const std::string& file, const std::string& target) {
     const uint64_t seed = whole("--seed", given["--seed"], 0, UINT64_MAX);
     const auto frames = int64_t(whole("--frames", given["--frames"], 1, 1000000000));
@@ -144,15 +152,22 @@ static void render(std::map<std::string, std::string> given, const std::string& 
     const auto model = opened(core, file);
     const bool walk = model->input(0).get_any_name() == "t", classes = model->inputs().size() > 1;
     // Of a label that is none OpenVINO would make a picture of nothing; the file knows how many there are.
-    const auto known = model->get_rt_info<std::string>("framework", "classes");
-    if (classes) whole("--label", given["--label"], 0, std::stoull(known) - 1);
+    if (classes) whole("--label", given["--label"], 0, std::stoull(model->get_rt_info<std::string>("framework", "classes")) - 1);
     // Without the hint a CPU that can computes in bfloat16, up to 17 grey levels off.
     auto request = core.compile_model(model, "CPU", ov::hint::inference_precision(ov::element::f32)).create_infer_request();
     const size_t z_dim = walk ? 0 : size_t(model->input("z").get_partial_shape()[1].get_length());
     Loop path(seed, frames, z_dim);
 
-    std::FILE* out = target == "-" ? stdout : std::fopen(target.c_str(), "wb");
-    if (!out) throw std::runtime_error(target + ": cannot be written");
+    const std::runtime_error unwritten(target + ": cannot be written");
+    const std::filesystem::path end(target);
+    const Part part{end.parent_path() / (".part-" + end.filename().string())};
+    std::ofstream written;
+    if (target != "-") written.open(part.name, std::ios::binary);
+    std::ostream& out = target == "-" ? std::cout : written;
+    if (!out || std::filesystem::is_directory(end)) throw unwritten;
+#ifdef _WIN32
+    _setmode(_fileno(stdout), _O_BINARY);  // else each byte 10 would become two
+#endif
     for (int64_t frame = 0; frame < frames; ++frame) {
         std::vector<float> row = walk ? std::vector<float>{float(double(frame) / frames)} : path.latent(frame);
         const ov::Shape shape = walk ? ov::Shape{1} : ov::Shape{1, z_dim};
@@ -161,9 +176,13 @@ static void render(std::map<std::string, std::string> given, const std::string& 
         if (classes) request.set_tensor("label", ov::Tensor(ov::element::i32, ov::Shape{1}, &one));
         request.infer();
         const ov::Tensor picture = request.get_output_tensor();  // uint8 [1, H, W, 3 or 4]
-        if (std::fwrite(picture.data<uint8_t>(), 1, picture.get_size(), out) != picture.get_size()) throw std::runtime_error(target + ": cannot be written");
+        if (!out.write(reinterpret_cast<const char*>(picture.data<uint8_t>()), picture.get_size())) throw unwritten;
     }
-    if (std::fclose(out)) throw std::runtime_error(target + ": cannot be written");
+    if (!out.flush()) throw unwritten;
+    written.close();
+    std::error_code failed;
+    if (target != "-") std::filesystem::rename(part.name, end, failed);
+    if (failed) throw unwritten;
 }
 
 int main(int count, char** words) {

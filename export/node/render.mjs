@@ -8,8 +8,8 @@
 // The same seed gives the same frames as `vidgan render`: see "Seeds" in export/README.md. All that
 // is written is marked as synthetic.
 import { spawn } from "node:child_process";
-import { appendFileSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { appendFileSync, existsSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { crc32, deflateSync } from "node:zlib";
 import * as ort from "onnxruntime-node";
@@ -46,14 +46,13 @@ function keyframe(seed, index, zDim) {
     const radius = Math.sqrt(-2 * Math.log((a + 1) / 2 ** 32)), angle = 2 * Math.PI * (b / 2 ** 32);
     z.push(Math.fround(radius * Math.cos(angle)), Math.fround(radius * Math.sin(angle)));
   }
-  z.length = zDim;
+  z.length = zDim; // of an odd number
   return [...z, Math.hypot(...z)];
 }
 
 // One latent a frame: a closed C2 cubic spline through the keyframes of the seed.
 function* loop(seed, frames, zDim) {
-  const count = Math.max(3, roundHalfEven(frames / 30));
-  const known = new Map();
+  const count = Math.max(3, roundHalfEven(frames / 30)), known = new Map();
   const point = (i) => {
     const index = ((i % count) + count) % count;
     if (!known.has(index)) known.set(index, keyframe(seed, index, zDim));
@@ -108,8 +107,7 @@ function png({ data, dims: [, height, width, channels] }) {
     return Buffer.concat([ends.subarray(0, 4), body, ends.subarray(4)]);
   };
   const head = Buffer.alloc(13), rows = Buffer.alloc(height * (width * channels + 1)); // each behind a 0: no filter
-  head.writeUInt32BE(width, 0);
-  head.writeUInt32BE(height, 4);
+  head.writeUInt32BE(width, 0), head.writeUInt32BE(height, 4);
   head.set([8, channels === 4 ? 6 : 2], 8); // 8 bits; RGBA or RGB
   for (let y = 0; y < height; y++) rows.set(data.subarray(y * width * channels, (y + 1) * width * channels), y * (width * channels + 1) + 1);
   return Buffer.concat([
@@ -118,11 +116,27 @@ function png({ data, dims: [, height, width, channels] }) {
   ]);
 }
 
+// A film is written beside its target and renamed, so that it is there whole or not at all.
+async function film(target, frames, how) {
+  const part = resolve(target, "..", `.part-${process.pid}-${basename(target)}`);
+  const stop = new AbortController(), clear = () => (stop.abort(), rmSync(part, { force: true }));
+  for (const [name, code] of [["SIGINT", 130], ["SIGTERM", 143]]) process.once(name, () => (clear(), process.exit(code)));
+  try {
+    await write(part, frames, { ...how, signal: stop.signal });
+    renameSync(part, target);
+  } catch (error) {
+    throw new Error(error.message.replaceAll(part, target));
+  } finally {
+    clear();
+  }
+}
+
 // Where frames go: PNG in a folder, raw bytes on standard output, or ffmpeg's standard input.
-async function write(target, frames, { fps, scale }) {
+async function write(target, frames, { fps, scale, signal }) {
   let number = 0, ffmpeg, ended, told = "";
   for await (const picture of frames) {
     if (target.endsWith("/")) {
+      mkdirSync(target, { recursive: true });
       writeFileSync(join(target, `${String(number++).padStart(6, "0")}.png`), png(picture));
       continue;
     }
@@ -134,7 +148,7 @@ async function write(target, frames, { fps, scale }) {
         "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", channels === 4 ? "rgba" : "rgb24", "-s", `${width}x${height}`, "-r", fps, "-i", "-",
         "-vf", `scale=iw*${scale}:ih*${scale}:flags=neighbor,${colours}`, "-crf", "14", "-color_range", "tv",
         "-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-movflags", "+faststart", target,
-      ], { stdio: ["pipe", "ignore", "pipe"] });
+      ], { stdio: ["pipe", "ignore", "pipe"], signal, killSignal: "SIGKILL" });
       ffmpeg.stdin.on("error", () => {}); // its own words tell more
       ffmpeg.stderr.on("data", (text) => (told += text));
       ffmpeg.on("error", () => (told = "not installed; it writes films. A folder (pictures/) needs none."));
@@ -171,21 +185,20 @@ async function main() {
     .map(([name, least, most]) => Number(whole(name, values[name], least, most)));
   if (!/^\d+(\.\d+|\/\d+)?$/.test(values.fps) || !(parseFloat(values.fps) > 0)) throw new Error(`--fps ${values.fps}: for example 30 or 30000/1001`);
   if (!existsSync(model)) throw new Error(`${model}: no such file`);
-  if (target.endsWith("/")) mkdirSync(target, { recursive: true });
-  else if (!existsSync(dirname(target))) throw new Error(`${target}: its folder does not exist`);
-  let session;
-  try {
-    session = await ort.InferenceSession.create(model, { executionProviders: ["cpu"], logSeverityLevel: 4 });
-  } catch {
+  const folder = target.endsWith("/");
+  if (!folder && existsSync(target) && statSync(target).isDirectory()) throw new Error(`${target}: a folder; ${target}/ takes pictures`);
+  if (!folder && !existsSync(dirname(target))) throw new Error(`${target}: its folder does not exist`);
+  const session = await ort.InferenceSession.create(model, { executionProviders: ["cpu"], logSeverityLevel: 4 }).catch(() => {
     throw new Error(`${model}: not an ONNX file, or damaged`);
-  }
+  });
   if (!["z", "t"].includes(session.inputNames[0]) || session.outputNames[0] !== "frames") {
     throw new Error(`${model}: not what vidgan export makes (z or t to frames)`);
   }
-  await write(target, pictures(session, { seed, frames, label }), { fps: values.fps, scale });
+  await (folder || target === "-" ? write : film)(target, pictures(session, { seed, frames, label }), { fps: values.fps, scale });
 }
 
 main().catch((error) => {
-  console.error(`render.mjs: ${error.message.split("\n")[0]}`);
+  const told = error.syscall ? `${error.path}: cannot be written (${error.code})` : error.message;
+  console.error(`render.mjs: ${told.split("\n")[0]}`);
   process.exitCode = 1;
 });

@@ -8,6 +8,7 @@ Box-Muller, the path is a closed cubic spline through them. Everything needed st
 """
 
 import argparse
+import os
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -84,6 +85,16 @@ def frames_of(session, seed, frames, label=0):
 
 
 def write(target, pictures, fps, scale):
+    """Written beside its target and renamed, so that a film is there whole or not at all."""
+    part = Path(target).absolute().with_name(f".part-{os.getpid()}-{Path(target).name}")
+    try:
+        film(str(part), pictures, fps, scale)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def film(target, pictures, fps, scale):
     """H.264 with colours that are BT.709 in the tags and in the pixels."""
     convert = VideoReformatter()
     smooth = Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
@@ -145,7 +156,9 @@ def main():
     try:
         write(given.target, pictures, given.fps, given.scale)
     except (OSError, ValueError) as error:  # of PyAV: a folder that is none, an unknown format
-        sys.exit(f"render.py: {given.target}: {error}")
+        sys.exit(f"render.py: {given.target}: {getattr(error, 'strerror', None) or error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
     except onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument:
         sys.exit(f"render.py: --label {given.label}: the model has no such class")
 

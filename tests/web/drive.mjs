@@ -111,6 +111,11 @@ async function used() {
   await page.setInputFiles("#file", join(folder, "seeds.json"));
   await settled();
   found.loaded = await keyframes();
+  await page.selectOption("#path", "circle");
+  await saved("#save", "circle.json");
+  found.circle = await page.evaluate(async () => btoa(String.fromCharCode(...(await vidgan.generator.frames([vidgan.latent(9)]))[0].data)));
+  found.loop_is_fixed = await page.isDisabled("#loop");
+  found.unused = await page.locator("#strip .unused").count();
   await page.setInputFiles("#file", { name: "x.json", mimeType: "application/json", buffer: Buffer.from('{"format": "vidgan-recipe-1", "z_dim": 5}') });
   await settled();
   found.refusal = await toast();

@@ -1,17 +1,18 @@
 // Reads questions as JSON from stdin, answers with what the page's own code computes.
-import { curve, gaussian, position } from "../../export/web/src/latents.js";
+import { gaussian, position, route } from "../../export/web/src/latents.js";
 import { framesOf, fromHash, fromRecipe, latentOf, toHash, toRecipe } from "../../export/web/src/recipe.js";
 
 const asked = JSON.parse((await process.stdin.toArray()).join(""));
 const { z_dim, frames, closed, truncation, keyframes } = asked;
-const path = curve(keyframes.map((k) => latentOf(k, z_dim)), closed);
+const path = route({ path: "loop", closed, hold: 0, ease: "linear" }, keyframes.map((k) => latentOf(k, z_dim)));
 const at = Array.from({ length: frames }, (_, i) => position(i, frames, keyframes.length, closed));
 const info = { z_dim, sha256: "abc", classes: 0 };
 const walk = fromRecipe(asked.recipe, info);
 
-function played({ keyframes, closed, truncation, ...rest }) {
-  const count = framesOf({ keyframes, closed, ...rest });
-  const path = curve(keyframes.map((k) => latentOf(k, z_dim)), closed);
+function played(walk) {
+  const { keyframes, closed, truncation } = walk;
+  const count = framesOf(walk);
+  const path = route(walk, keyframes.map((k) => latentOf(k, z_dim)));
   const at = (i) => path(position(i, count, keyframes.length, closed));
   return Array.from({ length: count }, (_, i) => Array.from(at(i), (x) => Math.fround(x * truncation)));
 }
@@ -22,6 +23,13 @@ console.log(JSON.stringify({
   frames: framesOf(walk),
   played: played(walk),
   recipe: toRecipe(walk, info),
-  counts: asked.lengths.map((frames) => fromRecipe(JSON.stringify({ format: "vidgan-recipe-1", z_dim, frames, closed }), info).keyframes.length),
+  counts: asked.lengths.map((frames) => fromRecipe(JSON.stringify({ format: "vidgan-recipe-1", z_dim, frames, ...asked.of }), info).keyframes.length),
+  refused: asked.refused.map((change) => {
+    try {
+      return String(fromRecipe(JSON.stringify({ format: "vidgan-recipe-1", z_dim, ...change }), info));
+    } catch (error) {
+      return error.message;
+    }
+  }),
   by_hash: toRecipe(fromHash(toHash(walk), info), info),
 }));

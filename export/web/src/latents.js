@@ -2,9 +2,11 @@
 // vidgan/trajectory.py, which a test compares in both languages. Pure; knows no page and no model.
 
 const ROTATIONS = [13, 15, 26, 6, 17, 29, 16, 24];
-const WINDOW = 24; // neighbours that a keyframe's slope feels; beyond them less than 1e-13
-const CUBIC = (3 / (2 * Math.sqrt(3)));
-const RATIO = Math.sqrt(3) - 2;
+const CUBIC = Array.from({ length: 49 }, (_, k) => (3 / (2 * Math.sqrt(3))) * (Math.sqrt(3) - 2) ** Math.abs(k - 24));
+const CATMULL_ROM = [0.5];
+const SMOOTHING = 0.7; // of a walk, in keyframes
+const REACH = 5; // keyframes that it feels on either side
+const OCTAVES = 4; // of noise
 
 /** Threefry-2x32 with 20 rounds (Salmon et al. 2011): two counters to two random words. */
 function threefry(low, high, x0, x1) {
@@ -42,20 +44,38 @@ export function gaussian(seed, index, zDim) {
 
 const norm = (z) => Math.sqrt(z.reduce((sum, x) => sum + x * x, 0));
 
+const round = (i, count) => ((i % count) + count) % count;
+const scaledTo = (length, z) => {
+  const scale = length / norm(z);
+  return z.map((x) => x * scale);
+};
+
+/** The segment of keyframes that a position lies in, and how far it has got there. */
+function segment(at, count, closed) {
+  const i = closed ? Math.floor(at) : Math.min(Math.floor(at), Math.max(count - 2, 0));
+  return [round(i, count), round(i + 1, count), at - i];
+}
+
+function lerp(points, closed) {
+  return (at) => {
+    const [a, b, u] = segment(at, points.length, closed);
+    return points[a].map((x, d) => (1 - u) * x + u * points[b][d]);
+  };
+}
+
 /**
- * A twice continuously differentiable cubic through latents, as `vidgan render --path loop`.
+ * A cubic through latents, with slopes that weigh the differences of neighbours.
  *
- * Returns a function of the position, counted in keyframes, to a Float32Array. Norms are carried
- * along as one more coordinate and restored: half-way between two latents is too short.
+ * Norms are carried along as one more coordinate and restored: half-way between two latents is too
+ * short.
  */
-export function curve(latents, closed) {
+function hermite(latents, closed, weights) {
   const count = latents.length;
   const points = latents.map((z) => Float64Array.from([...z, norm(z)]));
   const size = points[0].length;
-  const round = (i) => ((i % count) + count) % count;
 
   function point(i) {
-    if (closed) return points[round(i)];
+    if (closed) return points[round(i, count)];
     const span = count - 1;
     if (span === 0) return points[0];
     // Reflection through each end makes the second derivative vanish there.
@@ -68,34 +88,114 @@ export function curve(latents, closed) {
 
   const slopes = points.map((_, k) => {
     const slope = new Float64Array(size);
-    for (let reach = -WINDOW; reach <= WINDOW; reach++) {
-      const weight = CUBIC * RATIO ** Math.abs(reach);
-      const [after, before] = [point(k + reach + 1), point(k + reach - 1)];
+    for (const [n, weight] of weights.entries()) {
+      const middle = k + n - (weights.length >> 1);
+      const [after, before] = [point(middle + 1), point(middle - 1)];
       for (let d = 0; d < size; d++) slope[d] += weight * (after[d] - before[d]);
     }
     return slope;
   });
 
   return (at) => {
-    let i = Math.floor(at);
-    if (!closed) i = Math.min(i, Math.max(count - 2, 0));
-    const u = at - i;
-    const [a, b] = [round(i), round(i + 1)];
+    const [a, b, u] = segment(at, count, closed);
     const [p, q, m, n] = [points[a], points[b], slopes[a], slopes[b]];
     const [u2, u3] = [u * u, u * u * u];
     const v = p.map(
       (x, d) =>
         (2 * u3 - 3 * u2 + 1) * x + (u3 - 2 * u2 + u) * m[d] + (3 * u2 - 2 * u3) * q[d] + (u3 - u2) * n[d],
     );
-    const z = v.subarray(0, size - 1);
-    const scale = v[size - 1] / norm(z);
-    return Float32Array.from(z, (x) => x * scale);
+    return scaledTo(v[size - 1], v.subarray(0, size - 1));
+  };
+}
+
+/** One turn from latent 0 towards latent 1. */
+function circle([a, b, ...more]) {
+  const [radius, count] = [norm(a), 2 + more.length];
+  const across = a.reduce((sum, x, d) => sum + x * b[d], 0) / radius ** 2;
+  const square = b.map((x, d) => x - across * a[d]);
+  if (norm(square) < 1e-6 * radius) throw new Error("A circle needs two keyframes that differ in direction.");
+  const axis = scaledTo(radius, square);
+  return (at) => {
+    const angle = (2 * Math.PI * at) / count;
+    return a.map((x, d) => Math.cos(angle) * x + Math.sin(angle) * axis[d]);
+  };
+}
+
+/** White noise (the keyframes) under a Gaussian, at the typical norm. */
+function walk(points, closed) {
+  const [count, size] = [points.length, points[0].length];
+  return (at) => {
+    const z = new Float64Array(size);
+    const first = Math.floor(at);
+    for (let near = first - REACH; near <= first + REACH + 1; near++) {
+      const weight = Math.exp(-(((at - near) / SMOOTHING) ** 2) / 2);
+      const point = points[closed ? round(near, count) : Math.min(count - 1, Math.max(0, near))];
+      for (let d = 0; d < size; d++) z[d] += weight * point[d];
+    }
+    return scaledTo(Math.sqrt(size), z);
+  };
+}
+
+function frequencies(count) {
+  const top = Math.max(1, count >> 1);
+  return [...new Set(Array.from({ length: OCTAVES }, (_, octave) => (top >> octave) | 1))].sort((a, b) => a - b);
+}
+
+/** Octaves of looping noise, two keyframes to each. */
+function noise(points) {
+  const octaves = frequencies(points.length);
+  const scale = octaves.reduce((sum, f) => sum + f ** -2, 0) ** -0.5;
+  return (at) => {
+    const z = new Float64Array(points[0].length);
+    for (const [pair, f] of octaves.entries()) {
+      const angle = (2 * Math.PI * f * at) / points.length;
+      const [c, s] = [(Math.cos(angle) * scale) / f, (Math.sin(angle) * scale) / f];
+      for (let d = 0; d < z.length; d++) z[d] += c * points[2 * pair][d] + s * points[2 * pair + 1][d];
+    }
+    return z;
+  };
+}
+
+const CURVES = {
+  loop: (points, closed) => hermite(points, closed, CUBIC),
+  lerp,
+  slerp: (points, closed) => (at) => {
+    const [a, b, u] = segment(at, points.length, closed);
+    return slerp(points[a], points[b], u);
+  },
+  spline: (points, closed) => hermite(points, closed, CATMULL_ROM),
+  circle,
+  walk,
+  noise,
+};
+export const PATHS = Object.keys(CURVES);
+export const THROUGH_KEYFRAMES = ["loop", "lerp", "slerp", "spline"];
+export const ALWAYS_CLOSED = ["circle", "noise"];
+export const EASES = {
+  linear: (u) => u,
+  smoothstep: (u) => 3 * u ** 2 - 2 * u ** 3,
+  "in-out": (u) => (1 - Math.cos(Math.PI * u)) / 2,
+};
+
+/** How many of `count` keyframes a path looks at. */
+export const used = (path, count) => ({ circle: 2, noise: 2 * frequencies(count).length })[path] ?? count;
+
+/**
+ * A path through latents, as `vidgan render --path`: a function of the position, counted in
+ * keyframes, to a Float32Array. Throws an Error of one line where there is no such path.
+ */
+export function route({ path, closed, hold, ease }, latents) {
+  const curve = CURVES[path](latents.map((z) => Float64Array.from(z)), closed);
+  return (at) => {
+    const whole = Math.floor(at);
+    const u = Math.min(1, Math.max(0, (at - whole - hold / 2) / (1 - hold)));
+    return Float32Array.from(curve(hold || ease !== "linear" ? whole + EASES[ease](u) : at));
   };
 }
 
 /** Where frame `i` of `frames` stands, counted in keyframes. A loop doubles no frame. */
 export function position(i, frames, keyframes, closed) {
-  return closed ? i * (keyframes / frames) : i * ((keyframes - 1) / Math.max(frames - 1, 1));
+  return closed ? (i / frames) * keyframes : (i / Math.max(frames - 1, 1)) * (keyframes - 1);
 }
 
 /** From latent a towards latent b along the great circle, norms straight; u from 0 to 1. */
@@ -103,9 +203,9 @@ export function slerp(a, b, u) {
   const [na, nb] = [norm(a), norm(b)];
   const cosine = a.reduce((sum, x, d) => sum + (x / na) * (b[d] / nb), 0);
   const angle = Math.acos(Math.min(1, Math.max(-1, cosine)));
-  const sine = Math.sin(angle);
-  if (sine < 1e-6) return Float32Array.from(a, (x, d) => x + u * (b[d] - x));
-  const [wa, wb] = [Math.sin((1 - u) * angle) / sine / na, Math.sin(u * angle) / sine / nb];
+  const flat = Math.sin(angle) < 1e-6; // parallel: no great circle, or no single one
+  const weight = (share) => (flat ? share : Math.sin(share * angle) / Math.sin(angle));
+  const [wa, wb] = [weight(1 - u) / na, weight(u) / nb];
   const length = (1 - u) * na + u * nb;
   return Float32Array.from(a, (x, d) => (wa * x + wb * b[d]) * length);
 }

@@ -1,7 +1,7 @@
 // The page: a walk through a generator's latent space that a person can watch, steer and keep.
 
-import { axesAt, curve, position, slerp, turned } from "./latents.js";
-import { checkedSeed, framesOf, fromHash, fromRecipe, keyframesOf, latentOf, toHash, toRecipe } from "./recipe.js";
+import { ALWAYS_CLOSED, THROUGH_KEYFRAMES, axesAt, position, route, slerp, turned, used } from "./latents.js";
+import { checkedSeed, framesOf, fromHash, fromRecipe, keyframesOf, latentOf, leastKeyframes, toHash, toRecipe } from "./recipe.js";
 import { bestFormat, record } from "./record.js";
 import { Strip } from "./strip.js";
 
@@ -23,24 +23,32 @@ export function start(generator) {
   let path, nineWalks, shownSince = performance.now(), shownFrames = 0, dirty = true, busy = false;
 
   function fresh(seed, count = 4) {
-    return { seed, keyframes: keyframesOf(seed, count), closed: true, speed: 1, truncation: 1 };
+    return { path: "loop", seed, keyframes: keyframesOf(seed, count), closed: true, hold: 0, ease: "linear", speed: 1, truncation: 1 };
   }
 
   // The walk, and everything that follows from it.
 
   function changed() {
-    const latents = walk.keyframes.map((k) => latentOf(k, info.z_dim));
-    path = curve(latents, walk.closed);
+    if (ALWAYS_CLOSED.includes(walk.path)) walk.closed = true;
+    if (!through()) Object.assign(walk, { hold: 0, ease: "linear" }); // it stops nowhere
+    const along = (keyframes) => route(walk, keyframes.map((k) => latentOf(k, info.z_dim)));
+    try {
+      path = along(walk.keyframes);
+    } catch (error) {
+      walk.path = "loop";
+      path = along(walk.keyframes);
+      toast(error.message);
+    }
     nineWalks = [path, ...Array.from({ length: 8 }, (_, n) => {
-      const keyframes = keyframesOf(seedAfter(n + 1), walk.keyframes.length);
-      return curve(keyframes.map((k) => latentOf(k, info.z_dim)), walk.closed);
+      return along(keyframesOf(seedAfter(n + 1), walk.keyframes.length));
     })];
     view.t = Math.min(view.t, 1);
-    strip.show(walk.keyframes);
+    strip.show(walk.keyframes, used(walk.path, walk.keyframes.length));
     show();
   }
 
   const seedAfter = (n) => String((BigInt(walk.seed) + BigInt(n)) % 2n ** 64n);
+  const through = () => THROUGH_KEYFRAMES.includes(walk.path);
   const segments = () => (walk.closed ? walk.keyframes.length : walk.keyframes.length - 1);
   const scaled = (z) => (walk.truncation === 1 ? z : z.map((x) => x * walk.truncation));
   const duration = () => framesOf(walk) / FPS;
@@ -64,6 +72,8 @@ export function start(generator) {
     $("speed").value = Math.log2(walk.speed);
     $("speed-value").value = `${walk.speed.toFixed(walk.speed < 1 ? 2 : 1)}×`;
     $("class").value = walk.label;
+    $("path").value = walk.path;
+    $("loop").disabled = ALWAYS_CLOSED.includes(walk.path);
     $("loop").ariaPressed = walk.closed;
     $("crisp").ariaPressed = view.crisp;
     $("nine").ariaPressed = view.nine;
@@ -115,17 +125,19 @@ export function start(generator) {
   /** Keep what is seen: behind the keyframe that the walk has passed. */
   function keep() {
     const latent = latentNow();
-    const behind = view.free || !segments() ? walk.keyframes.length : Math.floor(view.t * segments()) + 1;
+    const behind = view.free || !segments() || !through() ? walk.keyframes.length : Math.floor(view.t * segments()) + 1;
     walk.keyframes.splice(behind, 0, { latent: Float32Array.from(latent) });
     view.free = view.glide = null;
     changed();
-    seek(behind / Math.max(1, segments()));
+    if (through()) seek(behind / Math.max(1, segments()));
+    show();
     strip.list.children[behind].scrollIntoView({ block: "nearest", inline: "nearest" });
     toast(`Keyframe ${behind + 1} added`);
   }
 
   const strip = new Strip($("strip"), thumbnail, {
     choose(i) {
+      if (!through()) return moveTo(latentOf(walk.keyframes[i], info.z_dim)); // the path goes elsewhere
       view.playing = false;
       seek(Math.min(1, i / Math.max(1, segments())));
       show();
@@ -135,7 +147,8 @@ export function start(generator) {
       changed();
     },
     remove(i) {
-      if (walk.keyframes.length === 1) return toast("A walk needs one keyframe.");
+      const least = leastKeyframes(walk.path);
+      if (walk.keyframes.length <= least) return toast(`This path needs ${least === 1 ? "one keyframe" : "two keyframes"}.`);
       walk.keyframes.splice(i, 1);
       changed();
     },
@@ -210,7 +223,7 @@ export function start(generator) {
     filled($("seek"));
     $("clock").value = `${(view.t * duration()).toFixed(1)} / ${duration().toFixed(1)} s`;
     const nearest = Math.round(view.t * segments());
-    strip.near(view.free ? -1 : walk.closed ? nearest % walk.keyframes.length : nearest);
+    strip.near(view.free || !through() ? -1 : walk.closed ? nearest % walk.keyframes.length : nearest);
     if (now - shownSince > 1000) {
       const fps = ((shownFrames - (clocks.from ?? 0)) * 1000) / (now - shownSince);
       $("status").textContent = view.playing ? `${fps.toFixed(0)} frames/s` : "";
@@ -251,6 +264,7 @@ export function start(generator) {
     const first = !view.free;
     Object.assign(view, { free: latent, glide: null, playing: false });
     dirty = true;
+    $("hint").classList.add("gone");
     if (first) show();
   }
 
@@ -355,7 +369,7 @@ export function start(generator) {
   }
 
   function toggle(key) {
-    if (key === "closed") walk.closed = !walk.closed;
+    if (key === "closed") walk.closed = !walk.closed || ALWAYS_CLOSED.includes(walk.path);
     else view[key] = !view[key];
     if (key === "nine") {
       view.free = view.glide = null; // nine walks, none of them off its path
@@ -367,7 +381,7 @@ export function start(generator) {
   function setTruncation(value) {
     walk.truncation = value;
     clearTimeout(setTruncation.later);
-    setTruncation.later = setTimeout(() => strip.show(walk.keyframes), 300);
+    setTruncation.later = setTimeout(() => strip.show(walk.keyframes, used(walk.path, walk.keyframes.length)), 300);
     show();
   }
 
@@ -378,6 +392,12 @@ export function start(generator) {
   $("speed").addEventListener("input", (event) => {
     walk.speed = 2 ** event.target.valueAsNumber;
     show();
+  });
+  $("path").addEventListener("change", (event) => {
+    const path = event.target.value;
+    if (walk.keyframes.length < leastKeyframes(path)) toast("This path needs two keyframes.");
+    else walk.path = path;
+    changed();
   });
   $("seek").addEventListener("input", (event) => {
     seek(event.target.valueAsNumber);

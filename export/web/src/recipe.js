@@ -2,12 +2,12 @@
 // the same walk as text for the address bar. Keyframes are {seed, index} with the seed as a string
 // of digits, because a seed has 64 bits and a JavaScript number has 53; or {latent: Float32Array}.
 
-import { gaussian } from "./latents.js";
+import { ALWAYS_CLOSED, EASES, PATHS, THROUGH_KEYFRAMES, gaussian } from "./latents.js";
 
 export const FRAMES_PER_KEYFRAME = 30;
 const FORMAT = "vidgan-recipe-1";
 // What this page plays; a recipe that asks for more is refused rather than played wrongly.
-const ONLY = { path: "loop", hold: 0, ease: "linear", grid: null, constant_speed: false, audio: null };
+const ONLY = { grid: null, constant_speed: false, audio: null };
 
 export const latentOf = (keyframe, zDim) => keyframe.latent ?? gaussian(keyframe.seed, keyframe.index, zDim);
 
@@ -34,12 +34,14 @@ export function toRecipe(walk, info) {
     format: FORMAT,
     model: info.sha256,
     z_dim: info.z_dim,
-    path: "loop",
+    path: walk.path,
     closed: walk.closed,
     seed: `#${walk.seed}`,
     keyframes,
     frames: framesOf(walk),
     fps: "30",
+    hold: walk.hold,
+    ease: walk.ease,
     truncation: walk.truncation,
     ...(info.classes ? { labels: [walk.label] } : {}),
   };
@@ -70,22 +72,35 @@ export function fromRecipe(text, info) {
     throw new Error(`The recipe's latents have ${recipe.z_dim} numbers, this generator takes ${info.z_dim}.`);
   }
   const seed = checkedSeed(String(recipe.seed ?? 0));
-  const closed = recipe.closed ?? true;
+  const { path, closed, hold, ease } = { path: "loop", closed: true, hold: 0, ease: "linear", ...recipe };
   const frames = recipe.frames ?? 120;
   const truncation = recipe.truncation ?? 1;
   const label = recipe.labels?.[0] ?? 0;
-  const given = recipe.keyframes ?? Math.max(closed ? 3 : 2, evenly(frames / FRAMES_PER_KEYFRAME));
+  const given = recipe.keyframes ?? usualCount(path, closed, frames);
   if (seed === null || !(frames >= 1) || typeof truncation !== "number") {
     throw new Error("The recipe's seed, frames or truncation is not one number.");
   }
   if (recipe.labels?.length > 1 || (info.classes ? label >= info.classes : recipe.labels?.length)) {
     throw new Error("The recipe's labels are not one class of this generator.");
   }
+  if (!PATHS.includes(path)) throw new Error(`The recipe's path ${JSON.stringify(path)} is none of ${PATHS.join(", ")}.`);
+  if (!(hold >= 0 && hold < 1) || !Object.hasOwn(EASES, ease) || ((hold || ease !== "linear") && !THROUGH_KEYFRAMES.includes(path))) {
+    throw new Error(`The recipe's hold ${JSON.stringify(hold)} and ease ${JSON.stringify(ease)} do not go with its path ${path}.`);
+  }
+  if (ALWAYS_CLOSED.includes(path) && !closed) throw new Error(`The path ${path} is always a loop; the recipe asks for an open one.`);
   const keyframes = Array.isArray(given) ? given.map((k) => checkedKeyframe(k, info.z_dim)) : keyframesOf(seed, given);
-  if (!keyframes.length) throw new Error("The recipe has no keyframes.");
+  if (keyframes.length < leastKeyframes(path)) throw new Error(`The recipe has too few keyframes for the path ${path}.`);
   const segments = Math.max(1, closed ? keyframes.length : keyframes.length - 1);
   const speed = (segments * FRAMES_PER_KEYFRAME) / frames;
-  return { seed, keyframes, closed, truncation, speed, label };
+  return { path, seed, keyframes, closed, hold, ease, truncation, speed, label };
+}
+
+export const leastKeyframes = (path) => (ALWAYS_CLOSED.includes(path) ? 2 : 1);
+
+/** How many keyframes a recipe has that names none. */
+function usualCount(path, closed, frames) {
+  if (path === "circle") return 2;
+  return Math.max({ noise: 4, walk: 4 }[path] ?? (closed ? 3 : 2), evenly(frames / FRAMES_PER_KEYFRAME));
 }
 
 function checkedKeyframe(entry, zDim) {
@@ -106,7 +121,10 @@ export function toHash(walk) {
   const ofSeed = walk.keyframes.every((k, i) => k.seed === walk.seed && k.index === i);
   if (ofSeed) values.keyframes = walk.keyframes.length;
   else values.keyframes = walk.keyframes.map((k) => (k.latent ? `z${base64(k.latent)}` : `${k.seed}.${k.index}`)).join(",");
+  if (walk.path !== "loop") values.path = walk.path;
   if (!walk.closed) values.loop = 0;
+  if (walk.hold) values.hold = walk.hold;
+  if (walk.ease !== "linear") values.ease = walk.ease;
   if (walk.speed !== 1) values.speed = Number(walk.speed.toFixed(4));
   if (walk.truncation !== 1) values.truncation = walk.truncation;
   if (walk.label) values.label = walk.label;
@@ -131,10 +149,17 @@ export function fromHash(hash, info) {
           const [of, index] = entry.split(".");
           return checkedKeyframe({ seed: of, index: Number(index) }, info.z_dim);
         });
+    const of = (key, known, otherwise) => (known.includes(values.get(key)) ? values.get(key) : otherwise);
+    const asked = of("path", PATHS, "loop");
+    const path = keyframes.length < leastKeyframes(asked) ? "loop" : asked;
+    const stops = THROUGH_KEYFRAMES.includes(path);
     return {
+      path,
       seed,
       keyframes,
-      closed: values.get("loop") !== "0",
+      closed: values.get("loop") !== "0" || ALWAYS_CLOSED.includes(path),
+      hold: stops ? number("hold", 0, 1 - Number.EPSILON, 0) : 0,
+      ease: stops ? of("ease", Object.keys(EASES), "linear") : "linear",
       speed: number("speed", 0.05, 20, 1),
       truncation: number("truncation", 0, 2, 1),
       label: Math.round(number("label", 0, Math.max(0, info.classes - 1), 0)),

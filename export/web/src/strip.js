@@ -15,11 +15,13 @@ export class Strip {
     list.addEventListener("contextmenu", (event) => event.preventDefault());
   }
 
-  show(keyframes) {
+  /** Those from `used` on are dimmed: the path does not look at them. */
+  show(keyframes, used) {
     const focused = this.indexOf(document.activeElement);
     this.list.replaceChildren(
       ...keyframes.map((keyframe, i) => {
         const item = document.createElement("li");
+        item.classList.toggle("unused", i >= used);
         const key = document.createElement("button");
         key.className = "key";
         key.setAttribute("aria-label", `Keyframe ${i + 1} of ${keyframes.length}`);
