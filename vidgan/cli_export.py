@@ -96,7 +96,9 @@ def export(
     for p in proofs:
         size_mb, psnr_db = p.size_bytes / 1e6, p.found.psnr_db
         print(f"{p.weights:6} {size_mb:8.2f} {psnr_db:8.1f} {p.frames_per_s:9.0f}")
-    print(f"{target}: {name}; proved on {proofs[-1].frames} frames: {proofs[-1].found}")
+    last = proofs[-1]
+    close = last.found if last.weights == "fp32" else f"{last.found.psnr_db:.1f} dB from torch's"
+    print(f"{target}: {name}; proved on {last.frames} frames: {close}")
 
 
 def _page(html: Path | None, site: Path | None, model: Path | None, *, force: bool) -> None:
