@@ -72,8 +72,8 @@ def _grade(option: str, step: float, worst: int) -> Callable[[int], dict[str, st
 # Measured at 512 pixels, on enlarged small frames and on native ones: superfast at crf 12 is 1.2 to
 # 1.9 times as fast as veryfast at crf 16 and 1.5 to 2 dB closer to the input, in a file at most a
 # tenth larger. Medium at crf 16 takes four times as long, for +1 or -1 dB. Whole-pixel motion and
-# even quantisation then make the same PSNR in two thirds of the bytes and five sixths of the time on
-# enlarged frames, 0.8 dB less in two thirds of both on native ones.
+# even quantisation then make the same PSNR in two thirds of the bytes and five sixths of the time
+# on enlarged frames, 0.8 dB less in two thirds of both on native ones.
 _X264 = {"preset": "superfast", "x264-params": "subme=0:aq-mode=0:b-adapt=0"}
 _H264 = Codec("h264", "libx264", settings=_X264, graded=_grade("crf", 0.6, 51), least=2, even=True)
 _H264_RGB = Codec("h264", "libx264rgb", "rgb24", settings=_X264 | {"qp": "0"}, matrix=0)
