@@ -151,7 +151,6 @@ def test_what_is_no_recipe_is_refused(text, here):
         (["--seeds", "3,4", "--keyframes", "3"], UsageError, "one of the two"),
         (["--labels", "3>7"], UsageError, "without classes"),
         (["--seeds", "3,4,5", "--path", "circle"], UsageError, "two keyframes"),
-        (["--seeds", "3,4,5", "--path", "noise"], UsageError, "two or four"),
         (["--seeds", "3,4", "--grid", "2x1"], UsageError, "--grid"),
         (["--audio", "latents.npy"], DataError, "sound"),
         (["--audio", "song.wav", "--frames", "5"], UsageError, "--frames"),

@@ -184,9 +184,6 @@ class Path:
             raise UsageError(f"--path {self.kind}: at least two keyframes.")
         if self.kind == "circle" and self.keyframes.count > 2:
             raise UsageError("--path circle: turns through two keyframes; try loop for more.")
-        own = self.keyframes.given is not None
-        if self.kind == "noise" and own and self.keyframes.count not in (2, 4):
-            raise UsageError("--path noise: takes two or four latents of your own; or try walk.")
         if self.keyframes.count > 1000 * self.frames:  # memory holds what lies between two frames
             raise UsageError(f"keyframes = {self.keyframes.count}: at most 1000 per frame.")
         if (self.hold or self.ease != "linear") and self.kind not in THROUGH_KEYFRAMES:

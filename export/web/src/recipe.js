@@ -27,7 +27,9 @@ export function framesOf(walk) {
 }
 
 export function toRecipe(walk, info) {
-  const keyframes = walk.keyframes.map((k) =>
+  // vidgan render takes two for a circle; of noise, how many there are sets the pace.
+  const turned = walk.path === "circle" ? walk.keyframes.slice(0, 2) : walk.keyframes;
+  const keyframes = turned.map((k) =>
     k.latent ? { latent: Array.from(k.latent) } : { seed: `#${k.seed}`, index: k.index },
   );
   const recipe = {
