@@ -186,6 +186,11 @@ def test_node_and_python_compute_the_same_walk_and_play_the_same_recipe(path, se
         {"path": "lerp", "hold": 1},
         {"path": "lerp", "ease": "valueOf"},
         {"path": "noise", "keyframes": 1},
+        {"keyframes": 2.5},
+        {"frames": 1.5},
+        {"hold": None},
+        {"closed": None},
+        {"truncation": -1},
         {"path": "circle", "grid": [2, 2]},
     ]
     asked = {"z_dim": 101, "frames": 43, "closed": closed, "truncation": 0.8, "index": 2**32 - 1}

@@ -42,7 +42,8 @@ def machine(compiled, devices):
 )
 def test_a_gpu_is_tried_only_where_one_can_work(compiled, devices, libraries, first, monkeypatch):
     monkeypatch.setattr(runtime, "_loads", lambda library: library in libraries)
-    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "")  # so that it is taken back at the end
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE")
     tries = runtime.candidates(machine(compiled, devices))
     names = [[p if isinstance(p, str) else p[0] for p in providers] for providers in tries]
     assert names[0] == first and names[-1] == [CPU]
@@ -58,8 +59,9 @@ def test_a_gpu_is_tried_only_where_one_can_work(compiled, devices, libraries, fi
     ("rank", "gpus", "own"), [(None, 0, 0), (None, 4, 0), ("1", 1, 0), ("3", 4, 3), ("5", 4, 1)]
 )
 def test_each_rank_of_a_machine_has_a_gpu(rank, gpus, own, monkeypatch):
-    if rank:
-        monkeypatch.setenv("LOCAL_RANK", rank)
+    monkeypatch.setenv("LOCAL_RANK", rank or "")
+    if rank is None:
+        monkeypatch.delenv("LOCAL_RANK")
     assert runtime.local_gpu(gpus) == own
 
 

@@ -79,13 +79,14 @@ def read(path: Path, *, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, o
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         meta = json.loads(header["vidgan"])
-        version, held, maker = (meta[k] for k in ("format_version", "kind", "vidgan_version"))
+        held, maker = meta["kind"], meta["vidgan_version"]
+        newer = meta["format_version"] > FORMAT_VERSION
     except (SafetensorError, LookupError, TypeError, ValueError, OSError, struct.error) as error:
         raise ModelError(
             f"{path}: not a model file of vidgan, or damaged. "
             "vidgan reads generator.safetensors and generator.onnx."
         ) from error
-    if version > FORMAT_VERSION:
+    if newer:
         raise ModelError(
             f"{path}: made by a newer vidgan ({maker}); this is {__version__}. Update vidgan."
         )

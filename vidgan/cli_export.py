@@ -223,7 +223,9 @@ def _walk(
     from vidgan import synthesis, trajectory
 
     if not walk.endswith(".json") and walk not in trajectory.PATHS:
-        raise UsageError(f"--walk {walk}: known are {', '.join(trajectory.PATHS)}, or a recipe's .json.")
+        raise UsageError(
+            f"--walk {walk}: known are {', '.join(trajectory.PATHS)}, or a recipe's .json."
+        )
     generator, name = synthesis.open_default(source)
     asked = recipes.Recipe(z_dim=0, path=walk, seed=seed, frames=frames)
     if walk.endswith(".json"):

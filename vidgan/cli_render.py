@@ -6,7 +6,9 @@ file never loads torch.
 
 import os
 import re
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Annotated
 
@@ -113,9 +115,7 @@ def render(
     yes
         Go on though the job is very large.
     """
-    from vidgan import synthesis
-
-    opening = ThreadPoolExecutor(1).submit(synthesis.open_default, model)  # while the rest loads
+    opened = _opening(model)
     from vidgan import recipe as recipes
     from vidgan import render as rendering
     from vidgan import segments, signing, video
@@ -153,13 +153,13 @@ def render(
     if save_recipe:
         check_new(save_recipe, suffix=".json", force=force or resume)
     if contact_sheet:
-        check_new(sheet, force=force or resume)
+        check_new(sheet, suffix=".png", force=force or resume)
 
     asked = recipes.load(recipe) if recipe else recipes.Recipe(z_dim=0, **options)
     asked, drive = asked.heard(target)
     rendering.check_frames(asked.frames, yes=yes)
     rate = video.check_fps(asked.fps)
-    generator, name = opening.result()
+    generator, name = opened()
     say = terminal.say if rank == 0 else lambda line: None
     asked = asked.made_for(generator, name, say)
     walk, generator = asked.timed(generator, drive, say)
@@ -202,6 +202,25 @@ def render(
         return
     plural = "s" * (asked.frames != 1)
     print(f"{target}: {asked.frames} frame{plural} of {name}, {generator.runs_on}")
+
+
+def _opening(model: Path | None) -> Callable[[], tuple]:
+    """What gives generator and name; an .onnx opens while the rest loads. (torch would take longer
+    than a person waits to hear of a mistake.)"""
+    from vidgan import synthesis
+
+    if model is None or model.suffix.lower() != ".onnx":
+        return lambda: synthesis.open_default(model)
+    opened: Future[tuple] = Future()
+
+    def work() -> None:
+        try:
+            opened.set_result(synthesis.open_default(model))
+        except Exception as error:
+            opened.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()  # no mistake waits for its end
+    return opened.result
 
 
 def _keyframes(seeds: str | None, keyframes: str | None) -> list | int | None:

@@ -17,7 +17,7 @@ from vidgan.errors import UsageError
 from vidgan.footage import Notice
 
 MAX_FPS = 1000
-_SMALL = 128  # pixels
+_SMALL = 128  # pixels: two of x265's blocks, see there
 EARLY = 2  # frames that a packet comes before its time, where frames are reordered
 
 
@@ -87,7 +87,7 @@ _H265 = Codec(
     "libx265",
     settings={"preset": "medium", "x265-params": _X265},
     graded=_grade("crf", 0.6, 51),
-    least=18,
+    least=18,  # two small blocks
     even=True,
     small={"x265-params": _X265_SMALL},
     tag="hvc1",

@@ -189,7 +189,8 @@ WRITERS = {"gif": _Gif, "": PngFolder}  # by container; else Encoder
 def _scale_for(height: int, width: int) -> int:
     """1, or the least even factor that makes the short side large enough."""
     scale = math.ceil(ENLARGED_SIDE / min(height, width))
-    return scale if scale == 1 else scale + scale % 2
+    scale = min(scale + scale % 2, _MOST_SIDE // max(height, width) // 2 * 2)
+    return scale if min(height, width) < ENLARGED_SIDE and scale else 1
 
 
 def _enlarge(frame: av.VideoFrame, pixel_format: str, scale: int) -> av.VideoFrame:

@@ -68,7 +68,7 @@ def evaluate(
         generator = synthesis.open_generator(model)
         against = against or _trained_on(model, shipped=made is None)
     _check_metrics(metrics, generator, inception)
-    if count < 1:
+    if count < _LEAST:
         raise UsageError(f"--count {count}: at least {_LEAST}, better 1000.")
     if not against:
         if not made.exists():

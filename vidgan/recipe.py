@@ -151,7 +151,10 @@ class Recipe:
 def save(recipe: Recipe, target: Path) -> None:
     """Write it with every key and every keyframe spelled out, a sound as seen from the file."""
     if recipe.audio and not Path(recipe.audio).is_absolute():
-        recipe = replace(recipe, audio=os.path.relpath(recipe.audio, target.parent))
+        sound, folder = Path(recipe.audio).resolve(), target.parent.resolve()
+        if sound.drive == folder.drive:
+            sound = Path(os.path.relpath(sound, folder))
+        recipe = replace(recipe, audio=sound.as_posix())
     write_bytes(target, json.dumps(asdict(recipe.spelled_out())).encode() + b"\n")
 
 

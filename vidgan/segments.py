@@ -22,7 +22,7 @@ from vidgan.video import VideoWriter
 
 SEGMENT_FRAMES = 240  # below x264's own limit of 250, so that a segment costs no further key frame
 _POLL_S = 0.05
-_PATIENCE_S = 60.0  # in which rank 0 takes away what an older render left
+_PATIENCE_S = 600.0  # in which rank 0 takes away what an older render left
 
 
 def check(target: Path, *, resume: bool, world: int) -> None:

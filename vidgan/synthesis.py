@@ -109,7 +109,7 @@ class _Torch:
         from vidgan import checkpoint, dcgan
 
         generator, model, _ = checkpoint.load_generator(path)
-        gpus = torch.cuda.device_count()
+        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
         device = torch.device("cuda", runtime.local_gpu(gpus)) if gpus else torch.device("cpu")
         self._generator, self._device = generator.to(device), device
         self._torch, self._to_frames = torch, dcgan.to_frames

@@ -151,6 +151,8 @@ def main():
     given = parser.parse_args()
     if not (0 <= given.seed < 2**64 and min(given.frames, given.scale, given.fps) > 0):
         parser.error("a seed is from 0 to 2^64 - 1; frames, fps and scale are above 0")
+    if Path(given.target).is_dir():
+        sys.exit(f"render.py: {given.target}: a folder; give a name for the film")
     session = opened(given.model)
     pictures = frames_of(session, given.seed, given.frames, given.label)
     try:

@@ -79,8 +79,11 @@ export function fromRecipe(text, info) {
   const truncation = recipe.truncation ?? 1;
   const label = recipe.labels?.[0] ?? 0;
   const given = recipe.keyframes ?? usualCount(path, closed, frames);
-  if (seed === null || !(frames >= 1) || typeof truncation !== "number") {
-    throw new Error("The recipe's seed, frames or truncation is not one number.");
+  if (seed === null || !(Number.isInteger(frames) && frames >= 1) || !(typeof truncation === "number" && truncation >= 0)) {
+    throw new Error("The recipe's seed, frames or truncation is not one number, or below what it can be.");
+  }
+  if (typeof closed !== "boolean" || typeof hold !== "number" || !(Array.isArray(given) || Number.isInteger(given))) {
+    throw new Error("The recipe's closed, hold or keyframes is of a wrong kind.");
   }
   if (recipe.labels?.length > 1 || (info.classes ? label >= info.classes : recipe.labels?.length)) {
     throw new Error("The recipe's labels are not one class of this generator.");
