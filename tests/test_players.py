@@ -165,7 +165,10 @@ def test_a_film_is_there_whole_or_not_at_all(command, golden_folder, tmp_path):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=60)
+        try:
+            _, told = process.communicate(timeout=60)
+        finally:
+            process.kill()  # or a failure would wait for all of the frames
     assert process.returncode == 130 and told == ""
     assert list(tmp_path.iterdir()) == [film] and film.read_bytes() == b"an older film"
 
