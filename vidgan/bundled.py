@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from vidgan.errors import SystemFault, UsageError
+from vidgan.errors import ModelError, SystemFault, UsageError
 
 
 def bundled(relative: str) -> Path:
@@ -59,6 +59,13 @@ def check_new(target: Path, *, force: bool, suffix: str = "") -> None:
         raise UsageError(f"{target}: is a folder, where a file shall be; give another name.")
     if target.exists() and not force:
         raise UsageError(f"{target}: exists already; give another name, or --force to replace it.")
+
+
+def check_file(path: Path) -> None:
+    """Raises ModelError where there is no file to read a model from."""
+    if not path.is_file():
+        what = "a folder, not a file" if path.is_dir() else "there is no such file"
+        raise ModelError(f"{path}: {what}.")
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from vidgan import __version__, config, dcgan, r3gan
-from vidgan.bundled import write_bytes
+from vidgan.bundled import check_file, write_bytes
 from vidgan.config import ModelConfig
 from vidgan.errors import ConfigError, ModelError
 from vidgan.provenance import DIGITAL_SOURCE_TYPE
@@ -72,8 +72,7 @@ def write(path: Path, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, ob
 
 def read(path: Path, *, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
     """Tensors and description, verified. Raises ModelError for anything but a file `write` made."""
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file, or a folder.")
+    check_file(path)
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}

@@ -100,7 +100,6 @@ def train(
     runs
         Where run folders are made.
     """
-
     base = _base(recipe, resume)
     width, height = _size(size) if size else (None, None)
     images, duration_s = _amount(for_) if for_ else (None, None)
@@ -220,7 +219,7 @@ def _override(base: object, table: str, **options: object) -> object:
     try:
         return config.override(base, table, **options)
     except ConfigError as error:
-        names = {"width": "size", "height": "size", "name": "model"}
+        names = {"width": "size", "height": "size", "name": "model", "images": "for"}
         key, _, rest = str(error).removeprefix(f"{table}.").partition(" = ")
         raise UsageError(f"--{names.get(key, key.replace('_', '-'))} {rest}") from error
 

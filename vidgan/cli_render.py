@@ -6,9 +6,6 @@ file never loads torch.
 
 import os
 import re
-import threading
-from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Annotated
 
@@ -115,10 +112,9 @@ def render(
     yes
         Go on though the job is very large.
     """
-    opened = _opening(model)
     from vidgan import recipe as recipes
     from vidgan import render as rendering
-    from vidgan import segments, signing, video
+    from vidgan import segments, signing, synthesis, video
 
     options = {
         "frames": frames,
@@ -159,7 +155,7 @@ def render(
     asked, drive = asked.heard(target)
     rendering.check_frames(asked.frames, yes=yes)
     rate = video.check_fps(asked.fps)
-    generator, name = opened()
+    generator, name = synthesis.open_default(model)
     say = terminal.say if rank == 0 else lambda line: None
     asked = asked.made_for(generator, name, say)
     walk, generator = asked.timed(generator, drive, say)
@@ -202,25 +198,6 @@ def render(
         return
     plural = "s" * (asked.frames != 1)
     print(f"{target}: {asked.frames} frame{plural} of {name}, {generator.runs_on}")
-
-
-def _opening(model: Path | None) -> Callable[[], tuple]:
-    """What gives generator and name; an .onnx opens while the rest loads. (torch would take longer
-    than a person waits to hear of a mistake.)"""
-    from vidgan import synthesis
-
-    if model is None or model.suffix.lower() != ".onnx":
-        return lambda: synthesis.open_default(model)
-    opened: Future[tuple] = Future()
-
-    def work() -> None:
-        try:
-            opened.set_result(synthesis.open_default(model))
-        except Exception as error:
-            opened.set_exception(error)
-
-    threading.Thread(target=work, daemon=True).start()  # no mistake waits for its end
-    return opened.result
 
 
 def _keyframes(seeds: str | None, keyframes: str | None) -> list | int | None:

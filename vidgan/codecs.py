@@ -55,16 +55,16 @@ def _grade(option: str, step: float, worst: int) -> Callable[[int], dict[str, st
     return lambda quality: {option: f"{min(worst, max(1, step * (100 - quality))):g}"}
 
 
-# PSNR in dB and kB per frame, measured on 64 frames of the shipped generator at 512 pixels after
-# decoding; frames of 64 pixels per CPU second at quality 80. One number, about one PSNR:
+# PSNR in dB and kB per frame, and frames per CPU second at quality 80, of the shipped generator at
+# 512 pixels, by tests/benchmarks/codecs.py. One number, about one PSNR:
 #
 #           q 20        q 40        q 60        q 80        q 100       frames/s
-#   h264    26.7  0.28  33.4  0.64  38.7  1.97  44.0  4.38  44.5  6.94  327
-#   h265    29.0  0.15  34.3  0.50  39.7  1.68  43.3  3.38  43.8  6.32   29
-#   av1     31.2  0.14  35.3  0.30  39.9  0.71  43.1  1.66  45.0  9.29   37
-#   vp9     29.8  0.19  34.4  0.49  39.0  1.31  42.6  2.67  45.2  6.11   59
-#   prores  51.1  9.07  54.3  9.78  57.2  10.7  65.4  12.4  all   17.6  341
-#   webp    35.2  3.56  36.8  4.17  38.3  4.93  40.4  6.00  44.6  16.0  455
+#   h264    26.7  0.28  33.4  0.64  38.7  1.97  44.0  4.38  44.5  6.94  411
+#   h265    28.7  0.17  34.3  0.58  39.8  1.84  43.9  3.60  44.6  6.51  30
+#   av1     30.4  0.15  35.2  0.37  39.9  0.89  43.5  1.97  46.0  9.28  35
+#   vp9     29.8  0.23  34.6  0.62  39.6  1.54  43.3  2.96  46.1  5.98  45
+#   prores  50.9  8.55  54.1  9.23  57.1  10.1  65.0  11.7  all   16.7  300
+#   webp    35.7  3.62  37.5  4.24  39.1  4.90  41.3  5.92  45.4  15.5  321
 #
 # Exact, as they come from the generator (64 pixels): kB per frame and frames/s of vp9 3.7 729, h265
 # 4.2 357, h264 4.6 2050, ffv1 6.5 2620, webp 6.8 3210, apng 7.2 1350.

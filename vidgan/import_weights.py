@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from vidgan import checkpoint, dcgan
+from vidgan.bundled import check_file
 from vidgan.config import ModelConfig
 from vidgan.errors import ConfigError, ModelError
 
@@ -71,8 +72,7 @@ def _told(content: dict) -> str:
 
 
 def _content(source: Path) -> dict:
-    if not source.is_file():
-        raise ModelError(f"{source}: no such file, or a folder.")
+    check_file(source)
     try:
         with warnings.catch_warnings(action="ignore"):  # on pickle protocols
             content = torch.load(source, map_location="cpu", weights_only=True)

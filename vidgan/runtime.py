@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vidgan.bundled import cache_root
+from vidgan.bundled import cache_root, check_file
 from vidgan.errors import ModelError
 
 GENERATOR, WALK = "vidgan-generator-1", "vidgan-walk-1"  # values of the metadata key `contract`
@@ -72,7 +72,7 @@ class OnnxFile:
     def _bind(self, feed: dict[str, np.ndarray]) -> None:
         from onnxruntime import OrtValue
 
-        (out,), gpu = self.session.get_outputs(), local_gpu(_gpus())
+        (out,), gpu = self.session.get_outputs(), local_gpu()
         kind = np.uint8 if out.type == "tensor(uint8)" else np.float32
         shape = [len(next(iter(feed.values()))), *out.shape[1:]]
         self._bound = self.session.io_binding()
@@ -86,9 +86,9 @@ class OnnxFile:
         self._bound.bind_ortvalue_output(out.name, self._output)
 
 
-def local_gpu(gpus: int) -> int:
+def local_gpu() -> int:
     """Which of this machine's GPUs is for this process, by its rank here, as torchrun tells it."""
-    return int(os.environ.get("LOCAL_RANK", 0)) % max(gpus, 1)
+    return int(os.environ.get("LOCAL_RANK", 0)) % max(_gpus(), 1)
 
 
 def to_frames(image: np.ndarray) -> np.ndarray:
@@ -111,7 +111,7 @@ def candidates(onnxruntime: object) -> list[list]:
         "CUDAExecutionProvider" in found or _loads(_DRIVER)
     ):
         return [[cpu]]
-    gpu = str(local_gpu(_gpus()))
+    gpu = str(local_gpu())
     onnxruntime.preload_dlls()
     # TF32 off: its 10 bits of mantissa would change frames; and so would a search for the quickest
     # kernel, from run to run. A graph: one launch for all kernels, if all are on the card.
@@ -175,8 +175,7 @@ def _said(error: Exception) -> str:
 
 
 def _read(path: Path) -> bytes:
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file, or a folder.")
+    check_file(path)
     if path.stat().st_size > _LARGEST_BYTES:
         raise ModelError(f"{path}: over 2 GB, which one ONNX file cannot be.")
     content = path.read_bytes()

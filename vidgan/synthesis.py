@@ -109,8 +109,8 @@ class _Torch:
         from vidgan import checkpoint, dcgan
 
         generator, model, _ = checkpoint.load_generator(path)
-        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        device = torch.device("cuda", runtime.local_gpu(gpus)) if gpus else torch.device("cpu")
+        on_gpu = torch.cuda.is_available()
+        device = torch.device("cuda", runtime.local_gpu()) if on_gpu else torch.device("cpu")
         self._generator, self._device = generator.to(device), device
         self._torch, self._to_frames = torch, dcgan.to_frames
         self.z_dim, self.height, self.width = model.z_dim, model.height, model.width

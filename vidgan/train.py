@@ -86,7 +86,7 @@ def train(
         if resume:
             restore(state, run, dataset, notice)
             if state.images_seen >= settings.train.images:
-                notice(f"{run} has seen its {settings.train.images:,} images; --for more of them.")
+                notice(f"{run} has seen its {settings.train.images:,} images; add --for with more.")
         if fabric.is_global_zero:
             write_reals(run, some_reals(dataset))
             checkpoint.write_bytes(run / "config.toml", config.to_toml(settings).encode())

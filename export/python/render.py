@@ -9,7 +9,6 @@ Box-Muller, the path is a closed cubic spline through them. Everything needed st
 
 import argparse
 import os
-import signal
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -26,8 +25,6 @@ XMP = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/">
  Iptc:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"/>
 </rdf:RDF></x:xmpmeta>"""
 UUID = b"uuid" + bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
-
-interrupted = []  # by which signals
 
 
 def threefry(seed, pair, index):
@@ -104,8 +101,6 @@ def film(target, pictures, fps, scale):
     with av.open(target, "w", container_options={"movflags": "+faststart"}) as container:
         stream = None
         for number, picture in enumerate(pictures):
-            if interrupted:
-                raise KeyboardInterrupt
             picture = np.ascontiguousarray(picture.repeat(scale, 0).repeat(scale, 1))
             if stream is None:
                 stream = container.add_stream("libx264", rate=fps, options={"crf": "14"})
@@ -154,8 +149,6 @@ def main():
     parser.add_argument("--fps", type=Fraction, default=Fraction(30))
     parser.add_argument("--scale", type=int, default=8)
     given = parser.parse_args()
-    # Raised inside PyAV's callbacks, an interrupt can be lost; noted, it is not.
-    signal.signal(signal.SIGINT, lambda number, frame: interrupted.append(number))
     if not (0 <= given.seed < 2**64 and min(given.frames, given.scale, given.fps) > 0):
         parser.error("a seed is from 0 to 2^64 - 1; frames, fps and scale are above 0")
     if Path(given.target).is_dir():
