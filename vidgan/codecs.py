@@ -65,9 +65,6 @@ def _grade(option: str, step: float, worst: int) -> Callable[[int], dict[str, st
 #   vp9     29.8  0.23  34.6  0.62  39.6  1.54  43.3  2.96  46.1  5.98  45
 #   prores  50.9  8.55  54.1  9.23  57.1  10.1  65.0  11.7  all   16.7  300
 #   webp    35.7  3.62  37.5  4.24  39.1  4.90  41.3  5.92  45.4  15.5  321
-#
-# Exact, as they come from the generator (64 pixels): kB per frame and frames/s of vp9 3.7 729, h265
-# 4.2 357, h264 4.6 2050, ffv1 6.5 2620, webp 6.8 3210, apng 7.2 1350.
 
 # Measured at 512 pixels, on enlarged small frames and on native ones: superfast at crf 12 is 1.2 to
 # 1.9 times as fast as veryfast at crf 16 and 1.5 to 2 dB closer to the input, in a file at most a
