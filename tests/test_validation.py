@@ -89,6 +89,7 @@ def test_a_run_past_its_best_ends_with_its_best_and_can_be_told_to_go_on(
 ):
     how = {"images": 160, "distance_every_images": 16}
     said = []
+    monkeypatch.setattr(train, "_REPORT_EVERY_S", 1e9)  # however short a run: its end is told
     rising(monkeypatch, [100, 90, 140, 136, 170])
     run = train.train(settings(pictures, **how), runs=tmp_path, notice=said.append)
     assert [m["images_seen"] for m in measured_by(run)] == [16, 32, 48, 64, 80]

@@ -193,7 +193,7 @@ def _loop(
             stop = bool(signalled) or 0 < how.duration_s < now - started
             stop |= past_best and how.stop_past_best
             stop = fabric.broadcast(stop) if world > 1 else stop
-            if now - reported > _REPORT_EVERY_S or state.images_seen >= how.images:
+            if now - reported > _REPORT_EVERY_S or state.images_seen >= how.images or stop:
                 sure_real, sure_fake = (p.item() for p in losses.certainty(how.loss, r, f))
                 watch.certainty(sure_real, sure_fake, state.images_seen)
                 watch.augmentation(state.ada[0].item() / augment.ADA_CAP, state.images_seen)
