@@ -15,11 +15,25 @@ const browser = await chromium.launchPersistentContext(join(folder, `profile-${w
   executablePath: "/usr/bin/chromium", args: flags, viewport: { width: 1100, height: 800 },
   reducedMotion: what === "still" ? "reduce" : "no-preference",
 });
-const [page] = browser.pages();
+const page = noted(browser.pages()[0]);
 const found = { errors: [], requests: [] };
 page.on("pageerror", (error) => found.errors.push(error.message));
 page.on("console", (message) => message.type() === "error" && found.errors.push(message.text()));
 page.on("request", (request) => found.requests.push(request.url()));
+
+/** A page that notes what it was asked last. What the page computes has no time limit in Playwright,
+ * so a drive that hangs says where, and takes its browser along. */
+function noted(target) {
+  let last = "";
+  setTimeout(() => (console.error("no answer to", last), process.exit(1)), 100_000).unref();
+  return new Proxy(target, {
+    get(_, name) {
+      const value = target[name];
+      if (typeof value !== "function") return value;
+      return (...given) => ((last = `${name} ${given[0]}`), value.apply(target, given));
+    },
+  });
+}
 
 const frames = () => page.evaluate(() => Number(document.documentElement.dataset.frames ?? 0));
 const picture = () => page.evaluate(() => document.getElementById("picture").toDataURL());
