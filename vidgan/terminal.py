@@ -92,7 +92,7 @@ def _plain(share: Callable[[Numbers], float]) -> Callable[[Numbers], None]:
         done = share(now)
         if now.elapsed_s >= next_s or done == 1:
             next_s = now.elapsed_s + _LINE_EVERY_S
-            left = timedelta(seconds=round(now.elapsed_s * (1 - done) / max(done, 1e-3)))
+            left = timedelta(seconds=round(now.elapsed_s * (1 - done) / max(done, 1e-9)))
             say(f"{done:4.0%}  {_numbers(now)}, {left} left")
 
     return show

@@ -142,11 +142,13 @@ async function write(target, frames, { fps, scale, signal }) {
     }
     if (!ffmpeg && target !== "-") {
       const [, height, width, channels] = picture.dims;
-      // Scaled in RGB, pixel by pixel; then BT.709 in the pixels and in the tags.
+      // Scaled in RGB, pixel by pixel; then BT.709 in the pixels and in the tags. Small pictures grow to 512
+      // pixels, because film keeps colour at half resolution.
+      const factor = scale ?? 2 * Math.ceil(256 / Math.min(height, width));
       const colours = "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int,format=yuv420p";
       ffmpeg = spawn("ffmpeg", [
         "-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", channels === 4 ? "rgba" : "rgb24", "-s", `${width}x${height}`, "-r", fps, "-i", "-",
-        "-vf", `scale=iw*${scale}:ih*${scale}:flags=neighbor,${colours}`, "-crf", "14", "-color_range", "tv",
+        "-vf", `scale=iw*${factor}:ih*${factor}:flags=neighbor,${colours}`, "-crf", "14", "-color_range", "tv",
         "-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-movflags", "+faststart", target,
       ], { stdio: ["pipe", "ignore", "pipe"], signal, killSignal: "SIGKILL" });
       ffmpeg.stdin.on("error", () => {}); // its own words tell more
@@ -177,12 +179,12 @@ function whole(name, text, least, most) {
 
 async function main() {
   const text = (value) => ({ type: "string", default: value });
-  const options = { seed: text("0"), frames: text("120"), label: text("0"), fps: text("30"), scale: text("8") };
+  const options = { seed: text("0"), frames: text("120"), label: text("0"), fps: text("30"), scale: text() };
   const { values, positionals: [model, target, more] } = parseArgs({ allowPositionals: true, options });
-  if (!target || more) throw new Error(`usage: node render.mjs MODEL.onnx TARGET ${Object.keys(options).map((o) => `[--${o} ${values[o]}]`).join(" ")}`);
+  if (!target || more) throw new Error(`usage: node render.mjs MODEL.onnx TARGET ${Object.keys(options).map((o) => `[--${o} ${values[o] ?? "N"}]`).join(" ")}`);
   const seed = whole("seed", values.seed, 0n, 2n ** 64n - 1n);
   const [frames, label, scale] = [["frames", 1n, 10n ** 9n], ["label", 0n, 2n ** 31n - 1n], ["scale", 1n, 64n]]
-    .map(([name, least, most]) => Number(whole(name, values[name], least, most)));
+    .map(([name, least, most]) => values[name] && Number(whole(name, values[name], least, most)));
   if (!/^\d+(\.\d+|\/\d+)?$/.test(values.fps) || !(parseFloat(values.fps) > 0)) throw new Error(`--fps ${values.fps}: for example 30 or 30000/1001`);
   process.stdout.on("error", () => process.exit(1)); // whoever read it has gone
   if (!existsSync(model)) throw new Error(`${model}: no such file`);

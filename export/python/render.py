@@ -101,6 +101,8 @@ def film(target, pictures, fps, scale):
     with av.open(target, "w", container_options={"movflags": "+faststart"}) as container:
         stream = None
         for number, picture in enumerate(pictures):
+            # Small pictures grow to 512 pixels, because film keeps colour at half resolution.
+            scale = scale or 2 * -(-256 // min(picture.shape[:2]))
             picture = np.ascontiguousarray(picture.repeat(scale, 0).repeat(scale, 1))
             if stream is None:
                 stream = container.add_stream("libx264", rate=fps, options={"crf": "14"})
@@ -147,9 +149,10 @@ def main():
     parser.add_argument("--frames", type=int, default=120)
     parser.add_argument("--label", type=int, default=0)
     parser.add_argument("--fps", type=Fraction, default=Fraction(30))
-    parser.add_argument("--scale", type=int, default=8)
+    parser.add_argument("--scale", type=int)
     given = parser.parse_args()
-    if not (0 <= given.seed < 2**64 and min(given.frames, given.scale, given.fps) > 0):
+    scale = 1 if given.scale is None else given.scale
+    if not (0 <= given.seed < 2**64 and min(given.frames, scale, given.fps) > 0):
         parser.error("a seed is from 0 to 2^64 - 1; frames, fps and scale are above 0")
     if Path(given.target).is_dir():
         sys.exit(f"render.py: {given.target}: a folder; give a name for the film")

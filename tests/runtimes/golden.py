@@ -26,7 +26,8 @@ _SEED, _ROWS, _CLASSES, _WALK_FRAMES = 7, 2, 5, 24
 def make(folder: Path) -> None:
     """generator.onnx and walk.onnx of the shipped generator, label.onnx of one with classes."""
     shipped, labelled = bundled("assets/generator.safetensors"), folder / "label.safetensors"
-    _save_labelled(labelled)
+    torch_shipped = synthesis.open_generator(shipped)
+    _save_labelled(labelled, height=torch_shipped.height, width=torch_shipped.width)
     path = walk()
     export.export(shipped, folder / "generator.onnx")
     export.export(shipped, folder / "walk.onnx", walk=path)
@@ -43,7 +44,6 @@ def make(folder: Path) -> None:
     }
     (folder / "golden.json").write_text(json.dumps(told))
 
-    torch_shipped = synthesis.open_generator(shipped)
     one_hot = np.eye(_CLASSES, dtype=np.float32)[label]
     np.savez(
         folder / "expected.npz",
@@ -81,10 +81,10 @@ def compare(told: dict, folder: Path) -> selftest.Difference:
     return selftest.difference(np.frombuffer(made, np.uint8).reshape(wanted.shape), wanted)
 
 
-def _save_labelled(target: Path) -> None:
+def _save_labelled(target: Path, *, height: int, width: int) -> None:
     """A narrow generator of five classes, with settled statistics and frames full of contrast."""
     names = tuple(f"class {number}" for number in range(_CLASSES))
-    model = ModelConfig(width=64, height=64, channels=8, class_names=names)
+    model = ModelConfig(width=width, height=height, channels=8, class_names=names)
     torch.manual_seed(0)
     generator = dcgan.Generator(model)
     with torch.no_grad():
