@@ -109,7 +109,7 @@ def test_export_a_walk_then_verify_it_and_find_it_damaged(model_file, tmp_path):
         (2, "not a run", ["train", "--resume", "empty"]),
         (2, "--size 50: a side", ["train", "--size", "50"]),
         (2, "--truncation", ["render", "--truncation", "-1", "out.mp4"]),
-        (2, "64000x64000", ["render", "--scale", "1000", "out.mp4"]),
+        (2, "128000x128000", ["render", "--scale", "1000", "out.mp4"]),
         (2, "--count writes a folder", ["sample", "--count", "5", "out.png"]),
         (2, "nowhere: there is no such file", ["evaluate", "nowhere"]),
     ],
