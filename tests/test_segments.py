@@ -186,6 +186,27 @@ def test_a_film_that_is_being_made_is_left_alone(tmp_path, resume):
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_of_renders_begun_in_one_instant_one_makes_the_film(tmp_path):
+    target, together, refused = tmp_path / "out.mp4", threading.Barrier(4), []
+
+    def begin() -> None:
+        together.wait()
+        try:
+            write_film(target, frames=8)
+        except SystemFault as fault:
+            refused.append(fault)
+
+    for _ in range(5):
+        threads = [threading.Thread(target=begin) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(decoded(target)) == 8
+        assert list(tmp_path.iterdir()) == [target]
+    assert refused
+
+
 def test_nothing_to_resume_starts_at_the_beginning_and_says_so(tmp_path):
     said = []
     write_film(tmp_path / "out.mp4", resume=True, notice=said.append)

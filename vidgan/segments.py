@@ -8,15 +8,17 @@ on stands in a manifest; other segments are never joined. Knows nothing of model
 import contextlib
 import json
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
+from typing import IO
 
 import av
 
 from vidgan import codecs, provenance
-from vidgan.bundled import publish, take_lock, write_bytes
+from vidgan.bundled import publish, remove, take_lock, write_bytes
 from vidgan.errors import SystemFault, UsageError
 from vidgan.video import VideoWriter
 
@@ -78,24 +80,26 @@ class Film:
     @contextlib.contextmanager
     def made(self) -> Iterator[None]:
         """Around the writing of the pieces: the folder before, the target or nothing after it."""
-        if self._joined:
-            self._check_begun()
-        lock = contextlib.ExitStack()
+        if not self._joined:
+            yield
+            return
+        self._check_begun()
+        lock = self._locked() if self._rank == 0 else None
         try:
-            if self._joined and self._rank == 0:
+            if self._rank == 0:
                 self._prepare()
-                take_lock(lock.enter_context((self._folder / "lock").open("a")).fileno())
-            if self._joined:
-                self._wait_for_rank_0()
+            self._wait_for_rank_0()
             if self._rank > 0:
                 self._arrival(self._rank).touch()
             yield
-            if self._joined and self._rank == 0:
+            if self._rank == 0:
                 self._finish()
         finally:
-            lock.close()
-            if self._rank == 0:
+            if lock:
                 shutil.rmtree(self._folder, ignore_errors=True)
+                lock.close()
+                if sys.platform == "win32":  # where a file that is open stays
+                    shutil.rmtree(self._folder, ignore_errors=True)
 
     def missing(self) -> Iterator[range]:
         """The frames of each piece that this process has yet to write, in order."""
@@ -141,11 +145,6 @@ class Film:
             time.sleep(_POLL_S)
 
     def _check_begun(self) -> None:
-        lock = self._folder / "lock"
-        if self._rank == 0 and lock.exists():
-            with lock.open("a") as file:
-                if not take_lock(file.fileno()):
-                    raise SystemFault(f"{self._target}: another process is rendering it; end that.")
         found = self._found()
         if self._resume and found and found != self._manifest:
             raise UsageError(
@@ -153,19 +152,29 @@ class Film:
                 "that command, or leave out --resume to start anew."
             )
 
+    def _locked(self) -> IO[str]:
+        """The folder's lock, until it is closed or this process ends."""
+        try:
+            self._folder.mkdir(exist_ok=True)
+            lock = (self._folder / "lock").open("a")
+        except OSError as error:
+            raise SystemFault(f"{self._folder}: cannot be written ({error.strerror}).") from error
+        if not take_lock(lock.fileno()) or not (self._folder / "lock").exists():
+            lock.close()  # another has it, or had it and took the folder away just now
+            raise SystemFault(f"{self._target}: another process is rendering it; end that.")
+        return lock
+
     def _prepare(self) -> None:
-        """Take over a folder with the same manifest if wanted, or else make it anew."""
+        """Take over what lies in the folder with the same manifest if wanted, or else empty it."""
         if self._keep and self._found() == self._manifest:
             held = sum(len(piece) for piece in self._pieces() if self._file(piece).exists())
             self._notice(f"{self._target}: {held} of {self._frames} frames are there already.")
             return
         if self._resume:
             self._notice(f"{self._target}: nothing to resume, starting with frame 0.")
-        shutil.rmtree(self._folder, ignore_errors=True)
-        try:
-            self._folder.mkdir()
-        except OSError as error:
-            raise SystemFault(f"{self._folder}: cannot be written ({error.strerror}).") from error
+        for old in self._folder.iterdir():
+            if old.name != "lock":
+                remove(old)
         write_bytes(self._folder / "manifest.json", json.dumps(self._manifest, indent=1).encode())
 
     def _finish(self) -> None:
