@@ -4,7 +4,7 @@
 //     cmake -B build -D OpenVINO_DIR="$(python -c 'import openvino; print(openvino.__path__[0])')/cmake"
 //     cmake --build build
 //     build/render generator.onnx - --seed 7 --frames 120 |
-//         ffmpeg -f rawvideo -pix_fmt rgb24 -s 64x64 -r 30 -i - -vf scale=512:512:flags=neighbor out.mp4
+//         ffmpeg -f rawvideo -pix_fmt rgb24 -s 128x128 -r 30 -i - -vf scale=512:512:flags=neighbor out.mp4
 //
 // The same seed gives the same frames as `vidgan render`: see "Seeds" in export/README.md.
 #include <openvino/openvino.hpp>

@@ -30,15 +30,16 @@ def main() -> None:
     generator = open_generator(bundled("assets/generator.safetensors"))
     (path,) = Recipe(z_dim=generator.z_dim, seed=0, frames=64).paths()
     small = list(frames(generator, path))
-    large = np.stack(small).repeat(8, 1).repeat(8, 2).astype(np.float32)
+    scale = 512 // generator.height
+    large = np.stack(small).repeat(scale, 1).repeat(scale, 2).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
         for name in given.codecs:
             cells, cpu_s = [], 0.0
             for quality in QUALITIES:
                 film, begun_s = Path(folder, f"film{KINDS[name]}"), time.process_time()
-                with VideoWriter(film, codec=name, quality=quality, scale=8, force=True) as writer:
+                with VideoWriter(film, codec=name, quality=quality, scale=scale, force=True) as out:
                     for frame in small:
-                        writer.write(frame)
+                        out.write(frame)
                 cpu_s = time.process_time() - begun_s if quality == 80 else cpu_s
                 error = np.mean((decoded(film) - large) ** 2)
                 psnr_db = 10 * np.log10(255**2 / error) if error else np.inf

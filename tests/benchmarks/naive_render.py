@@ -2,9 +2,9 @@
 
     python tests/benchmarks/naive_render.py generator.safetensors out.mp4 120
 
-One frame at a time through torch, all frames in a list, imageio at the end; 64 pixels stay 64, and
-colours are what imageio makes of them. Needs `pip install imageio imageio-ffmpeg`, which are no
-dependencies of vidgan.
+One frame at a time through torch, all frames in a list, imageio at the end; frames keep their
+size, and colours are what imageio makes of them. Needs `pip install imageio imageio-ffmpeg`, which
+are no dependencies of vidgan.
 """
 
 import sys

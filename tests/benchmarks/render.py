@@ -22,6 +22,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from vidgan import synthesis
+
 HERE = Path(__file__).parent
 
 
@@ -46,8 +48,9 @@ def main() -> None:
     if asked.only in (None, "cost"):
         cost(asked.model, frames, turns)
     if asked.only in (None, "overlap"):
-        for scale in (4, 8):  # at 64 pixels: films of 256 and of 512, the default
-            cost(asked.model, frames, turns, held=True, scale=scale)
+        side = synthesis.open_generator(asked.model).height
+        for film in (256, 512):  # pixels; the latter is the default
+            cost(asked.model, frames, turns, held=True, scale=film // side)
     if asked.only in (None, "memory"):
         memory(asked.model, long, turns=3)
     if asked.only in (None, "start") and asked.weights:
@@ -121,8 +124,6 @@ PIECES = {"generator": generator_alone, "encoder": encoder_alone, "render": whol
 
 
 def opened(model, held):
-    from vidgan import synthesis
-
     all_cores = cores()
     if held:
         os.sched_setaffinity(0, {all_cores[0]})  # ONNX Runtime then takes one thread
@@ -207,7 +208,7 @@ def memory(model: Path, long: int, turns: int) -> None:
 def start(model: Path, weights: Path, turns: int) -> None:
     naive = [sys.executable, HERE / "naive_render.py", weights, "naive.mp4", 120]
     ours = render_command(model, 120)
-    commands = {"enlarged to 512 pixels": ours, "64 pixels as the script": [*ours, "--scale", 1]}
+    commands = {"enlarged to 512 pixels": ours, "as large as the script's": [*ours, "--scale", 1]}
     walls: dict[str, list[float]] = {name: [] for name in ("naive", *commands)}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(turns):
