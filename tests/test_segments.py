@@ -22,7 +22,6 @@ from vidgan.video import VideoWriter
 
 # A render of 60 small frames in segments of 7, in a process of its own, which can be killed.
 RENDER = """
-import shutil
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -35,21 +34,21 @@ class Killed(VideoWriter):
         if tick() == {kill}:
             os.kill(os.getpid(), signal.SIGKILL)
 
-join, rmtree, target = segments.join, shutil.rmtree, Path({target!r})
+join, remove, target = segments.join, segments.remove, Path({target!r})
 
 def join_and_die(*arguments, **settings):
     join(*arguments, **settings)
     os.kill(os.getpid(), signal.SIGKILL)
 
-def die_or_rmtree(folder, **settings):
+def die_or_remove(file):
     if target.exists():
         os.kill(os.getpid(), signal.SIGKILL)
-    rmtree(folder, **settings)
+    remove(file)
 
 if {kill} == JOINED:
     segments.join = join_and_die
 if {kill} == PUBLISHED:
-    shutil.rmtree = die_or_rmtree
+    segments.remove = die_or_remove
 write_film(target, Killed, resume={resume})
 """
 FRAMES, SEGMENT = 60, 7
@@ -197,11 +196,12 @@ def test_of_renders_begun_in_one_instant_one_makes_the_film(tmp_path):
             refused.append(fault)
 
     for _ in range(5):
-        threads = [threading.Thread(target=begin) for _ in range(4)]
+        threads = [threading.Thread(target=begin, daemon=True) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            thread.join(20)
+        assert not any(thread.is_alive() for thread in threads)
         assert len(decoded(target)) == 8
         assert list(tmp_path.iterdir()) == [target]
     assert refused

@@ -7,7 +7,7 @@ on stands in a manifest; other segments are never joined. Knows nothing of model
 
 import contextlib
 import json
-import shutil
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -86,20 +86,17 @@ class Film:
         self._check_begun()
         lock = self._locked() if self._rank == 0 else None
         try:
-            if self._rank == 0:
+            if lock:
                 self._prepare()
-            self._wait_for_rank_0()
-            if self._rank > 0:
+            else:
+                self._wait_for_rank_0()
                 self._arrival(self._rank).touch()
             yield
-            if self._rank == 0:
+            if lock:
                 self._finish()
         finally:
             if lock:
-                shutil.rmtree(self._folder, ignore_errors=True)
-                lock.close()
-                if sys.platform == "win32":  # where a file that is open stays
-                    shutil.rmtree(self._folder, ignore_errors=True)
+                self._leave(lock)
 
     def missing(self) -> Iterator[range]:
         """The frames of each piece that this process has yet to write, in order."""
@@ -137,10 +134,11 @@ class Film:
     def _wait_for_rank_0(self) -> None:
         since = time.monotonic()
         while (found := self._found()) != self._manifest:  # it is still preparing
-            if found and time.monotonic() - since > _PATIENCE_S:
+            if time.monotonic() - since > _PATIENCE_S:
+                reason = f"has another {self._differing(found)} than" if found else "saw nothing of"
                 raise UsageError(
-                    f"{self._target}: rank {self._rank} has another {self._differing(found)} than "
-                    "rank 0; give all the same command, model and versions."
+                    f"{self._target}: rank {self._rank} {reason} rank 0; start all together, with "
+                    "the same command, model and versions."
                 )
             time.sleep(_POLL_S)
 
@@ -154,15 +152,37 @@ class Film:
 
     def _locked(self) -> IO[str]:
         """The folder's lock, until it is closed or this process ends."""
-        try:
+        path = self._folder / "lock"
+        with self._disk_faults():
             self._folder.mkdir(exist_ok=True)
-            lock = (self._folder / "lock").open("a")
+            lock = path.open("a")
+            # Whoever had it may have taken it away since it was opened here.
+            if not take_lock(lock.fileno()) or not _is_at(lock, path):
+                lock.close()
+                raise SystemFault(f"{self._target}: another process is rendering it; end that.")
+        return lock
+
+    def _leave(self, lock: IO[str]) -> None:
+        """Take the folder away, the lock last: who finds none begins a folder of its own."""
+        with contextlib.suppress(OSError):
+            self._empty()
+            if sys.platform == "win32":  # which keeps a file that is open
+                lock.close()
+            (self._folder / "lock").unlink()
+            self._folder.rmdir()
+        lock.close()
+
+    def _empty(self) -> None:
+        for old in self._folder.iterdir():
+            if old.name != "lock":
+                remove(old)
+
+    @contextlib.contextmanager
+    def _disk_faults(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise SystemFault(f"{self._folder}: cannot be written ({error.strerror}).") from error
-        if not take_lock(lock.fileno()) or not (self._folder / "lock").exists():
-            lock.close()  # another has it, or had it and took the folder away just now
-            raise SystemFault(f"{self._target}: another process is rendering it; end that.")
-        return lock
 
     def _prepare(self) -> None:
         """Take over what lies in the folder with the same manifest if wanted, or else empty it."""
@@ -172,9 +192,8 @@ class Film:
             return
         if self._resume:
             self._notice(f"{self._target}: nothing to resume, starting with frame 0.")
-        for old in self._folder.iterdir():
-            if old.name != "lock":
-                remove(old)
+        with self._disk_faults():
+            self._empty()
         write_bytes(self._folder / "manifest.json", json.dumps(self._manifest, indent=1).encode())
 
     def _finish(self) -> None:
@@ -192,6 +211,10 @@ class Film:
             publish(whole, self._target)
         except (OSError, av.FFmpegError) as error:
             raise SystemFault(f"{self._target}: cannot be written ({error.strerror}).") from error
+
+
+def _is_at(file: IO[str], path: Path) -> bool:
+    return path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
 
 
 def join(counts: Mapping[Path, int], target: Path, *, fps: Fraction) -> None:
