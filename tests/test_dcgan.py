@@ -63,9 +63,11 @@ def test_the_generator_starts_without_a_chequerboard():
     torch.testing.assert_close(even, even[..., :1, :1].expand_as(even), rtol=1e-4, atol=1e-5)
 
 
-def test_no_step_of_training_brings_the_chequerboard_back():
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_no_step_of_training_brings_the_chequerboard_back(order):
     torch.manual_seed(0)
     generator = dcgan.Generator(ModelConfig(width=64, height=64, channels=8))
+    generator.to(memory_format=order)
     up = [layer for layer in generator.layers if getattr(layer, "stride", None) == (2, 2)]
     for layer in up:
         layer.weight.data.normal_()

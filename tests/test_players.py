@@ -141,6 +141,7 @@ def test_the_node_player_writes_pictures(golden_folder, tmp_path):
         (["walk.onnx", "folder"], "folder"),
         (["walk.onnx", "out.mp4", "--seed", "18446744073709551616"], "seed"),
         (["walk.onnx", "out.mp4", "--frames", "0"], "frames"),
+        (["walk.onnx", "out.mp4", "--frames", ""], "frames"),
         (["walk.onnx"], "usage"),
     ],
 )

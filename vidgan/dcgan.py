@@ -149,7 +149,7 @@ def balance(generator: Generator) -> None:
     Of 16 taps a pixel sees four, by its place among four neighbours. Where the sums of these fours
     are equal, even ground stays even, as after enlargement and an ordinary convolution.
     """
-    tap = torch.arange(16)
+    tap = torch.arange(16, device=generator.layers[0].weight.device)
     four = tap // 4 % 2 * 2 + tap % 2  # that a tap belongs to
     # Tap by tap, a fourth of how far the sum of its four is from the mean of the sums.
     excess = ((four[:, None] == four).float() - 0.25) / 4
@@ -157,7 +157,7 @@ def balance(generator: Generator) -> None:
         if isinstance(layer, nn.ConvTranspose2d) and layer.stride == (2, 2):
             weight = layer.weight
             taps = weight.permute(0, 2, 3, 1).flatten(1, 2)  # [in, out, 4, 4] -> [in, 16, out]
-            weight -= (excess.to(weight) @ taps).unflatten(1, (4, 4)).permute(0, 3, 1, 2)
+            weight -= (excess @ taps).unflatten(1, (4, 4)).permute(0, 3, 1, 2)
 
 
 def stage_at(images_seen: int, images_per_phase: int) -> float:

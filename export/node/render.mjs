@@ -184,7 +184,7 @@ async function main() {
   if (!target || more) throw new Error(`usage: node render.mjs MODEL.onnx TARGET ${Object.keys(options).map((o) => `[--${o} ${values[o] ?? "N"}]`).join(" ")}`);
   const seed = whole("seed", values.seed, 0n, 2n ** 64n - 1n);
   const [frames, label, scale] = [["frames", 1n, 10n ** 9n], ["label", 0n, 2n ** 31n - 1n], ["scale", 1n, 64n]]
-    .map(([name, least, most]) => values[name] && Number(whole(name, values[name], least, most)));
+    .map(([name, least, most]) => values[name] === undefined ? undefined : Number(whole(name, values[name], least, most)));
   if (!/^\d+(\.\d+|\/\d+)?$/.test(values.fps) || !(parseFloat(values.fps) > 0)) throw new Error(`--fps ${values.fps}: for example 30 or 30000/1001`);
   process.stdout.on("error", () => process.exit(1)); // whoever read it has gone
   if (!existsSync(model)) throw new Error(`${model}: no such file`);

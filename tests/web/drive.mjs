@@ -11,6 +11,20 @@ const flags = [
   "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
   "--disable-component-update", "--disable-sync", "--no-first-run",
 ];
+// What the page computes has no time limit in Playwright: a drive that hangs says where, and takes its
+// browser along.
+let last = "the launch";
+setTimeout(() => (console.error("hangs after", last), process.exit(1)), 100_000).unref();
+
+/** A page that notes what it was asked last. */
+const noted = (target) => new Proxy(target, {
+  get(_, name) {
+    const value = target[name];
+    if (typeof value !== "function") return value;
+    return (...given) => ((last = `${name} ${given[0]}`), value.apply(target, given));
+  },
+});
+
 const browser = await chromium.launchPersistentContext(join(folder, `profile-${what}`), {
   executablePath: "/usr/bin/chromium", args: flags, viewport: { width: 1100, height: 800 },
   reducedMotion: what === "still" ? "reduce" : "no-preference",
@@ -20,20 +34,6 @@ const found = { errors: [], requests: [] };
 page.on("pageerror", (error) => found.errors.push(error.message));
 page.on("console", (message) => message.type() === "error" && found.errors.push(message.text()));
 page.on("request", (request) => found.requests.push(request.url()));
-
-/** A page that notes what it was asked last. What the page computes has no time limit in Playwright,
- * so a drive that hangs says where, and takes its browser along. */
-function noted(target) {
-  let last = "";
-  setTimeout(() => (console.error("no answer to", last), process.exit(1)), 100_000).unref();
-  return new Proxy(target, {
-    get(_, name) {
-      const value = target[name];
-      if (typeof value !== "function") return value;
-      return (...given) => ((last = `${name} ${given[0]}`), value.apply(target, given));
-    },
-  });
-}
 
 const frames = () => page.evaluate(() => Number(document.documentElement.dataset.frames ?? 0));
 const picture = () => page.evaluate(() => document.getElementById("picture").toDataURL());
