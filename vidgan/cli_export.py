@@ -48,7 +48,7 @@ def export(
     weights
         fp16 halves the file; arithmetic stays in float32.
     int8
-        A bit over a quarter of the file, 8-bit arithmetic; calibrated; refused below 38 dB.
+        A quarter to a third of the file, 8-bit arithmetic; calibrated; refused below 38 dB.
     walk
         Bake a path in, so that the input is a time t, 1.0 = once round: a path of vidgan render
         (loop, circle, ...) or the .json of --save-recipe.
