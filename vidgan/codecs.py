@@ -55,7 +55,7 @@ def _grade(option: str, step: float, worst: int) -> Callable[[int], dict[str, st
     return lambda quality: {option: f"{min(worst, max(1, step * (100 - quality))):g}"}
 
 
-# PSNR in dB and kB per frame, and frames per CPU second at quality 80, of the shipped generator at
+# PSNR in dB and kB a frame, and frames per CPU second at quality 80, of a generator of 64 pixels at
 # 512 pixels, by tests/benchmarks/codecs.py. One number, about one PSNR:
 #
 #           q 20        q 40        q 60        q 80        q 100       frames/s
