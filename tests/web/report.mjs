@@ -28,6 +28,8 @@ const seen = await page.evaluate(() => ({
   summary: document.getElementById("summary").textContent,
   text: document.body.innerText,
 }));
-await page.screenshot({ path: screenshot, fullPage: true });
+// Chromium's first picture of a tall page fails now and then on a busy machine ("Unable to capture screenshot").
+const shot = () => page.screenshot({ path: screenshot, fullPage: true });
+await shot().catch(shot);
 await browser.close();
 console.log(JSON.stringify({ ...seen, lines: Object.fromEntries(seen.lines), first, last, faults, fetched: fetched.slice(1) }));
