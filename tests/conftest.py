@@ -13,16 +13,25 @@ def private_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("VIDGAN_CACHE", str(tmp_path / "cache"))
 
 
-def small_generator(width: int = 64, height: int = 64) -> tuple[dcgan.Generator, ModelConfig]:
+def small_generator(
+    width: int = 64, height: int = 64, class_names: tuple[str, ...] = ()
+) -> tuple[dcgan.Generator, ModelConfig]:
     """A narrow generator with settled statistics and frames full of contrast."""
-    model = ModelConfig(width=width, height=height, channels=8)
+    model = ModelConfig(width=width, height=height, channels=8, class_names=class_names)
     torch.manual_seed(0)
     generator = dcgan.Generator(model)
-    with torch.no_grad():
-        for _ in range(50):
-            generator(torch.randn(32, model.z_dim))
-        generator.layers[-2].weight *= 5
-    return generator.eval(), model
+    settle(generator, classes=model.classes)
+    generator.layers[-2].weight.data *= 5
+    return generator, model
+
+
+@torch.no_grad()
+def settle(generator: dcgan.Generator, *, classes: int = 0) -> None:
+    """Statistics of BatchNorm as after a training, and then those in use."""
+    labels = torch.arange(32, dtype=torch.int32) % classes if classes else None
+    for _ in range(50):
+        generator(torch.randn(32, generator.z_dim), labels)
+    generator.eval()  # of torch: BatchNorm by its statistics
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from tests.conftest import settle
 from tests.paths import loop
 from vidgan import bundled, checkpoint, cli_export, dcgan, latents, page, preview
 from vidgan import recipe as recipes
@@ -250,10 +251,7 @@ def test_the_page_of_a_full_dcgan_fits_in_14_mb(player, shipped, tmp_path):
         if weight.ndim == 4:
             drawn = np.random.default_rng(0).choice(trained, tuple(weight.shape))
             weight.data = torch.from_numpy(drawn)
-    with torch.no_grad():
-        for _ in range(20):  # settle BatchNorm's statistics
-            generator(torch.randn(16, model.z_dim))
-    generator.eval()
+    settle(generator)
     source, target = tmp_path / "generator.safetensors", tmp_path / "full.html"
     checkpoint.save_generator(source, generator, model, facts={})
     page.write_html(source, target)

@@ -39,14 +39,13 @@ def cache_root() -> Path:
 
 
 @contextlib.contextmanager
-def disk_faults(folder: Path) -> Iterator[None]:
+def disk_faults(folder: Path, *, cache: bool = True) -> Iterator[None]:
+    advice = " Free some space, or set VIDGAN_CACHE to a folder on another disk." if cache else ""
     try:
         yield
     except OSError as error:
-        raise SystemFault(
-            f"{folder}: cannot be written ({error.strerror or error}). Free some space, or set "
-            "VIDGAN_CACHE to a folder on another disk."
-        ) from error
+        reason = error.strerror or error
+        raise SystemFault(f"{folder}: cannot be written ({reason}).{advice}") from error
 
 
 def check_new(target: Path, *, force: bool, suffix: str = "") -> None:

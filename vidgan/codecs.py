@@ -55,16 +55,16 @@ def _grade(option: str, step: float, worst: int) -> Callable[[int], dict[str, st
     return lambda quality: {option: f"{min(worst, max(1, step * (100 - quality))):g}"}
 
 
-# PSNR in dB and kB a frame, and frames per CPU second at quality 80, of a generator of 64 pixels at
+# PSNR in dB and kB per frame, and frames per CPU second at quality 80, of the shipped generator at
 # 512 pixels, by tests/benchmarks/codecs.py. One number, about one PSNR:
 #
 #           q 20        q 40        q 60        q 80        q 100       frames/s
-#   h264    26.7  0.28  33.4  0.64  38.7  1.97  44.0  4.38  44.5  6.94  411
-#   h265    28.7  0.17  34.3  0.58  39.8  1.84  43.9  3.60  44.6  6.51  30
-#   av1     30.4  0.15  35.2  0.37  39.9  0.89  43.5  1.97  46.0  9.28  35
-#   vp9     29.8  0.23  34.6  0.62  39.6  1.54  43.3  2.96  46.1  5.98  45
-#   prores  50.9  8.55  54.1  9.23  57.1  10.1  65.0  11.7  all   16.7  300
-#   webp    35.7  3.62  37.5  4.24  39.1  4.90  41.3  5.92  45.4  15.5  321
+#   h264    26.8  0.26  31.6  0.67  36.5  2.43  41.3  8.23  42.6  21.5  311
+#   h265    27.1  0.18  32.4  0.58  37.3  2.13  41.3  7.69  42.6  24.7  26
+#   av1     29.0  0.17  33.3  0.45  37.1  1.24  40.4  3.46  44.2  20.3  55
+#   vp9     28.5  0.29  33.0  0.81  37.4  2.30  40.6  5.44  44.1  25.8  33
+#   prores  44.6  27.2  46.4  32.8  48.9  42.3  52.5  61.5  66.3   145  248
+#   webp    33.9  5.18  35.7  6.63  37.2  8.31  39.4  11.9  43.2  41.6  339
 
 # Measured at 512 pixels, on enlarged small frames and on native ones: superfast at crf 12 is 1.2 to
 # 1.9 times as fast as veryfast at crf 16 and 1.5 to 2 dB closer to the input, in a file at most a

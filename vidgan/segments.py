@@ -18,7 +18,7 @@ from typing import IO
 import av
 
 from vidgan import codecs, provenance
-from vidgan.bundled import publish, remove, take_lock, write_bytes
+from vidgan.bundled import disk_faults, publish, remove, take_lock, write_bytes
 from vidgan.errors import SystemFault, UsageError
 from vidgan.video import VideoWriter
 
@@ -153,7 +153,7 @@ class Film:
     def _locked(self) -> IO[str]:
         """The folder's lock, until it is closed or this process ends."""
         path = self._folder / "lock"
-        with self._disk_faults():
+        with disk_faults(self._folder, cache=False):
             self._folder.mkdir(exist_ok=True)
             lock = path.open("a")
             # Whoever had it may have taken it away since it was opened here.
@@ -177,13 +177,6 @@ class Film:
             if old.name != "lock":
                 remove(old)
 
-    @contextlib.contextmanager
-    def _disk_faults(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise SystemFault(f"{self._folder}: cannot be written ({error.strerror}).") from error
-
     def _prepare(self) -> None:
         """Take over what lies in the folder with the same manifest if wanted, or else empty it."""
         if self._keep and self._found() == self._manifest:
@@ -192,7 +185,7 @@ class Film:
             return
         if self._resume:
             self._notice(f"{self._target}: nothing to resume, starting with frame 0.")
-        with self._disk_faults():
+        with disk_faults(self._folder, cache=False):
             self._empty()
         write_bytes(self._folder / "manifest.json", json.dumps(self._manifest, indent=1).encode())
 

@@ -10,12 +10,11 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from tests.conftest import small_generator
 from tests.paths import loop
-from vidgan import checkpoint, dcgan, export, latents, selftest, synthesis
+from vidgan import checkpoint, export, latents, selftest, synthesis
 from vidgan.bundled import bundled
-from vidgan.config import ModelConfig
 from vidgan.trajectory import Path as LatentPath
 
 CASES = ("generator", "label", "walk")
@@ -82,13 +81,6 @@ def compare(told: dict, folder: Path) -> selftest.Difference:
 
 
 def _save_labelled(target: Path, *, height: int, width: int) -> None:
-    """A narrow generator of five classes, with settled statistics and frames full of contrast."""
     names = tuple(f"class {number}" for number in range(_CLASSES))
-    model = ModelConfig(width=width, height=height, channels=8, class_names=names)
-    torch.manual_seed(0)
-    generator = dcgan.Generator(model)
-    with torch.no_grad():
-        for _ in range(50):
-            generator(torch.randn(32, model.z_dim), torch.arange(32, dtype=torch.int32) % _CLASSES)
-        generator.layers[-2].weight *= 5
-    checkpoint.save_generator(target, generator.eval(), model, facts={"images_seen": 0})
+    generator, model = small_generator(width, height, names)
+    checkpoint.save_generator(target, generator, model, facts={"images_seen": 0})
