@@ -36,7 +36,8 @@ test: .venv/ready $(NODE)
 # The README's moving pictures, by the commands that stand under them.
 gallery: .venv/ready
 	rm -rf assets/gallery && mkdir assets/gallery
-	grep -o "vidgan render .* assets/gallery/[a-z]*\.webp" README.md | PATH="$(CURDIR)/$(BIN):$$PATH" sh -e
+	grep -o "vidgan render .* assets/gallery/[a-z]*\.webp" README.md | sed "s|$$| --model assets/generator.safetensors|" \
+		| PATH="$(CURDIR)/$(BIN):$$PATH" sh -e
 
 runtimes: .venv/ready $(NODE)
 	$(BIN)/python -m tests.runtimes.table .venv/runtimes

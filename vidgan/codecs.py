@@ -1,7 +1,7 @@
 """Which kind of file holds which codec, and how each codec is asked for: one table.
 
-A kind is told by the name of a file. Promises one scale of quality for all that lose something, and
-an exact codec wherever the kind has one. Knows nothing of frames and files.
+A kind is told by the name of a file. Promises a quality of 0 to 100 for all that lose something,
+and an exact codec wherever the kind has one. Knows nothing of frames and files.
 """
 
 import os

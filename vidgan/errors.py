@@ -13,7 +13,6 @@ code. Anything else that escapes is a bug in vidgan and shows its traceback.
 """
 
 EXIT_INTERRUPTED = 130
-EXIT_TERMINATED = 143
 
 
 class VidganError(Exception):

@@ -1,7 +1,7 @@
 """Every run watches itself: collapse and divergence are named once, with what to do about them.
 
 It judges numbers that training has anyway, and the previews of the fixed latents. It changes
-nothing: what stops a run is a gradient that is no number, before it reaches a weight.
+nothing: that a run ends past its best, or at a gradient that is no number, is the loop's business.
 """
 
 import math
@@ -41,7 +41,7 @@ ADVICE = {
     ),
     "divergence": (
         "gradients of {part} have grown {times:,.0f}-fold. Halve train.learning_rate_g and _d, or "
-        "raise train.r1 and train.r2 tenfold."
+        "take train.r1 = 10 (r3gan: ten times its r1 and r2)."
     ),
 }
 

@@ -5,8 +5,8 @@
 //     node render.mjs walk.onnx pictures/ --frames 24                 a folder of PNG
 //     node render.mjs generator.onnx - --frames 24                    raw RGB to standard output
 //
-// The same seed gives the same frames as `vidgan render`: see "Seeds" in export/README.md. All that
-// is written is marked as synthetic.
+// The same seed gives the same frames as `vidgan render`: see "Seeds" in export/README.md. MP4,
+// MOV and PNG are marked as synthetic.
 import { spawn } from "node:child_process";
 import { appendFileSync, existsSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";

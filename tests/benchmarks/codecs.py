@@ -1,4 +1,4 @@
-"""One scale of quality for every codec: PSNR and size at five qualities, and speed.
+"""What a quality means for every codec: PSNR and size at five qualities, and speed.
 
     python -m tests.benchmarks.codecs [--codecs h264 vp9]
 

@@ -85,6 +85,8 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", default=list(WAYS))
     parser.add_argument("--out", type=Path, help="a folder for 64 samples of each way")
     given = parser.parse_args()
+    if given.out:
+        given.out.mkdir(exist_ok=True)
     images, labels = digits()
     network = reader(images, labels)
     for way in given.ways:
