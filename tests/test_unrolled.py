@@ -57,3 +57,19 @@ def test_the_gradient_of_g_counts_how_d_will_answer():
     (slope,) = torch.autograd.grad(loss_g(x), x)
     by_difference = (loss_g(x + 1e-5) - loss_g(x - 1e-5)).item() / 2e-5
     torch.testing.assert_close(slope.item(), by_difference, rtol=1e-4, atol=1e-8)
+
+
+def test_a_weight_without_a_slope_does_not_outweigh_the_others():
+    net = torch.nn.Linear(2, 1)
+    torch.nn.init.zeros_(net.weight), torch.nn.init.zeros_(net.bias)
+    real, fake = torch.randn(2, 16, 2).unbind()
+    fake[:, 1] = real[:, 1]  # what weighs the second number has none
+    fake.requires_grad_()
+    adam = torch.optim.Adam(net.parameters(), 1e-3)
+    weights = unrolled.ahead(net, adam, loss_on(net, real, fake), steps=1)
+    still = {name: weight.detach() for name, weight in weights.items()}
+    full, direct = (
+        torch.autograd.grad(functional_call(net, w, (fake,)).mean(), fake, retain_graph=True)[0]
+        for w in (weights, still)
+    )
+    assert full.norm() < 2 * direct.norm()

@@ -71,8 +71,8 @@ def train(
 ) -> Path:
     """Train into a new folder under `runs`, or go on in the run `resume`. Returns the run folder.
 
-    Raises DataError, ModelError, SystemFault, DivergedError, and KeyboardInterrupt or SystemExit
-    (143) when a signal came, after the state was saved.
+    Raises DataError, ModelError, SystemFault, DivergedError, and, after the state was saved,
+    SystemExit: 130 for SIGINT, 143 for SIGTERM.
     """
     fabric = launch(settings)
     settings, dataset = open_data(settings, notice)

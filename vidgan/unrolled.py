@@ -1,7 +1,8 @@
 """Unrolled GAN: G learns from the D that it will meet some steps from now (Metz et al. 2017).
 
 D's next steps are simulated, Adam and all, and G's gradient flows back through them. D itself takes
-one ordinary step. Knows no loss and no training loop.
+one ordinary step. The paper's G maximises the loss of that D; ours keeps its own loss against it,
+which does not saturate. Knows no loss and no training loop.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,6 +10,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 Weights = Mapping[str, torch.Tensor]
+_LEAST_SLOPE = 1e-3  # of a layer's; smaller ones count as fixed
 
 
 def ahead(
@@ -40,5 +42,11 @@ def ahead(
             mean = first[i] / (1 - beta1 ** (taken[i] + step))
             # The square root has no slope at 0, where a weight saw no gradient yet.
             size = (second[i] / (1 - beta2 ** (taken[i] + step)) + 1e-24).sqrt()
+            # Where a weight has next to no slope its step is a sign, which no fake moves a little;
+            # by the formula it would outweigh all others, ten-thousandfold.
+            mean, size = (
+                torch.where(size > _LEAST_SLOPE * size.square().mean().sqrt(), x, x.detach())
+                for x in (mean, size)
+            )
             weights[name] = weights[name] - group["lr"] * mean / (size + group["eps"])
     return weights
