@@ -105,21 +105,33 @@ def test_the_error_of_any_stage_stops_all_and_is_the_one_raised(tmp_path, stage,
     assert [t.name for t in threading.enumerate() if t.name.startswith("ahead")] == []
 
 
-@pytest.mark.parametrize("name", ["out.mp4", "out.webp"])
-def test_ctrl_c_leaves_nothing_behind(onnx_file, tmp_path, name):
+def interrupted(onnx_file, folder, *options, once):
+    """What a render says that Ctrl-C comes to once there is such a file."""
     command = [sys.executable, "-m", "vidgan", "render", "--frames", "100000"]
-    command += ["--model", str(onnx_file), "--scale", "2", name]
-    running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    # Once at least one segment is whole, or the single file has begun to grow.
+    command += ["--model", str(onnx_file), "--scale", "2", *options]
+    running = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 30
-    while not any(p.suffix == ".mp4" or ".part" in p.name for p in tmp_path.rglob("*")):
+    while not any(folder.rglob(once)):
         assert time.monotonic() < deadline and running.poll() is None
         time.sleep(0.02)
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=20)
     assert running.returncode == 130 and said.splitlines()[-1] == "vidgan: interrupted"
     assert "Traceback" not in said
+    return said
+
+
+@pytest.mark.parametrize(("name", "once"), [("out.mp4", "0*.mp4"), ("out.webp", "*.part-*")])
+def test_ctrl_c_leaves_nothing_behind(onnx_file, tmp_path, name, once):
+    interrupted(onnx_file, tmp_path, name, once=once)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_keeps_what_resume_goes_on_from(onnx_file, tmp_path):
+    said = interrupted(onnx_file, tmp_path, "--resume", "out.mp4", once="0*.mp4")
+    assert "out.mp4: stopped; the same command goes on from here." in said
+    assert [path.name for path in tmp_path.iterdir()] == [".out.mp4.segments"]
+    assert list(tmp_path.rglob("*.mp4")) and not list(tmp_path.rglob("*.part*"))
 
 
 @pytest.mark.parametrize("frames", [0, -1])

@@ -55,7 +55,7 @@ def train(
     *,
     recipe: Path | None = None,
     resume: Path | None = None,
-    for_: Annotated[str | None, Parameter(name="--for")] = None,
+    for_: Annotated[str | None, Parameter(name="--for", allow_leading_hyphen=True)] = None,
     size: str | None = None,
     model: str | None = None,
     batch_size: Whole | None = None,
@@ -198,18 +198,19 @@ def _base(recipe: Path | None, resume: Path | None) -> object:
 def _amount(text: str) -> tuple[int | None, float | None]:
     """'10m' -> seconds; '200k' -> images."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|k|M)?", text.strip())
-    if not match or float(match[1]) == 0:
+    number, unit = (float(match[1]), match[2] or "") if match else (0.0, "")
+    if number == 0 or (number < 1000 and not unit):  # is a bare 20 minutes, or seconds?
         raise UsageError(f"--for {text}: a time such as 90s, 10m, 2h, or images: 200k, 2M, 50000.")
-    number, unit = float(match[1]), match[2] or ""
     if unit in ("s", "m", "h"):
         return None, number * {"s": 1, "m": 60, "h": 3600}[unit]
     return int(number * {"": 1, "k": 1000, "M": 1_000_000}[unit]), None
 
 
 def _size(text: str) -> tuple[int, int]:
-    if text.isdigit():
-        return int(text), int(text)
-    return terminal.pair("--size", text, example="128x72")
+    sides = (int(text),) * 2 if text.isdigit() else terminal.pair("--size", text, example="128x72")
+    if not all(sides):  # which a recipe may say, for "choose"
+        raise UsageError(f"--size {text}: a side is a multiple of 8 from 32 to 256.")
+    return sides
 
 
 def _override(base: object, table: str, **options: object) -> object:

@@ -163,7 +163,7 @@ def find_mark(path: Path) -> dict[str, object] | None:
     missing file.
     """
     if not path.is_file():
-        raise UsageError(f"{path}: no such file, or a folder without any.")
+        raise UsageError(f"{path}: no such file, or a folder with no file in it.")
     data = ends(path)
     for mark in map(_parse_packet, _packets(data)):
         if is_synthetic(mark.get(MODEL_KEY, "")):

@@ -104,7 +104,7 @@ def locked(run: Path, notice: Callable[[str], None]) -> Iterator[None]:
                 f"it is dead, delete {path}."
             )
         if owner:
-            notice(f"{run}: process {owner[0]} was killed while it trained here; going on from it.")
+            notice(f"{run}: process {owner[0]} was killed while it trained here.")
         file.truncate(0)
         file.write(f"{os.getpid()} {host}\n")
         file.flush()

@@ -49,10 +49,10 @@ class Film:
     key           all else that the frames depend on, as JSON; --resume compares it
     rank, world   this process, and how many share the film through the file system
 
-    Only a process that was killed leaves segments behind. With more than one process, rank 0
-    prepares, waits for all and joins; segments with an equal manifest are then taken over as with
-    `resume`; it takes the folder away only when all have come. A kind that cannot be joined is one
-    piece.
+    Segments are left behind by a process that was killed, or that was interrupted with `resume`.
+    With more than one process, rank 0 prepares, waits for all and joins; segments with an equal
+    manifest are then taken over as with `resume`; it takes the folder away only when all have come.
+    A kind that cannot be joined is one piece.
     """
 
     def __init__(
@@ -94,6 +94,12 @@ class Film:
             yield
             if lock:
                 self._finish()
+        except KeyboardInterrupt:
+            if lock and self._resume:
+                lock.close()
+                lock = None
+                self._notice(f"{self._target}: stopped; the same command goes on from here.")
+            raise
         finally:
             if lock:
                 self._leave(lock)
