@@ -31,7 +31,7 @@ def settle(generator: dcgan.Generator, *, classes: int = 0) -> None:
     labels = torch.arange(32, dtype=torch.int32) % classes if classes else None
     for _ in range(50):
         generator(torch.randn(32, generator.z_dim), labels)
-    generator.eval()  # of torch: BatchNorm by its statistics
+    generator.eval()  # BatchNorm by its statistics
 
 
 @pytest.fixture(scope="session")

@@ -94,7 +94,7 @@ def test_export_a_walk_then_verify_it_and_find_it_damaged(model_file, tmp_path):
         (2, "--for", ["train", "--for", "soon"]),
         (2, "--for 20: a time", ["train", "--for", "20"]),
         (2, "--for -5s: a time", ["train", "--for", "-5s"]),
-        (2, "--size 0: a side", ["train", "--size", "0"]),
+        (2, "--size 0: no side", ["train", "--size", "0"]),
         (2, "multiple of 8", ["train", "--size", "63"]),
         (3, "empty", ["train", "empty"]),
         (3, "nowhere", ["train", "nowhere"]),
@@ -155,7 +155,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(code, says, arguments, tmp_pat
         (4, "not a model file of vidgan, or damaged. ", ["--model", "m.safetensors", "out.mp4"]),
         (4, "(Failed to load model", ["--model", "m.onnx", "out.mp4"]),
         (2, "both, or neither", ["--sign", "cert.pem", "out.mp4"]),
-        (2, "there is no such file", ["--sign", "cert.pem", "--sign-key", "key.pem", "out.mp4"]),
+        (2, "No such file", ["--sign", "cert.pem", "--sign-key", "key.pem", "out.mp4"]),
     ],
 )
 def test_what_cannot_be_rendered_is_one_line_and_leaves_all_as_it_was(

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import av
@@ -17,6 +16,7 @@ from PIL import Image
 
 from tests.paths import loop
 from tests.runtimes import golden
+from tests.waiting import wait_until
 from vidgan import render
 from vidgan.footage import read_frames
 from vidgan.provenance import DIGITAL_SOURCE_TYPE, find_mark
@@ -165,10 +165,7 @@ def test_a_film_is_there_whole_or_not_at_all(command, golden_folder, tmp_path):
     film.write_bytes(b"an older film")
     arguments = [golden_folder / "walk.onnx", film, "--frames", "100000"]
     with subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 60
-        while not any(path.stat().st_size for path in tmp_path.glob(".part-*")):
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(lambda: any(p.stat().st_size for p in tmp_path.glob(".part-*")), process)
         process.send_signal(signal.SIGINT)
         try:
             _, told = process.communicate(timeout=60)

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.paths import loop
+from tests.waiting import wait_until
 from vidgan import provenance, render, synthesis
 from vidgan.errors import UsageError
 from vidgan.footage import read_frames
@@ -67,7 +68,7 @@ def test_the_generator_is_only_a_little_ahead_of_the_encoder(tmp_path):
 
     class Slow(VideoWriter):
         def write(self, frame):
-            time.sleep(0.002)
+            time.sleep(0.002)  # slower than the painter, so that a queue can fill
             super().write(frame)
             ahead.append(painter.calls * 16 - self.frames_written)
 
@@ -110,10 +111,7 @@ def interrupted(onnx_file, folder, *options, once):
     command = [sys.executable, "-m", "vidgan", "render", "--frames", "100000"]
     command += ["--model", str(onnx_file), "--scale", "2", *options]
     running = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 30
-    while not any(folder.rglob(once)):
-        assert time.monotonic() < deadline and running.poll() is None
-        time.sleep(0.02)
+    wait_until(lambda: any(folder.rglob(once)), running)
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=20)
     assert running.returncode == 130 and said.splitlines()[-1] == "vidgan: interrupted"

@@ -14,6 +14,7 @@ import av
 import numpy as np
 import pytest
 
+from tests.waiting import wait_until
 from vidgan import provenance, segments
 from vidgan.errors import SystemFault, UsageError
 from vidgan.footage import read_frames
@@ -25,7 +26,7 @@ RENDER = """
 import sys
 from fractions import Fraction
 from pathlib import Path
-sys.path.insert(0, {here!r})
+sys.path[:0] = [{here!r}, str(Path({here!r}).parent)]
 from test_segments import *
 
 class Killed(VideoWriter):
@@ -242,7 +243,7 @@ def test_a_leftover_of_other_settings_never_gets_into_a_shared_film(tmp_path):
     ]
     for thread in ranks:
         thread.start()
-        time.sleep(0.1)  # rank 1 first: it has to wait
+        time.sleep(0.1)  # rank 1 first: it has to wait, and nothing shows that it does
     for thread in ranks:
         thread.join(20)
     assert np.array_equal(decoded(target), decoded(write_film(tmp_path / "wanted.mp4")))
@@ -262,8 +263,7 @@ def test_the_first_process_ends_the_film_only_when_the_last_one_has_come(tmp_pat
     ]
     ranks[0].start()
     first = segments.folder_of(target) / "000000000.mp4"
-    while not first.exists():
-        time.sleep(0.005)
+    wait_until(first.exists)
     ranks[0].join(0.5)
     assert not target.exists()
     ranks[1].start()
@@ -317,9 +317,7 @@ def test_the_command_resumes(onnx_file, tmp_path):
     command = [sys.executable, "-m", *render_command(onnx_file, "out.mp4")]
     running = subprocess.Popen(command, cwd=tmp_path)
     first = tmp_path / ".out.mp4.segments" / "000000000.mp4"
-    while not first.exists():
-        assert running.poll() is None
-        time.sleep(0.005)
+    wait_until(first.exists, running)
     running.kill()
     assert running.wait() == -signal.SIGKILL
     done = subprocess.run(

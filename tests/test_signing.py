@@ -153,8 +153,8 @@ def test_other_kinds_of_keys_sign(tmp_path, key, layout):
 @pytest.mark.parametrize(
     ("says", "target", "certificate", "key"),
     [
-        ("there is no such file", "out.mp4", "absent.pem", "good.key"),
-        ("there is no such file", "out.mp4", "good.pem", "absent.key"),
+        ("No such file", "out.mp4", "absent.pem", "good.key"),
+        ("No such file", "out.mp4", "good.pem", "absent.key"),
         ("certificate", "out.mp4", "notes.txt", "good.key"),
         ("load PEM", "out.mp4", "good.pem", "notes.txt"),
         ("does not match", "out.mp4", "good.pem", "other.key"),

@@ -208,8 +208,8 @@ def _amount(text: str) -> tuple[int | None, float | None]:
 
 def _size(text: str) -> tuple[int, int]:
     sides = (int(text),) * 2 if text.isdigit() else terminal.pair("--size", text, example="128x72")
-    if not all(sides):  # which a recipe may say, for "choose"
-        raise UsageError(f"--size {text}: a side is a multiple of 8 from 32 to 256.")
+    if not all(sides):  # which in a recipe means "auto"
+        raise UsageError(f"--size {text}: no side can be 0, for example 64, or 128x72.")
     return sides
 
 

@@ -68,10 +68,8 @@ def signer(target: Path, certificate: Path, key: Path) -> Callable[[Path], None]
         credentials = c2pa.Signer.from_info(facts)
         write("gif", io.BytesIO(_TRIAL), io.BytesIO())
     except (OSError, ValueError, TypeError, c2pa.C2paError) as error:
-        missing = (
-            isinstance(error, FileNotFoundError) and f"{error.filename}: there is no such file."
-        )
-        reason = missing or " ".join(str(error).split())[:200]
+        told = f"{error.filename}: {error.strerror}." if isinstance(error, OSError) else str(error)
+        reason = " ".join(told.split())[:200]
         raise UsageError(f"--sign {certificate} --sign-key {key}: {reason}") from error
     return sign
 

@@ -2,7 +2,7 @@
 
 D's next steps are simulated, Adam and all, and G's gradient flows back through them. D itself takes
 one ordinary step. The paper's G maximises the loss of that D; ours keeps its own loss against it,
-which does not saturate. Knows no loss and no training loop.
+which need not saturate. Knows no loss and no training loop.
 """
 
 from collections.abc import Callable, Mapping

@@ -31,6 +31,7 @@ class Way(NamedTuple):
 
 WAYS = {
     "non-saturating": Way("non-saturating"),
+    "non-saturating, unrolled 5": Way("non-saturating", unrolled=5),
     "non-saturating, 1e-3": Way("non-saturating", rate=1e-3),
     "non-saturating, 1e-3, unrolled 5": Way("non-saturating", unrolled=5, rate=1e-3),
     "non-saturating + R1": Way("non-saturating", r1=1.0),
