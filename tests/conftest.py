@@ -1,11 +1,35 @@
+import contextlib
+import logging
+from collections.abc import Iterator
+
 import numpy as np
 import onnx
 import pytest
 import torch
 
-from vidgan import checkpoint, dcgan
 from vidgan.config import ModelConfig
-from vidgan.video import write_png
+from vidgan.film.writer import write_png
+from vidgan.generator import checkpoint
+from vidgan.networks import dcgan
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[list[str]]:
+    """The lines that the library logs within the block."""
+    lines, library, handler = [], logging.getLogger("vidgan"), logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())
+    library.addHandler(handler)
+    library.setLevel(logging.INFO)
+    try:
+        yield lines
+    finally:
+        library.removeHandler(handler)
+
+
+@pytest.fixture
+def said():
+    with listening() as lines:
+        yield lines
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +68,7 @@ def model_file(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def onnx_file(model_file):
-    from vidgan.export import export
+    from vidgan.generator.export import export
 
     target = model_file.with_name("generator.onnx")
     export(model_file, target)
@@ -63,7 +87,7 @@ def golden_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def traced_once():
     """One pass through torch's exporter per generator, where only what follows it is tested."""
-    from vidgan import export
+    from vidgan.generator import export
 
     made, trace = {}, export._core
 

@@ -1,7 +1,7 @@
 """The path that `vidgan render` takes by default, as short as tests want to say it."""
 
-from vidgan.recipe import Recipe
-from vidgan.trajectory import Path
+from vidgan.latent.paths import Path
+from vidgan.render.walk import Recipe
 
 
 def loop(**settings: object) -> Path:

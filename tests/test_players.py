@@ -17,10 +17,10 @@ from PIL import Image
 from tests.paths import loop
 from tests.runtimes import golden
 from tests.waiting import wait_until
-from vidgan import render
-from vidgan.footage import read_frames
-from vidgan.provenance import DIGITAL_SOURCE_TYPE, find_mark
-from vidgan.synthesis import open_generator
+from vidgan.film.reader import read_frames
+from vidgan.generator.synthesis import open_generator
+from vidgan.marks.xmp import DIGITAL_SOURCE_TYPE, find_mark
+from vidgan.render import pipeline
 
 EXPORT = Path(__file__).parent.parent / "export"
 PYTHON = EXPORT / "python" / "render.py"
@@ -72,7 +72,7 @@ def same(actual: np.ndarray, expected: np.ndarray) -> bool:
 def of_vidgan(file: Path, seed: int, frames: int) -> np.ndarray:
     generator = open_generator(file)
     path = loop(seed=seed, frames=frames, z_dim=generator.z_dim)
-    return np.stack(list(render.frames(generator, path)))
+    return np.stack(list(pipeline.frames(generator, path)))
 
 
 @pytest.mark.parametrize(("seed", "frames"), [(7, 40), (2**40 + 3, 7), (0, 131)])

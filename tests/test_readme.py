@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from vidgan.footage import read_frames
+from vidgan.film.reader import read_frames
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -17,7 +17,7 @@ def test_the_lines_of_python_in_the_readme_make_a_video(onnx_file, tmp_path, mon
 
 
 def test_every_command_and_option_in_the_readme_exists(capsys):
-    from vidgan.cli import app
+    from vidgan.cli.main import app
 
     commands = re.findall(r"^    vidgan (.*?)(?:  +#.*)?$", README, flags=re.MULTILINE)
     assert len(commands) >= 10

@@ -6,10 +6,10 @@ __version__ = "0.1.0"
 __all__ = ["Recipe", "VideoWriter", "frames", "open_generator"]
 
 _HOMES = {
-    "Recipe": "vidgan.recipe",
-    "VideoWriter": "vidgan.video",
-    "frames": "vidgan.render",
-    "open_generator": "vidgan.synthesis",
+    "Recipe": "vidgan.render.walk",
+    "VideoWriter": "vidgan.film.writer",
+    "frames": "vidgan.render.pipeline",
+    "open_generator": "vidgan.generator.synthesis",
 }
 
 

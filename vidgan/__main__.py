@@ -1,3 +1,3 @@
-from vidgan.cli import main
+from vidgan.cli.main import main
 
 main()

@@ -1,4 +1,4 @@
-// Render generator.onnx or walk.onnx with OpenVINO's C++ library alone, as raw RGB, frame by frame:
+// Render generator.onnx or walk.onnx with OpenVINO's C++ library alone, frame by frame as raw RGB:
 //
 //     pip install openvino      (or Intel's packages: any OpenVINO from 2024 on)
 //     cmake -B build -D OpenVINO_DIR="$(python -c 'import openvino; print(openvino.__path__[0])')/cmake"
@@ -27,7 +27,7 @@
 
 using Row = std::vector<double>;
 
-// Threefry-2x32-20: two random words for the counter (pair, index).
+// Threefry-2x32-20: two random words for every counter (pair, index).
 static void threefry(uint64_t seed, uint32_t pair, uint32_t index, uint32_t& a, uint32_t& b) {
     static const int turns[8] = {13, 15, 26, 6, 17, 29, 16, 24};
     const uint32_t low = uint32_t(seed), high = uint32_t(seed >> 32);
@@ -46,7 +46,7 @@ static void threefry(uint64_t seed, uint32_t pair, uint32_t index, uint32_t& a, 
     }
 }
 
-// Latent `index`: z_dim components, rounded to float, and then its norm, which rides along.
+// Latent `index`: z_dim components, rounded to float. Its norm follows as one more coordinate.
 static Row keyframe(uint64_t seed, uint32_t index, size_t z_dim) {
     const double pi = std::acos(-1.0), words = 4294967296.0;
     Row z;
@@ -80,7 +80,7 @@ public:
                    (3 * u * u - 2 * u * u * u) * q[d] + (u * u * u - u * u) * n_[d];
             if (d < z_dim_) square += v[d] * v[d];
         }
-        std::vector<float> z(z_dim_);  // half-way between two latents is too short
+        std::vector<float> z(z_dim_);  // the mean of two latents is too short
         for (size_t d = 0; d < z_dim_; ++d) z[d] = float(v[d] * (v[z_dim_] / std::sqrt(square)));
         return z;
     }
@@ -96,7 +96,7 @@ private:
         return known_[index];
     }
 
-    Row slope(int64_t i) {  // it feels its neighbours ever less: 0.27^distance
+    Row slope(int64_t i) {  // the weight of a neighbour falls as 0.27^distance
         Row sum(z_dim_ + 1);
         for (int k = -24; k <= 24; ++k) {
             const double weight = 3 / (2 * std::sqrt(3.0)) * std::pow(std::sqrt(3.0) - 2, std::abs(k));
@@ -128,7 +128,7 @@ static std::shared_ptr<ov::Model> opened(ov::Core& core, const std::string& file
     if (!bytes) throw std::runtime_error(file + ": no such file");
     std::shared_ptr<ov::Model> model;
     try {
-        if (bytes.get() != 8) throw std::runtime_error("no number of an ONNX version where one stands");
+        if (bytes.get() != 8) throw std::runtime_error("no ONNX version at the start");
         model = core.read_model(file);
     } catch (const std::exception&) {
         throw std::runtime_error(file + ": not an ONNX file, or damaged");
@@ -139,7 +139,7 @@ static std::shared_ptr<ov::Model> opened(ov::Core& core, const std::string& file
     return model;
 }
 
-struct Part {  // what is to become a file, so that it is there whole or not at all
+struct Part {  // a file that is removed unless it was renamed, so that no half-written one is left
     std::filesystem::path name;
     ~Part() { std::error_code none; std::filesystem::remove(name, none); }
 };
@@ -151,9 +151,9 @@ static void render(std::map<std::string, std::string> given, const std::string& 
     ov::Core core;
     const auto model = opened(core, file);
     const bool walk = model->input(0).get_any_name() == "t", classes = model->inputs().size() > 1;
-    // Of a label that is none OpenVINO would make a picture of nothing; the file knows how many there are.
+    // OpenVINO does not check a label and would make a meaningless picture. The file says how many classes it has.
     if (classes) whole("--label", given["--label"], 0, std::stoull(model->get_rt_info<std::string>("framework", "classes")) - 1);
-    // Without the hint a CPU that can computes in bfloat16, up to 17 grey levels off.
+    // Without this hint, OpenVINO computes in bfloat16 where the CPU can. That is up to 17 grey levels off.
     auto request = core.compile_model(model, "CPU", ov::hint::inference_precision(ov::element::f32)).create_infer_request();
     const size_t z_dim = walk ? 0 : size_t(model->input("z").get_partial_shape()[1].get_length());
     Loop path(seed, frames, z_dim);
@@ -166,7 +166,7 @@ static void render(std::map<std::string, std::string> given, const std::string& 
     std::ostream& out = target == "-" ? std::cout : written;
     if (!out || std::filesystem::is_directory(end)) throw unwritten;
 #ifdef _WIN32
-    _setmode(_fileno(stdout), _O_BINARY);  // else each byte 10 would become two
+    _setmode(_fileno(stdout), _O_BINARY);  // else Windows would write each byte 10 as two bytes
 #endif
     for (int64_t frame = 0; frame < frames; ++frame) {
         std::vector<float> row = walk ? std::vector<float>{float(double(frame) / frames)} : path.latent(frame);

@@ -5,8 +5,9 @@
 //     node render.mjs walk.onnx pictures/ --frames 24                 a folder of PNG
 //     node render.mjs generator.onnx - --frames 24                    raw RGB to standard output
 //
-// The same seed gives the same frames as `vidgan render`: see "Seeds" in export/README.md. MP4,
-// MOV and PNG are marked as synthetic.
+// The same seed gives the same frames as `vidgan render`: see "Seeds" in export/README.md. MP4, MOV
+// and PNG are marked as synthetic.
+
 import { spawn } from "node:child_process";
 import { appendFileSync, existsSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
@@ -20,7 +21,7 @@ const XMP = `<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.
 <rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
  Iptc4xmpExt:DigitalSourceType="${SOURCE}"/></rdf:RDF></x:xmpmeta>`;
 
-// Threefry-2x32-20: two random words for the counter (pair, index).
+// Threefry-2x32-20: two random words for every counter (pair, index).
 function threefry(seed, pair, index) {
   const low = Number(seed & 0xffffffffn), high = Number(seed >> 32n);
   const key = [low, high, low ^ high ^ 0x1bd11bda];
@@ -38,7 +39,7 @@ function threefry(seed, pair, index) {
   return [a, b];
 }
 
-// Latent `index`: zDim components, rounded to float32, and then its norm, which rides along.
+// Latent `index`: zDim components, rounded to float32. Its norm follows as one more coordinate.
 function keyframe(seed, index, zDim) {
   const z = [];
   for (let pair = 0; z.length < zDim; pair++) {
@@ -46,11 +47,11 @@ function keyframe(seed, index, zDim) {
     const radius = Math.sqrt(-2 * Math.log((a + 1) / 2 ** 32)), angle = 2 * Math.PI * (b / 2 ** 32);
     z.push(Math.fround(radius * Math.cos(angle)), Math.fround(radius * Math.sin(angle)));
   }
-  z.length = zDim; // of an odd number
+  z.length = zDim; // an odd zDim leaves one too many
   return [...z, Math.hypot(...z)];
 }
 
-// One latent a frame: a closed C2 cubic spline through the keyframes of the seed.
+// One latent per frame, on a closed C2 cubic spline through the keyframes of the seed.
 function* loop(seed, frames, zDim) {
   const count = Math.max(3, roundHalfEven(frames / 30)), known = new Map();
   const point = (i) => {
@@ -60,7 +61,7 @@ function* loop(seed, frames, zDim) {
     return known.get(index);
   };
   const slope = (i) => point(i).map((_, d) => {
-    let sum = 0; // a slope feels its neighbours ever less: 0.27^distance
+    let sum = 0; // the weight of a neighbour falls as 0.27^distance
     for (let k = -24; k <= 24; k++) sum += (Math.sqrt(3) - 2) ** Math.abs(k) * (point(i + k + 1)[d] - point(i + k - 1)[d]);
     return (3 / (2 * Math.sqrt(3))) * sum;
   });
@@ -74,7 +75,7 @@ function* loop(seed, frames, zDim) {
     const v = p.map((_, d) => (2 * u ** 3 - 3 * u ** 2 + 1) * p[d] + (u ** 3 - 2 * u ** 2 + u) * m[d]
       + (3 * u ** 2 - 2 * u ** 3) * q[d] + (u ** 3 - u ** 2) * n[d]);
     const norm = v.pop(), length = Math.hypot(...v);
-    yield Float32Array.from(v, (x) => x * (norm / length)); // half-way between two is too short
+    yield Float32Array.from(v, (x) => x * (norm / length)); // the mean of two latents is too short
   }
 }
 
@@ -90,7 +91,7 @@ async function* pictures(session, { seed, frames, label }) {
   for (let frame = 0; frame < frames; frame++) {
     const feed = path
       ? { z: new ort.Tensor("float32", path.next().value, [1, input.shape[1]]) }
-      : { t: new ort.Tensor("float32", Float32Array.of(frame / frames), [1]) }; // t = 1: once round
+      : { t: new ort.Tensor("float32", Float32Array.of(frame / frames), [1]) }; // t from 0 to 1 is one round
     if (session.inputNames.includes("label")) feed.label = new ort.Tensor("int32", Int32Array.of(label), [1]);
     const made = await session.run(feed).catch((error) => {
       throw /out of data bounds/.test(error) ? new Error(`--label ${label}: the model has no such class`) : error;
@@ -106,7 +107,7 @@ function png({ data, dims: [, height, width, channels] }) {
     ends.writeUInt32BE(crc32(body), 4);
     return Buffer.concat([ends.subarray(0, 4), body, ends.subarray(4)]);
   };
-  const head = Buffer.alloc(13), rows = Buffer.alloc(height * (width * channels + 1)); // each behind a 0: no filter
+  const head = Buffer.alloc(13), rows = Buffer.alloc(height * (width * channels + 1)); // each row starts with a 0: no filter
   head.writeUInt32BE(width, 0), head.writeUInt32BE(height, 4);
   head.set([8, channels === 4 ? 6 : 2], 8); // 8 bits; RGBA or RGB
   for (let y = 0; y < height; y++) rows.set(data.subarray(y * width * channels, (y + 1) * width * channels), y * (width * channels + 1) + 1);
@@ -116,7 +117,7 @@ function png({ data, dims: [, height, width, channels] }) {
   ]);
 }
 
-// A film is written beside its target and renamed, so that it is there whole or not at all.
+// Write to a file beside the target and rename it, so that no half-written film is left.
 async function film(target, frames, how) {
   const part = resolve(target, "..", `.part-${process.pid}-${basename(target)}`);
   const stop = new AbortController(), clear = () => (stop.abort(), rmSync(part, { force: true }));
@@ -131,7 +132,7 @@ async function film(target, frames, how) {
   }
 }
 
-// Where frames go: PNG in a folder, raw bytes on standard output, or ffmpeg's standard input.
+// Write frames as PNG into a folder, as raw bytes to standard output, or to ffmpeg.
 async function write(target, frames, { fps, scale, signal }) {
   let number = 0, ffmpeg, ended, told = "";
   for await (const picture of frames) {
@@ -142,8 +143,8 @@ async function write(target, frames, { fps, scale, signal }) {
     }
     if (!ffmpeg && target !== "-") {
       const [, height, width, channels] = picture.dims;
-      // Scaled in RGB, pixel by pixel; then BT.709 in the pixels and in the tags. Small pictures grow to 512
-      // pixels, because film keeps colour at half resolution.
+      // ffmpeg enlarges in RGB, pixel by pixel, and then converts to BT.709, which the tags name too. Small
+      // pictures are enlarged to 512 pixels, because 4:2:0 halves the resolution of colour.
       const factor = scale ?? 2 * Math.ceil(256 / Math.min(height, width));
       const colours = "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int,format=yuv420p";
       ffmpeg = spawn("ffmpeg", [
@@ -151,7 +152,7 @@ async function write(target, frames, { fps, scale, signal }) {
         "-vf", `scale=iw*${factor}:ih*${factor}:flags=neighbor,${colours}`, "-crf", "14", "-color_range", "tv",
         "-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-movflags", "+faststart", target,
       ], { stdio: ["pipe", "ignore", "pipe"], signal, killSignal: "SIGKILL" });
-      ffmpeg.stdin.on("error", () => {}); // its own words tell more
+      ffmpeg.stdin.on("error", () => {}); // ffmpeg's own message says more
       ffmpeg.stderr.on("data", (text) => (told += text));
       ffmpeg.on("error", () => (told = "not installed; it writes films. A folder (pictures/) needs none."));
       ended = new Promise((resolve) => ffmpeg.on("close", resolve));
@@ -165,7 +166,7 @@ async function write(target, frames, { fps, scale, signal }) {
   if (/\.(mp4|m4v|mov)$/.test(target)) appendFileSync(target, uuidBox());
 }
 
-// The mark of a film: a box of its own at the end of the file.
+// The mark of a film: a box of type uuid, appended to the file.
 function uuidBox() {
   const id = Buffer.from("be7acfcb97a942e89c71999491e3afac", "hex"), size = Buffer.alloc(4);
   size.writeUInt32BE(24 + Buffer.byteLength(XMP));
@@ -186,7 +187,7 @@ async function main() {
   const [frames, label, scale] = [["frames", 1n, 10n ** 9n], ["label", 0n, 2n ** 31n - 1n], ["scale", 1n, 64n]]
     .map(([name, least, most]) => values[name] === undefined ? undefined : Number(whole(name, values[name], least, most)));
   if (!/^\d+(\.\d+|\/\d+)?$/.test(values.fps) || !(parseFloat(values.fps) > 0)) throw new Error(`--fps ${values.fps}: for example 30 or 30000/1001`);
-  process.stdout.on("error", () => process.exit(1)); // whoever read it has gone
+  process.stdout.on("error", () => process.exit(1)); // the reader has closed the pipe
   if (!existsSync(model)) throw new Error(`${model}: no such file`);
   const folder = target.endsWith("/");
   if (!folder && existsSync(target) && statSync(target).isDirectory()) throw new Error(`${target}: a folder; ${target}/ takes pictures`);

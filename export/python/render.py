@@ -3,8 +3,8 @@
     python render.py generator.onnx out.mp4 --seed 7 --frames 120
     python render.py walk.onnx out.mp4
 
-The same seed gives the same frames as `vidgan render`: latents come from Threefry-2x32-20 and
-Box-Muller, the path is a closed cubic spline through them. Everything needed stands in this file.
+The same seed gives the same frames as `vidgan render`. Latents come from Threefry-2x32-20 and
+Box-Muller, and the path is a closed cubic spline through them. This one file is the whole player.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import numpy as np
 import onnxruntime
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
-# What says that a trained model made the film: a box of its own at the end of an MP4.
+# The mark that a trained model made the film. It is appended to an MP4 as a box of type uuid.
 XMP = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/">
 <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""
  xmlns:Iptc="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
@@ -28,7 +28,7 @@ UUID = b"uuid" + bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 
 
 def threefry(seed, pair, index):
-    """Two random uint32 for every counter (pair, index); see export/README.md."""
+    """Two random uint32 for every counter (pair, index): see "Seeds" in export/README.md."""
     key = [np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32)]
     key.append(key[0] ^ key[1] ^ np.uint32(0x1BD11BDA))
     a, b = pair + key[0], index + key[1]
@@ -58,16 +58,15 @@ def loop(seed, frame, frames, z_dim):
     keyframes = max(3, round(frames / 30))
     at = frame * (keyframes / frames)
     first, u = int(at), at - int(at)
-    near = np.arange(
-        first - 25, first + 27
-    )  # a spline feels its neighbours ever less: 0.27^distance
+    # The weight of a neighbour falls as 0.27^distance, so 24 on either side are enough.
+    near = np.arange(first - 25, first + 27)
     p = gaussian(seed, near % keyframes, z_dim).astype(float)
-    p = np.hstack([p, np.linalg.norm(p, axis=1, keepdims=True)])  # norms ride along, see below
+    p = np.hstack([p, np.linalg.norm(p, axis=1, keepdims=True)])  # the norm is one more coordinate
     weights = 3 / (2 * 3**0.5) * (3**0.5 - 2) ** np.abs(np.arange(-24, 25))
     m, n = (weights @ (p[i + 2 : i + 51] - p[i : i + 49]) for i in (0, 1))
     v = (2 * u**3 - 3 * u**2 + 1) * p[25] + (u**3 - 2 * u**2 + u) * m
     v = v + (3 * u**2 - 2 * u**3) * p[26] + (u**3 - u**2) * n
-    z = v[:-1] * (v[-1] / np.linalg.norm(v[:-1]))  # half-way between latents is too short
+    z = v[:-1] * (v[-1] / np.linalg.norm(v[:-1]))  # the mean of two latents is too short
     return z[None].astype(np.float32)
 
 
@@ -75,7 +74,7 @@ def frames_of(session, seed, frames, label=0):
     """Frames uint8 [H, W, 3], one by one."""
     first, *more = session.get_inputs()
     for frame in range(frames):
-        if first.name == "t":  # a walk: t = 1 is once round
+        if first.name == "t":  # a walk: t from 0 to 1 is one round
             feed = {"t": np.float32([frame / frames])}
         else:
             feed = {"z": loop(seed, frame, frames, first.shape[1])}
@@ -85,7 +84,7 @@ def frames_of(session, seed, frames, label=0):
 
 
 def write(target, pictures, fps, scale):
-    """Written beside its target and renamed, so that a film is there whole or not at all."""
+    """Write to a file beside the target and rename it, so that no half-written film is left."""
     part = Path(target).absolute().with_name(f".part-{os.getpid()}-{Path(target).name}")
     try:
         film(str(part), pictures, fps, scale)
@@ -95,13 +94,13 @@ def write(target, pictures, fps, scale):
 
 
 def film(target, pictures, fps, scale):
-    """H.264 with colours that are BT.709 in the tags and in the pixels."""
+    """Encode H.264. Its tags say BT.709, and its pixels are converted with BT.709."""
     convert = VideoReformatter()
     smooth = Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
     with av.open(target, "w", container_options={"movflags": "+faststart"}) as container:
         stream = None
         for number, picture in enumerate(pictures):
-            # Small pictures grow to 512 pixels, because film keeps colour at half resolution.
+            # Small pictures are enlarged to 512 pixels: 4:2:0 halves the resolution of colour.
             scale = scale or 2 * -(-256 // min(picture.shape[:2]))
             picture = np.ascontiguousarray(picture.repeat(scale, 0).repeat(scale, 1))
             if stream is None:
@@ -128,13 +127,13 @@ def film(target, pictures, fps, scale):
 
 
 def opened(path):
-    """A session, or one line that says what is wrong with the file."""
+    """A session of the file. Exits with one line if the file is wrong."""
     onnxruntime.set_default_logger_severity(4)
     if not Path(path).is_file():
         sys.exit(f"render.py: {path}: no such file")
     try:
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    except Exception:  # ONNX Runtime's exceptions share no base of their own
+    except Exception:  # ONNX Runtime's exceptions have no common base class
         sys.exit(f"render.py: {path}: not an ONNX file, or damaged")
     if session.get_inputs()[0].name not in "zt" or session.get_outputs()[0].name != "frames":
         sys.exit(f"render.py: {path}: not what vidgan export makes (z or t to frames)")
@@ -160,7 +159,7 @@ def main():
     pictures = frames_of(session, given.seed, given.frames, given.label)
     try:
         write(given.target, pictures, given.fps, given.scale)
-    except (OSError, ValueError) as error:  # of PyAV: a folder that is none, an unknown format
+    except (OSError, ValueError) as error:  # of PyAV: no such folder, unknown format
         sys.exit(f"render.py: {given.target}: {getattr(error, 'strerror', None) or error}")
     except KeyboardInterrupt:
         sys.exit(130)

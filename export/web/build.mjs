@@ -1,10 +1,11 @@
-// Build the page's template from src/ and the packages of the lock file:
+// Build the page from src/ and the packages in the lock file:
 //
-//     npm ci && npm run build     writes built/, which is committed: users need no Node
-//     npm run check               builds again and fails where built/ differs
+//     npm ci && npm run build     writes built/, which is committed, so that users need no Node
+//     npm run check               builds again and fails if built/ differs
 //
-// built/page.html is the one file, less a generator (vidgan/page.py puts it in); built/site/ is the
-// hosted form. ONNX Runtime's WebAssembly lies in both, so it is kept apart, once, as .xz.
+// built/page.html is the single-file form without a generator; vidgan/generator/web_page.py inserts
+// one. built/site/ is the form for a web server. Both need ONNX Runtime's WebAssembly, so built/
+// holds it once, compressed as .xz.
 
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -59,7 +60,7 @@ function site(licences) {
   });
 }
 
-/** Name -> content of all that built/ holds; WebAssembly still plain. */
+/** Every file of built/ as name -> content. The WebAssembly is not yet compressed. */
 async function everything() {
   const licences = source("licences.txt");
   const css = await style();
@@ -69,7 +70,7 @@ async function everything() {
     ["site/app.js", await bundled("hosted.js")],
     ["site/style.css", css],
     ["site/licences.txt", licences],
-    // What threads and WebGPU need of a static host that reads such a file.
+    // A static host that reads this file sends the headers that threads need.
     ["site/_headers", "/*\n  Cross-Origin-Opener-Policy: same-origin\n  Cross-Origin-Embedder-Policy: require-corp\n"],
   ]);
   for (const kind of ["wasm", "webgpu"]) files.set(`site/ort.${kind}.bundle.min.mjs`, readFileSync(join(runtime, `ort.${kind}.bundle.min.mjs`), "utf8").replace(/\n\/\/# sourceMappingURL=.*\s*$/, "\n"));

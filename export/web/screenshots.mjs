@@ -1,4 +1,4 @@
-// The pictures of the page in ../../assets, from a page that `vidgan export --html` wrote:
+// Take the screenshots of the page in ../../assets. The page comes from `vidgan export --html`:
 //
 //     node screenshots.mjs player.html FOLDER     page-{desktop,phone}-{dark,light}.png, page-drag.png, page-nine.png
 

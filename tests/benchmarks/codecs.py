@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.test_codecs import decoded
+from tests.film.test_codecs import decoded
 from vidgan import Recipe, VideoWriter, frames, open_generator
-from vidgan.bundled import bundled
+from vidgan.disk.places import bundled
 
 KINDS = {"h264": ".mp4", "h265": ".mp4", "av1": ".mp4", "vp9": ".webm", "prores": ".mov"}
 KINDS |= {"webp": ".webp"}

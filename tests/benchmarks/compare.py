@@ -10,24 +10,26 @@ machine, pin it to a core: two threads of which one has to wait are slower than 
 
 import argparse
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from vidgan import config, data, features, latents, synthesis, train
-from vidgan.render import tile
-from vidgan.video import write_png
+from vidgan import config
+from vidgan.data import cache
+from vidgan.film.tiles import tile
+from vidgan.film.writer import write_png
+from vidgan.generator import synthesis
+from vidgan.latent import seeds
+from vidgan.quality import distances, features
+from vidgan.training import loop
 
 HERE = Path(__file__).parent
 SETS = ("earth", "emoji", "digits")
 NUMBER = 1000  # of pictures on either side of a distance
 WAYS = ("plain", *config.MODELS)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
 
 
 def settings(source: str, model: str, *, seconds: float, seed: int) -> config.Config:
@@ -40,9 +42,9 @@ def settings(source: str, model: str, *, seconds: float, seed: int) -> config.Co
     return config.from_dict(table)
 
 
-def train_plain(dataset: data.Dataset, run: Path, *, marks_s: list[int], seed: int) -> list[int]:
+def train_plain(dataset: cache.Dataset, run: Path, *, marks_s: list[int], seed: int) -> list[int]:
     """Writes samples, uint8 [N, H, W, 3], after so many seconds each; images seen by then."""
-    np.save(run / "pictures.npy", np.asarray(dataset.images))
+    np.save(run / "pictures.npy", dataset.frames.transpose(0, 3, 1, 2))
     command = [sys.executable, HERE / "plain_dcgan.py", run / "pictures.npy", run, NUMBER, seed]
     seen = subprocess.check_output([str(part) for part in [*command, *marks_s]], text=True)
     (run / "pictures.npy").unlink()
@@ -54,9 +56,9 @@ def train_ours(source: str, way: str, run: Path, *, marks_s: list[int], seed: in
     folder, seen, trained_s = None, [], 0
     for mark_s in marks_s:
         chosen = settings(source, way, seconds=mark_s - trained_s, seed=seed)
-        folder, trained_s = train.train(chosen, runs=run, resume=folder, notice=_say), mark_s
+        folder, trained_s = loop.train(chosen, runs=run, resume=folder), mark_s
         generator = synthesis.open_generator(folder / "generator.safetensors")
-        z = latents.gaussian(1, np.arange(NUMBER), z_dim=generator.z_dim)
+        z = seeds.gaussian(1, np.arange(NUMBER), z_dim=generator.z_dim)
         np.save(run / f"{mark_s}s.npy", generator(z))
         last = json.loads((folder / "stats.jsonl").read_text().splitlines()[-1])
         seen.append(last["images_seen"])
@@ -73,7 +75,7 @@ def trained(
         run.mkdir(parents=True, exist_ok=True)
         if way == "plain":
             chosen = settings(source, "dcgan", seconds=1, seed=seed)
-            dataset = data.open_dataset(chosen.data, width=64, height=64, notice=_say)
+            dataset = cache.open_dataset(chosen.data, width=64, height=64)
             seen = train_plain(dataset, run, marks_s=marks_s, seed=seed)
         else:
             seen = train_ours(source, way, run, marks_s=marks_s, seed=seed)
@@ -92,20 +94,21 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", default=[*WAYS])
     parser.add_argument("--seeds", type=int, default=1)
     given = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     marks_s = [round(60 * minutes) for minutes in sorted(given.minutes)]
     lite0 = features.Lite0()
     print("| data | way | seed | minutes | images seen | distance | floor | variety | recall |")
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
     for source in given.sets:
         chosen = settings(source, "dcgan", seconds=1, seed=0)
-        dataset = data.open_dataset(chosen.data, width=64, height=64, notice=lambda _: None)
-        mixed = np.random.default_rng(0).permutation(len(dataset.images))
+        dataset = cache.open_dataset(chosen.data, width=64, height=64)
+        mixed = np.random.default_rng(0).permutation(len(dataset))
         halves = mixed[:NUMBER], mixed[NUMBER : 2 * NUMBER]
-        reals = [data.batch(dataset, half).transpose(0, 2, 3, 1) for half in halves]
+        reals = [dataset.take(half) for half in halves]
         given.folder.mkdir(exist_ok=True)
         write_png(given.folder / f"{source}-reals.png", tile(reals[0][:32], 8))
         real, other = map(lite0, reals)
-        floor = features.frechet(real, other)
+        floor = distances.frechet(real, other)
         for way in given.ways:
             for seed in range(given.seeds):
                 found = trained(source, way, given.folder, marks_s=marks_s, seed=seed)
@@ -113,8 +116,9 @@ def main() -> None:
                     fake = lite0(samples)
                     print(
                         f"| {source} | {way} | {seed} | {mark_s / 60:g} | {seen:,} | "
-                        f"{features.frechet(real, fake):.0f} | {floor:.0f} | "
-                        f"{features.variety(real, fake):.2f} | {features.recall(real, fake):.2f} |",
+                        f"{distances.frechet(real, fake):.0f} | {floor:.0f} | "
+                        f"{distances.variety(real, fake):.2f} | "
+                        f"{distances.recall(real, fake):.2f} |",
                         flush=True,
                     )
 

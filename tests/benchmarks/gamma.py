@@ -12,10 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from tests.benchmarks.compare import NUMBER, SETS
-from vidgan import config, data, features, latents, synthesis, train
+from vidgan import config
+from vidgan.data import cache
 from vidgan.errors import DivergedError
-from vidgan.render import tile
-from vidgan.video import write_png
+from vidgan.film.tiles import tile
+from vidgan.film.writer import write_png
+from vidgan.generator import synthesis
+from vidgan.latent import seeds
+from vidgan.quality import distances, features
+from vidgan.training import loop
 
 SIDE = 32
 FACTORS = (0.1, 1.0, 10.0)
@@ -34,11 +39,11 @@ def samples_of(chosen: config.Config, run: Path) -> np.ndarray | None:
     """uint8 [N, H, W, 3]; None where training diverged."""
     if not (done := run / "samples.npy").exists():
         try:
-            folder = train.train(chosen, runs=run)
+            folder = loop.train(chosen, runs=run)
         except DivergedError:
             return None
         generator = synthesis.open_generator(folder / "generator.safetensors")
-        np.save(done, generator(latents.gaussian(1, np.arange(NUMBER), z_dim=generator.z_dim)))
+        np.save(done, generator(seeds.gaussian(1, np.arange(NUMBER), z_dim=generator.z_dim)))
     return np.load(done)
 
 
@@ -53,10 +58,10 @@ def main() -> None:
     print("|---|---|---|---|---|", flush=True)
     for source in given.sets:
         wanted = settings(source, 0.0, given.images).data
-        dataset = data.open_dataset(wanted, width=SIDE, height=SIDE, notice=lambda _: None)
-        some = np.random.default_rng(0).permutation(len(dataset.images))[:NUMBER]
-        real = lite0(data.batch(dataset, some).transpose(0, 2, 3, 1))
-        rule = config.gamma_for(SIDE, SIDE, data.spread(dataset))
+        dataset = cache.open_dataset(wanted, width=SIDE, height=SIDE)
+        some = np.random.default_rng(0).permutation(len(dataset))[:NUMBER]
+        real = lite0(dataset.take(some))
+        rule = config.gamma_for(SIDE, SIDE, cache.spread(dataset))
         for factor in FACTORS:
             run = given.folder / f"{source}-{factor:g}"
             run.mkdir(parents=True, exist_ok=True)
@@ -65,7 +70,7 @@ def main() -> None:
             if samples is not None:
                 write_png(run.with_suffix(run.suffix + ".png"), tile(samples[:32], 8))
                 fake = lite0(samples)
-                distance, varied = features.frechet(real, fake), features.variety(real, fake)
+                distance, varied = distances.frechet(real, fake), distances.variety(real, fake)
                 found = f"{distance:.0f} | {varied:.2f}"
             print(f"| {source} | {factor * rule:.2f} | {factor:g} | {found} |", flush=True)
 

@@ -10,7 +10,8 @@ import json
 import tempfile
 from pathlib import Path
 
-from vidgan import config, train
+from vidgan import config
+from vidgan.training import loop
 
 
 def images_per_s(model: str, *, size: int, channels: int, batch_size: int, seconds: float) -> float:
@@ -26,7 +27,7 @@ def images_per_s(model: str, *, size: int, channels: int, batch_size: int, secon
         },
     }
     with tempfile.TemporaryDirectory() as folder:
-        run = train.train(config.from_dict(table), runs=Path(folder))
+        run = loop.train(config.from_dict(table), runs=Path(folder))
         lines = (run / "stats.jsonl").read_text().splitlines()
     first, last = json.loads(lines[0]), json.loads(lines[-1])
     images = last["images_seen"] - first["images_seen"]

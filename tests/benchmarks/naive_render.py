@@ -14,7 +14,7 @@ import imageio
 import numpy as np
 import torch
 
-from vidgan.checkpoint import load_generator
+from vidgan.generator.checkpoint import load_generator
 
 model, target, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 generator, config, _ = load_generator(model)

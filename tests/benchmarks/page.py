@@ -12,7 +12,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from vidgan import bundled, page
+from vidgan.disk import places
+from vidgan.generator import web_page
 
 TURNS = 5
 DRIVE = Path(__file__).parent.parent / "web" / "drive.mjs"
@@ -21,7 +22,7 @@ DRIVE = Path(__file__).parent.parent / "web" / "drive.mjs"
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         player = Path(folder) / "player.html"
-        page.write_html(bundled.bundled("assets/generator.safetensors"), player)
+        web_page.write_html(places.bundled("assets/generator.safetensors"), player)
         found = []
         for turn in range(TURNS):
             profile = Path(folder) / str(turn)

@@ -22,7 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from vidgan import synthesis
+from vidgan.generator import synthesis
 
 HERE = Path(__file__).parent
 
@@ -78,7 +78,7 @@ def generator_alone(model, frames, folder, *, scale, held, clock):
 def encoder_alone(model, frames, folder, *, scale, held, clock):
     import numpy as np
 
-    from vidgan.video import VideoWriter
+    from vidgan.film.writer import VideoWriter
 
     generator = opened(model, held)
     z, stored = latents(generator, frames), folder / "frames.npy"
@@ -95,10 +95,11 @@ def encoder_alone(model, frames, folder, *, scale, held, clock):
 
 
 def whole(model, frames, folder, *, scale, held, clock):
-    from vidgan import recipe, render, video
+    from vidgan.film import writer
+    from vidgan.render import pipeline, walk
 
     generator = opened(model, held)
-    (path,) = recipe.Recipe(frames=frames, z_dim=generator.z_dim).paths(classes=0)
+    (path,) = walk.Recipe(frames=frames, z_dim=generator.z_dim).paths(classes=0)
     generator(latents(generator, 16))
     first, run = [True], generator.__call__
 
@@ -117,7 +118,7 @@ def whole(model, frames, folder, *, scale, held, clock):
     clock()
     if held:
         os.sched_setaffinity(0, {cores()[0]})
-    render.render(Held(), path, video.VideoWriter(folder / "out.mp4", fps=30, scale=scale))
+    pipeline.render(Held(), path, writer.VideoWriter(folder / "out.mp4", fps=30, scale=scale))
 
 
 PIECES = {"generator": generator_alone, "encoder": encoder_alone, "render": whole}
@@ -138,9 +139,9 @@ def cores() -> list[int]:
 
 
 def latents(generator, frames):
-    from vidgan import recipe
+    from vidgan.render import walk
 
-    (path,) = recipe.Recipe(frames=frames, z_dim=generator.z_dim).paths(classes=0)
+    (path,) = walk.Recipe(frames=frames, z_dim=generator.z_dim).paths(classes=0)
     return path.latents(0, frames)
 
 

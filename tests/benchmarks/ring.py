@@ -14,7 +14,8 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from vidgan import losses, unrolled
+from vidgan.networks import losses
+from vidgan.training import unrolled as unrolled_module
 
 MODES, DEVIATION, Z_DIM, BATCH = 8, 0.05, 16, 256
 
@@ -108,11 +109,13 @@ def _loss_of_d(
 def _logits_ahead(
     how: Way, judge: nn.Module, adam: torch.optim.Optimizer, real: torch.Tensor, made: torch.Tensor
 ) -> list[torch.Tensor]:
-    def judged(weights: unrolled.Weights) -> list[torch.Tensor]:
+    def judged(weights: unrolled_module.Weights) -> list[torch.Tensor]:
         return [functional_call(judge, weights, (points,))[:, 0] for points in (real, made)]
 
     of_d = losses.LOSSES[how.loss].of_d
-    return judged(unrolled.ahead(judge, adam, lambda w: of_d(*judged(w)), steps=how.unrolled))
+    return judged(
+        unrolled_module.ahead(judge, adam, lambda w: of_d(*judged(w)), steps=how.unrolled)
+    )
 
 
 def covered(samples: torch.Tensor) -> tuple[int, float]:

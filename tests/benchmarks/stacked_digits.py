@@ -16,8 +16,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from vidgan import config, data, latents, synthesis, train
-from vidgan.video import write_png
+from vidgan import config
+from vidgan.data import cache
+from vidgan.film.writer import write_png
+from vidgan.generator import synthesis
+from vidgan.latent import seeds
+from vidgan.training import loop
 
 STACKS, SAMPLES, SIDE = 20_000, 10_000, 32
 WAYS = {
@@ -32,8 +36,8 @@ WAYS = {
 def digits() -> tuple[np.ndarray, np.ndarray]:
     """uint8 [N, 32, 32] and labels [N]."""
     chosen = config.DataConfig(source="digits")
-    dataset = data.open_dataset(chosen, width=SIDE, height=SIDE, notice=lambda _: None)
-    return dataset.images[:, 0], dataset.labels
+    dataset = cache.open_dataset(chosen, width=SIDE, height=SIDE)
+    return dataset.frames[..., 0], dataset.labels
 
 
 def write_stacks(folder: Path, images: np.ndarray) -> None:
@@ -101,14 +105,14 @@ def main() -> None:
                 "train": {"images": given.images, "distance_every_images": 0}
                 | WAYS[way].get("train", {}),
             }
-            run = train.train(config.from_dict(table), runs=Path(folder))
+            run = loop.train(config.from_dict(table), runs=Path(folder))
             generator = synthesis.open_generator(run / "generator.safetensors")
-            z = latents.gaussian(1, np.arange(SAMPLES), z_dim=generator.z_dim)
+            z = seeds.gaussian(1, np.arange(SAMPLES), z_dim=generator.z_dim)
             samples = generator(z)
         found, divergence = modes(samples, network)
         print(f"| {way} | {found} | {divergence:.2f} |", flush=True)
         if given.out:
-            from vidgan.render import tile
+            from vidgan.film.tiles import tile
 
             write_png(given.out / f"stacked-{way}.png", tile(samples[:64], 8))
 

@@ -13,9 +13,10 @@ import numpy as np
 
 from tests.conftest import small_generator
 from tests.paths import loop
-from vidgan import checkpoint, export, latents, selftest, synthesis
-from vidgan.bundled import bundled
-from vidgan.trajectory import Path as LatentPath
+from vidgan.disk.places import bundled
+from vidgan.generator import checkpoint, export, selftest, synthesis
+from vidgan.latent import seeds
+from vidgan.latent.paths import Path as LatentPath
 
 CASES = ("generator", "label", "walk")
 MAX_LEVEL, MAX_DIFFERING = 1, 0.001
@@ -32,7 +33,7 @@ def make(folder: Path) -> None:
     export.export(shipped, folder / "walk.onnx", walk=path)
     export.export(labelled, folder / "label.onnx")
 
-    z = latents.gaussian(_SEED, np.arange(_ROWS), z_dim=100)
+    z = seeds.gaussian(_SEED, np.arange(_ROWS), z_dim=100)
     label = np.arange(_ROWS, dtype=np.int32)
     at = np.array([5, 23])  # of whole frames, one of them a round back
     t = (at / _WALK_FRAMES + np.array([-1, 0])).astype(np.float32)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from tests.runtimes import drivers, golden
 from tests.test_runtimes import COMMANDS
-from vidgan import export
-from vidgan.bundled import bundled
+from vidgan.disk.places import bundled
+from vidgan.generator import export
 
 # IREE and TVM read ONNX through its package. ncnn's converter asks for torch, but runs without.
 PACKAGES = {

@@ -130,7 +130,7 @@ async function used() {
   found.circle = await page.evaluate(async () => btoa(String.fromCharCode(...(await vidgan.generator.frames([vidgan.latent(9)]))[0].data)));
   found.loop_is_fixed = await page.isDisabled("#loop");
   found.unused = await page.locator("#strip .unused").count();
-  await page.setInputFiles("#file", { name: "x.json", mimeType: "application/json", buffer: Buffer.from('{"format": "vidgan-recipe-1", "z_dim": 5}') });
+  await page.setInputFiles("#file", { name: "x.json", mimeType: "application/json", buffer: Buffer.from('{"format": "vidgan-walk-1", "z_dim": 5}') });
   await settled();
   found.refusal = await toast();
   await page.fill("#seed", "18446744073709551615");

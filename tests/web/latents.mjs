@@ -1,13 +1,13 @@
 // Reads questions as JSON from stdin, answers with what the page's own code computes.
 import { gaussian, position, route } from "../../export/web/src/latents.js";
-import { framesOf, fromHash, fromRecipe, latentOf, toHash, toRecipe } from "../../export/web/src/recipe.js";
+import { framesOf, fromHash, fromJson, latentOf, toHash, toJson } from "../../export/web/src/walk.js";
 
 const asked = JSON.parse((await process.stdin.toArray()).join(""));
 const { z_dim, frames, closed, truncation, keyframes } = asked;
 const path = route({ path: "loop", closed, hold: 0, ease: "linear" }, keyframes.map((k) => latentOf(k, z_dim)));
 const at = Array.from({ length: frames }, (_, i) => position(i, frames, keyframes.length, closed));
 const info = { z_dim, sha256: "abc", classes: 0 };
-const walk = fromRecipe(asked.recipe, info);
+const walk = fromJson(asked.walk, info);
 
 function played(walk) {
   const { keyframes, closed, truncation } = walk;
@@ -22,14 +22,14 @@ console.log(JSON.stringify({
   gaussian: asked.seeds.map((seed) => Array.from(gaussian(seed, asked.index, z_dim))),
   frames: framesOf(walk),
   played: played(walk),
-  recipe: toRecipe(walk, info),
-  counts: asked.lengths.map((frames) => fromRecipe(JSON.stringify({ format: "vidgan-recipe-1", z_dim, frames, ...asked.of }), info).keyframes.length),
+  walk: toJson(walk, info),
+  counts: asked.lengths.map((frames) => fromJson(JSON.stringify({ format: "vidgan-walk-1", z_dim, frames, ...asked.of }), info).keyframes.length),
   refused: asked.refused.map((change) => {
     try {
-      return String(fromRecipe(JSON.stringify({ format: "vidgan-recipe-1", z_dim, ...change }), info));
+      return String(fromJson(JSON.stringify({ format: "vidgan-walk-1", z_dim, ...change }), info));
     } catch (error) {
       return error.message;
     }
   }),
-  by_hash: toRecipe(fromHash(toHash(walk), info), info),
+  by_hash: toJson(fromHash(toHash(walk), info), info),
 }));

@@ -1,5 +1,5 @@
-// The exported generator in ONNX Runtime: latents in, RGBA pixels out. Calls run one after another,
-// because a session takes one at a time.
+// The exported generator in ONNX Runtime: latents in, RGBA pixels out. Calls wait for each other,
+// because a session runs one at a time.
 
 export class Generator {
   #session;
@@ -18,7 +18,7 @@ export class Generator {
     return new Generator(ort, session, info, runsOn);
   }
 
-  /** Pictures as ImageData, one per latent (each z_dim long, truncation already applied). */
+  /** One ImageData per latent. A latent is z_dim long and already scaled by the truncation. */
   async frames(latents, label = 0) {
     const { z_dim: zDim, width, height, classes } = this.info;
     const z = new Float32Array(latents.length * zDim);
@@ -29,7 +29,7 @@ export class Generator {
       feeds.label = new this.#ort.Tensor("int32", labels, [latents.length]);
     }
     const run = this.#turn.then(() => this.#session.run(feeds));
-    this.#turn = run.catch(() => {}); // an error belongs to its caller, not to the next in line
+    this.#turn = run.catch(() => {}); // a failed call must not fail the calls that wait for it
     const { data } = (await run).frames;
     const size = width * height * 4;
     return latents.map((_, row) => {
@@ -38,7 +38,7 @@ export class Generator {
     });
   }
 
-  /** The vectors inside the model's side file, run here: the largest difference in grey levels. */
+  /** Run the self-test of the model's side file. Returns the largest difference in grey levels. */
   async worstLevel(selfTest) {
     const { inputs, outputs } = selfTest;
     const bytes = (array) => Uint8Array.from(atob(array.base64), (c) => c.charCodeAt(0));

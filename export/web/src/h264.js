@@ -1,6 +1,7 @@
-// Browsers' H.264 encoders may leave the colours out of the stream, and a player that looks there
-// guesses BT.601 for small films. This puts BT.709 into the sequence parameter set (ITU-T H.264,
-// 7.3.2.1.1 and E.1.1) in the decoder's description, whose pictures stay as they are.
+// Some browsers' H.264 encoders write no colour description into the stream. A player that looks for
+// it there then guesses BT.601 for a small film. This module writes BT.709 into the sequence
+// parameter set (SPS; ITU-T H.264, 7.3.2.1.1 and E.1.1) of the decoder's description. The encoded
+// pictures stay as they are.
 
 class Bits {
   constructor(bytes = []) {
@@ -23,7 +24,7 @@ class Bits {
   }
 }
 
-/** An avcC record (ArrayBuffer or view) with BT.709 in its one SPS; as it was if that cannot be. */
+/** The avcC record (ArrayBuffer or view) with BT.709 in its SPS; unchanged if it has not exactly one. */
 export function withColours(description) {
   const source = new Uint8Array(ArrayBuffer.isView(description) ? description.buffer.slice(description.byteOffset, description.byteOffset + description.byteLength) : description);
   if ((source[5] & 31) !== 1) return description;
@@ -52,8 +53,8 @@ function tagged(nal) {
   for (const code of [1, 1, 1]) out.write(code, 8); // primaries, transfer, matrix: BT.709
   if (from.vui) out.bits.push(...from.bits.slice(from.at, from.bits.lastIndexOf(1) + 1));
   else {
-    out.write(0, 7); // no chroma location, timing, HRD (2), pic_struct, bitstream restriction ...
-    out.bits.splice(-1, 1, 1); // ... and the stop bit in the last one's place
+    out.write(0, 7); // flags: no chroma location, timing, HRD (2), pic_struct, bitstream restriction
+    out.bits.splice(-1, 1, 1); // they are 6 flags; the 7th bit becomes the stop bit
   }
   while (out.bits.length % 8) out.bits.push(0);
   const bytes = [];
@@ -61,7 +62,7 @@ function tagged(nal) {
   return escaped(bytes);
 }
 
-/** Leaves `from` at vui_parameters_present_flag. */
+/** Reads `from` up to vui_parameters_present_flag. */
 function skipToVui(from) {
   from.read(8); // NAL header
   const profile = from.read(8);
@@ -92,7 +93,7 @@ function skipToVui(from) {
   if (from.read(1)) for (let side = 0; side < 4; side++) from.readGolomb(); // cropping
 }
 
-/** Copies aspect ratio and overscan, and drops what was said of colours. */
+/** Copies aspect ratio and overscan, and skips the colour description that follows them. */
 function copyToColours(from, out) {
   from.vui = true;
   const start = from.at;
@@ -105,7 +106,7 @@ function copyToColours(from, out) {
   }
 }
 
-// Within a NAL unit two zero bytes are followed by a 3 wherever a byte up to 3 would come next.
+// In a NAL unit, a byte of value 3 is inserted after two zero bytes if the next byte is at most 3.
 const unescaped = (nal) => nal.filter((byte, i) => !(byte === 3 && i > 1 && !nal[i - 1] && !nal[i - 2]));
 
 function escaped(bytes) {

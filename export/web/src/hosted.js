@@ -1,5 +1,6 @@
-// The hosted form: separate files, WebGPU where it makes the right frames, else threads where the
-// server sends the headers for them (`vidgan preview` does), else one thread.
+// The form for a web server, in separate files. It runs on WebGPU if that makes the right frames. Else
+// it runs on several threads if the server sends the headers they need, as `vidgan serve` does. Else
+// it runs on one thread.
 
 import { Generator } from "./generator.js";
 import { boot } from "./main.js";
@@ -15,7 +16,7 @@ async function fetched(name) {
 
 async function runtime(kind, wasm) {
   const ort = await import(new URL(`ort.${kind}.bundle.min.mjs`, here));
-  ort.env.logLevel = "error"; // it warns of each shape that it computes on the CPU
+  ort.env.logLevel = "error"; // else it warns about each shape that it computes on the CPU
   ort.env.wasm.wasmPaths = { wasm: new URL(wasm, here).href };
   ort.env.wasm.numThreads = crossOriginIsolated ? Math.min(MOST_THREADS, navigator.hardwareConcurrency || 1) : 1;
   return ort;

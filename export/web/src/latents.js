@@ -1,14 +1,14 @@
-// Seeds to latents and latents to a path: the same numbers as vidgan/latents.py and
-// vidgan/trajectory.py, which a test compares in both languages. Pure; knows no page and no model.
+// Seeds to latents, and latents to a path. A test checks that these functions compute the same numbers
+// as vidgan/latent/seeds.py and vidgan/latent/paths.py. They know neither the page nor the model.
 
 const ROTATIONS = [13, 15, 26, 6, 17, 29, 16, 24];
 const CUBIC = Array.from({ length: 49 }, (_, k) => (3 / (2 * Math.sqrt(3))) * (Math.sqrt(3) - 2) ** Math.abs(k - 24));
 const CATMULL_ROM = [0.5];
-const SMOOTHING = 0.7; // of a walk, in keyframes
-const REACH = 5; // keyframes that it feels on either side
-const OCTAVES = 4; // of noise
+const SMOOTHING = 0.7; // width of the Gaussian of the path "walk", in keyframes
+const REACH = 5; // keyframes on either side that the Gaussian weighs
+const OCTAVES = 4; // of the path "noise"
 
-/** Threefry-2x32 with 20 rounds (Salmon et al. 2011): two counters to two random words. */
+/** Threefry-2x32 with 20 rounds (Salmon et al. 2011): two counter words to two random words. */
 function threefry(low, high, x0, x1) {
   const keys = [low, high, low ^ high ^ 0x1bd11bda];
   x0 = (x0 + keys[0]) | 0;
@@ -26,7 +26,7 @@ function threefry(low, high, x0, x1) {
   return [x0 >>> 0, x1 >>> 0];
 }
 
-/** Latent `index` of `seed` (a number, BigInt or string of digits): Float32Array of zDim. */
+/** Latent `index` of `seed` as a Float32Array of zDim. The seed may be a number, a BigInt or a string of digits. */
 export function gaussian(seed, index, zDim) {
   const whole = BigInt(seed);
   const low = Number(whole & 0xffffffffn) | 0;
@@ -50,7 +50,7 @@ const scaledTo = (length, z) => {
   return z.map((x) => x * scale);
 };
 
-/** The segment of keyframes that a position lies in, and how far it has got there. */
+/** The two keyframes around a position, and how far it is from the first to the second, 0 to 1. */
 function segment(at, count, closed) {
   const i = closed ? Math.floor(at) : Math.min(Math.floor(at), Math.max(count - 2, 0));
   return [round(i, count), round(i + 1, count), at - i];
@@ -64,10 +64,10 @@ function lerp(points, closed) {
 }
 
 /**
- * A cubic through latents, with slopes that weigh the differences of neighbours.
+ * A cubic curve through latents. Each slope is a weighted sum of the differences of neighbours.
  *
- * Norms are carried along as one more coordinate and restored: half-way between two latents is too
- * short.
+ * The norm of each latent is interpolated as one more coordinate, and the result is scaled to it,
+ * because the mean of two latents is shorter than either.
  */
 function hermite(latents, closed, weights) {
   const count = latents.length;
@@ -78,7 +78,7 @@ function hermite(latents, closed, weights) {
     if (closed) return points[round(i, count)];
     const span = count - 1;
     if (span === 0) return points[0];
-    // Reflection through each end makes the second derivative vanish there.
+    // The points are reflected through each end, so that the second derivative is zero there.
     const turn = Math.floor(i / (2 * span));
     const rest = i - turn * 2 * span;
     const [first, last] = [points[0], points[span]];
@@ -108,7 +108,7 @@ function hermite(latents, closed, weights) {
   };
 }
 
-/** One turn from latent 0 towards latent 1. */
+/** One full turn from latent 0 through the direction of latent 1. */
 function circle([a, b, ...more]) {
   const [radius, count] = [norm(a), 2 + more.length];
   const across = a.reduce((sum, x, d) => sum + x * b[d], 0) / radius ** 2;
@@ -121,7 +121,7 @@ function circle([a, b, ...more]) {
   };
 }
 
-/** White noise (the keyframes) under a Gaussian, at the typical norm. */
+/** The keyframes as white noise, smoothed by a Gaussian and scaled to the norm sqrt(size). */
 function walk(points, closed) {
   const [count, size] = [points.length, points[0].length];
   return (at) => {
@@ -141,7 +141,7 @@ function frequencies(count) {
   return [...new Set(Array.from({ length: OCTAVES }, (_, octave) => (top >> octave) | 1))].sort((a, b) => a - b);
 }
 
-/** Octaves of looping noise, two keyframes to each. */
+/** A sum of octaves of looping noise. Each octave uses two keyframes. */
 function noise(points) {
   const octaves = frequencies(points.length);
   const scale = octaves.reduce((sum, f) => sum + f ** -2, 0) ** -0.5;
@@ -177,12 +177,12 @@ export const EASES = {
   "in-out": (u) => (1 - Math.cos(Math.PI * u)) / 2,
 };
 
-/** How many of `count` keyframes a path looks at. */
+/** How many of `count` keyframes a path uses. */
 export const used = (path, count) => ({ circle: 2, noise: 2 * frequencies(count).length })[path] ?? count;
 
 /**
- * A path through latents, as `vidgan render --path`: a function of the position, counted in
- * keyframes, to a Float32Array. Throws an Error of one line where there is no such path.
+ * The path through latents that `vidgan render --path` takes: a function from the position, counted
+ * in keyframes, to a Float32Array. Throws an Error of one line if the latents allow no such path.
  */
 export function route({ path, closed, hold, ease }, latents) {
   const curve = CURVES[path](latents.map((z) => Float64Array.from(z)), closed);
@@ -193,17 +193,17 @@ export function route({ path, closed, hold, ease }, latents) {
   };
 }
 
-/** Where frame `i` of `frames` stands, counted in keyframes. A loop doubles no frame. */
+/** The position of frame `i` of `frames`, counted in keyframes. A loop does not repeat its first frame. */
 export function position(i, frames, keyframes, closed) {
   return closed ? (i / frames) * keyframes : (i / Math.max(frames - 1, 1)) * (keyframes - 1);
 }
 
-/** From latent a towards latent b along the great circle, norms straight; u from 0 to 1. */
+/** From latent a to b along the great circle, u from 0 to 1. The norm is interpolated linearly. */
 export function slerp(a, b, u) {
   const [na, nb] = [norm(a), norm(b)];
   const cosine = a.reduce((sum, x, d) => sum + (x / na) * (b[d] / nb), 0);
   const angle = Math.acos(Math.min(1, Math.max(-1, cosine)));
-  const flat = Math.sin(angle) < 1e-6; // parallel: no great circle, or no single one
+  const flat = Math.sin(angle) < 1e-6; // parallel: there is no great circle, or more than one
   const weight = (share) => (flat ? share : Math.sin(share * angle) / Math.sin(angle));
   const [wa, wb] = [weight(1 - u) / na, weight(u) / nb];
   const length = (1 - u) * na + u * nb;
@@ -211,8 +211,9 @@ export function slerp(a, b, u) {
 }
 
 /**
- * Two directions square to a latent and to each other, for the two axes of a drag: Float64Arrays of
- * the latent's own length, so that turning by 90 degrees arrives at an equally likely latent.
+ * Two directions, orthogonal to a latent and to each other, for the two axes of a drag. They are
+ * Float64Arrays with the norm of the latent, so that a turn of 90 degrees ends at a latent that is
+ * equally likely.
  */
 export function axesAt(z, seed) {
   const basis = [Float64Array.from(z)];

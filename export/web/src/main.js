@@ -1,14 +1,14 @@
-// The page: a walk through a generator's latent space that a person can watch, steer and keep.
+// The page: a person watches a walk through the generator's latent space, changes it and saves it.
 
 import { ALWAYS_CLOSED, THROUGH_KEYFRAMES, axesAt, position, route, slerp, turned, used } from "./latents.js";
-import { checkedSeed, framesOf, fromHash, fromRecipe, keyframesOf, latentOf, leastKeyframes, toHash, toRecipe } from "./recipe.js";
+import { checkedSeed, framesOf, fromHash, fromJson, keyframesOf, latentOf, leastKeyframes, toHash, toJson } from "./walk.js";
 import { bestFormat, record } from "./record.js";
 import { Strip } from "./strip.js";
 
 const FPS = 30;
-const FILM_SIDE = 512; // pixels of a film's short side, as vidgan render has it
-const DRAG_RADIANS = Math.PI / 2; // a drag across the picture arrives at another picture
-const GLIDE_S = 0.7; // back to the path from where a drag has led
+const FILM_SIDE = 512; // at least so many pixels on a film's short side, as in `vidgan render`
+const DRAG_RADIANS = Math.PI / 2; // the turn of a drag across the whole picture
+const GLIDE_S = 0.7; // the time to return to the path after a drag
 const $ = (id) => document.getElementById(id);
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -26,11 +26,11 @@ export function start(generator) {
     return { path: "loop", seed, keyframes: keyframesOf(seed, count), closed: true, hold: 0, ease: "linear", speed: 1, truncation: 1 };
   }
 
-  // The walk, and everything that follows from it.
+  // The walk, and all state that is computed from it.
 
   function changed() {
     if (ALWAYS_CLOSED.includes(walk.path)) walk.closed = true;
-    if (!through()) Object.assign(walk, { hold: 0, ease: "linear" }); // it stops nowhere
+    if (!through()) Object.assign(walk, { hold: 0, ease: "linear" }); // such a path does not pass through its keyframes
     const along = (keyframes) => route(walk, keyframes.map((k) => latentOf(k, info.z_dim)));
     try {
       path = along(walk.keyframes);
@@ -62,7 +62,7 @@ export function start(generator) {
     return u === 1 ? onPath : slerp(view.glide.from, onPath, u * u * (3 - 2 * u));
   }
 
-  /** Bring every control in line with the state. */
+  /** Set every control to the current state. */
   function show() {
     dirty = true;
     $("seed").value = walk.seed;
@@ -122,7 +122,7 @@ export function start(generator) {
 
   const roll = () => sow(String(crypto.getRandomValues(new Uint32Array(1))[0] % 1_000_000));
 
-  /** Keep what is seen: behind the keyframe that the walk has passed. */
+  /** Insert the visible picture as a keyframe, after the keyframe that the walk has passed. */
   function keep() {
     const latent = latentNow();
     const behind = view.free || !segments() || !through() ? walk.keyframes.length : Math.floor(view.t * segments()) + 1;
@@ -137,7 +137,7 @@ export function start(generator) {
 
   const strip = new Strip($("strip"), thumbnail, {
     choose(i) {
-      if (!through()) return moveTo(latentOf(walk.keyframes[i], info.z_dim)); // the path goes elsewhere
+      if (!through()) return moveTo(latentOf(walk.keyframes[i], info.z_dim)); // the path does not pass through this keyframe
       view.playing = false;
       seek(Math.min(1, i / Math.max(1, segments())));
       show();
@@ -192,7 +192,7 @@ export function start(generator) {
   let last = performance.now();
   async function tick(now) {
     requestAnimationFrame(tick);
-    const elapsed = Math.min(0.25, Math.max(0, (now - last) / 1000)); // the first frame may date from before `last`
+    const elapsed = Math.min(0.25, Math.max(0, (now - last) / 1000)); // the first `now` may be earlier than `last`
     last = now;
     if (view.playing && !view.recording && !view.free) {
       view.t += elapsed / duration();
@@ -209,7 +209,7 @@ export function start(generator) {
     dirty = false;
     try {
       await paint();
-      document.documentElement.dataset.frames = shownFrames; // for those who measure
+      document.documentElement.dataset.frames = shownFrames; // read by tests and benchmarks
     } catch (error) {
       view.playing = false;
       toast(`The generator failed: ${error.message ?? error}`);
@@ -231,7 +231,7 @@ export function start(generator) {
     }
   }
 
-  // Drag: the picture turns about the origin of latent space, along two axes that each drag draws.
+  // A drag turns the latent about the origin of latent space. Each drag draws two new axes for it.
 
   let drag = null;
   let drags = 0;
@@ -281,7 +281,7 @@ export function start(generator) {
     else show();
   }
 
-  // Record, recipe, link.
+  // Recording, loading and saving the walk, copying the link.
 
   let format = null;
   const film = { width: info.width * enlarge, height: info.height * enlarge };
@@ -310,7 +310,7 @@ export function start(generator) {
       if (i % 8 === 0) picture.getContext("2d").drawImage(small, 0, 0, picture.width, picture.height);
       return context.getImageData(0, 0, film.width, film.height).data;
     };
-    const comment = toRecipe(walk, info);
+    const comment = toJson(walk, info);
     const onProgress = (done) => ($("record-progress").value = done / frames);
     const settings = { format, frames, fps: FPS, ...film, draw, comment, version: info.vidgan_version, onProgress };
     try {
@@ -343,7 +343,7 @@ export function start(generator) {
 
   async function load(file) {
     try {
-      Object.assign(walk, fromRecipe(await file.text(), info));
+      Object.assign(walk, fromJson(await file.text(), info));
       Object.assign(view, { t: 0, free: null, glide: null });
       changed();
       toast(`Loaded ${file.name}`);
@@ -365,14 +365,14 @@ export function start(generator) {
     if (document.fullscreenElement) return document.exitFullscreen();
     if (frame.classList.contains("fills")) return frame.classList.remove("fills");
     await frame.requestFullscreen?.().catch(() => {});
-    if (!document.fullscreenElement) frame.classList.add("fills"); // iPhones have none for a page
+    if (!document.fullscreenElement) frame.classList.add("fills"); // on iPhones a page cannot go full screen
   }
 
   function toggle(key) {
     if (key === "closed") walk.closed = !walk.closed || ALWAYS_CLOSED.includes(walk.path);
     else view[key] = !view[key];
     if (key === "nine") {
-      view.free = view.glide = null; // nine walks, none of them off its path
+      view.free = view.glide = null; // all nine walks are shown on their paths
       $("hint").classList.add("gone");
     }
     key === "closed" ? changed() : show();
@@ -412,7 +412,7 @@ export function start(generator) {
     sow(seed);
   });
   $("seed").addEventListener("change", () => $("seed-form").requestSubmit());
-  $("save").addEventListener("click", () => save(new Blob([toRecipe(walk, info)], { type: "application/json" }), `walk-${walk.seed}.json`));
+  $("save").addEventListener("click", () => save(new Blob([toJson(walk, info)], { type: "application/json" }), `walk-${walk.seed}.json`));
   $("load").addEventListener("click", () => $("file").click());
   $("file").addEventListener("change", (event) => {
     const [file] = event.target.files;
@@ -450,14 +450,14 @@ export function start(generator) {
     const arrow = nudges[event.key];
     if (typing || event.ctrlKey || event.metaKey || event.altKey || $("help").open) return;
     if (arrow && event.target.type === "range") return;
-    if (event.key === " " && event.target.matches("button")) return; // it presses that button
+    if (event.key === " " && event.target.matches("button")) return; // the space bar presses that button
     const action = arrow && event.shiftKey ? () => nudge(arrow[0] * 0.05, arrow[1] * 0.05) : keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!action) return;
     event.preventDefault();
     action();
   });
 
-  // Once, at the start.
+  // Set up the page once.
 
   document.documentElement.style.setProperty("--aspect", info.width / info.height);
   $("class-group").hidden = !info.classes;
@@ -473,7 +473,7 @@ export function start(generator) {
   return { walk, generator, latent: (i) => scaled(path(position(i, framesOf(walk), walk.keyframes.length, walk.closed))) };
 }
 
-/** The whole and even factor that brings the short side of a picture to FILM_SIDE at least. */
+/** The smallest factor, 1 or even, that brings the short side of a picture to at least FILM_SIDE. */
 function enlargement({ width, height }) {
   const scale = Math.ceil(FILM_SIDE / Math.min(width, height));
   return scale === 1 ? 1 : scale + (scale % 2);
@@ -486,7 +486,7 @@ export function toast(text) {
   toast.later = setTimeout(() => $("toast").classList.remove("shown"), 3200);
 }
 
-/** What works before and without the generator; then it. */
+/** Set up the controls that need no generator, then open the generator and start the page. */
 export async function boot(open) {
   document.body.classList.add("loading");
   $("help-open").addEventListener("click", () => $("help").showModal());
@@ -496,7 +496,7 @@ export async function boot(open) {
     root.dataset.theme = dark ? "light" : "dark";
   });
   try {
-    window.vidgan = start(await open()); // for the console, and for tests
+    window.vidgan = start(await open()); // for the browser's console and for tests
     $("status").textContent = "";
   } catch (error) {
     $("status").textContent = "This page could not start.";

@@ -1,5 +1,5 @@
-// The mark of synthetic media, as vidgan/provenance.py writes it: an XMP packet whose IPTC
-// DigitalSourceType says that a trained model made the film. In MP4 it is the last box.
+// The mark of synthetic media, the same that vidgan/marks/xmp.py writes: an XMP packet whose IPTC
+// DigitalSourceType says that a trained model made the film. In MP4 it is the last box of the file.
 
 const UUID = [0xbe, 0x7a, 0xcf, 0xcb, 0x97, 0xa9, 0x42, 0xe8, 0x9c, 0x71, 0x99, 0x94, 0x91, 0xe3, 0xaf, 0xac];
 export const SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia";
@@ -20,7 +20,7 @@ export function packet(comment, version) {
 <?xpacket end="r"?>`;
 }
 
-/** A finished MP4 with the packet in a uuid box behind it. */
+/** The finished MP4 with the packet appended in a box of type uuid. */
 export function marked(mp4, xmp) {
   const text = new TextEncoder().encode(xmp);
   const head = new DataView(new ArrayBuffer(8));

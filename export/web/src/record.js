@@ -1,6 +1,7 @@
-// A film of the walk, frame by frame and not in real time, so that no frame is dropped or doubled.
-// H.264 in MP4; where the browser has no such encoder, VP9 or VP8 in WebM. Colours are converted
-// here, to what the file then says they are: BT.709, limited range. Every film is marked.
+// Record the walk as a film. It is encoded frame by frame and not in real time, so that no frame is
+// dropped or doubled. The film is H.264 in MP4, or VP9 or VP8 in WebM if the browser has no H.264
+// encoder. This module converts the colours itself, to BT.709 limited range, so that they are what
+// the file's tags say. Every film is marked as synthetic.
 
 import {
   BufferTarget, EncodedPacket, EncodedVideoPacketSource, Mp4OutputFormat, Output, WebMOutputFormat,
@@ -11,7 +12,7 @@ import { marked, packet, SOURCE } from "./mark.js";
 export const BT709 = { primaries: "bt709", transfer: "bt709", matrix: "bt709", fullRange: false };
 const KEYFRAME_EVERY_S = 2;
 
-/** { codec, name, extension } of the first kind of film this browser can make, or null. */
+/** { codec, name, container } of the first format that this browser can encode, or null. */
 export async function bestFormat(width, height) {
   if (!globalThis.VideoEncoder) return null;
   const kinds = [
@@ -29,8 +30,8 @@ export async function bestFormat(width, height) {
 }
 
 /**
- * Record `frames` pictures. `draw(i)` gives picture i as RGBA of width x height (both even).
- * Returns a Blob; throws when the encoder fails or `signal` is aborted.
+ * Record `frames` pictures. `draw(i)` returns picture i as RGBA of width x height, both even.
+ * Returns a Blob. Throws if the encoder fails or `signal` is aborted.
  */
 export async function record({ format, frames, fps, width, height, draw, comment, version, onProgress, signal }) {
   const xmp = packet(comment, version);
@@ -42,7 +43,7 @@ export async function record({ format, frames, fps, width, height, draw, comment
   output.setMetadataTags(mp4 ? { comment } : { comment, raw: { DIGITAL_SOURCE_TYPE: SOURCE, XMP: xmp } });
   await output.start();
 
-  // Packets come by callback and are written in that order; the first error of any part is kept.
+  // The encoder hands over packets by callback. They are written in that order. The first error is kept.
   let failure = null;
   let written = Promise.resolve();
   const write = (chunk, meta) => {
@@ -87,7 +88,7 @@ function configOf(codec, width, height, fps) {
   return codec.startsWith("avc1") ? { ...config, avc: { format: "avc" } } : config;
 }
 
-/** RGBA to planes of BT.709, limited range; colour is the mean of each 2 x 2 pixels. */
+/** RGBA to I420 planes, BT.709 limited range. Chroma is the mean of each 2 x 2 pixels. */
 export function toI420(rgba, width, height, out) {
   const [uAt, vAt] = [width * height, (width * height * 5) / 4];
   for (let i = 0, p = 0; i < width * height; i++, p += 4) {

@@ -1,10 +1,10 @@
-// One file from file://: everything lies in this page, compressed; nothing is fetched.
+// The single-file form, for file:// too. The page holds all its data, compressed, and fetches nothing.
 
 import * as ort from "onnxruntime-web/wasm";
 import { Generator } from "./generator.js";
 import { boot } from "./main.js";
 
-/** The bytes of a <script> block of base64 around gzip. */
+/** The bytes in a <script> block, which holds base64 of gzip. */
 async function unpacked(id) {
   const text = document.getElementById(id).textContent;
   const packed = Uint8Array.fromBase64?.(text) ?? Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
@@ -12,7 +12,7 @@ async function unpacked(id) {
   return new Response(plain).arrayBuffer();
 }
 
-/** float16 weights compress better as one half of bytes, then the other; see vidgan/page.py. */
+/** The file comes as all even bytes, then all odd ones: float16 weights compress better that way. */
 function woven(halves) {
   const source = new Uint8Array(halves);
   const bytes = new Uint8Array(source.length);
@@ -27,6 +27,6 @@ boot(async () => {
   const [model, wasm] = await Promise.all([unpacked("model").then(woven), unpacked("wasm")]);
   for (const id of ["model", "wasm"]) document.getElementById(id).remove(); // 13 MB of text
   ort.env.wasm.wasmBinary = wasm;
-  ort.env.wasm.numThreads = 1; // threads need headers that no file has
+  ort.env.wasm.numThreads = 1; // threads need HTTP headers, and a local file has none
   return Generator.open(ort, model, info, "wasm", "One thread of WebAssembly");
 });

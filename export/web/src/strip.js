@@ -1,7 +1,7 @@
-// The strip of keyframes: thumbnails to choose, to drag into another order, to remove. It knows
-// nothing of latents; whoever makes it says what a keyframe looks like and hears what became of it.
+// The strip of keyframes: thumbnails that can be chosen, dragged into another order, and removed. It
+// knows nothing of latents. Its owner passes a function that draws a keyframe, and callbacks.
 
-const HOLD_MS = 260; // a finger that rests this long drags a keyframe; one that moves scrolls
+const HOLD_MS = 260; // a finger that rests this long drags the keyframe; a finger that moves earlier scrolls
 const FAR_PX = 6;
 
 export class Strip {
@@ -10,12 +10,12 @@ export class Strip {
     Object.assign(this, { list, paint, on });
     list.addEventListener("keydown", (event) => this.#key(event));
     list.addEventListener("pointerdown", (event) => this.#press(event));
-    // A touch that drags must not scroll as well, and only a touchmove can say so.
+    // A touch that drags must not scroll too. Only a touchmove listener can prevent that.
     list.addEventListener("touchmove", (event) => this.held && event.preventDefault(), { passive: false });
     list.addEventListener("contextmenu", (event) => event.preventDefault());
   }
 
-  /** Those from `used` on are dimmed: the path does not look at them. */
+  /** Show the keyframes. Those from index `used` on are dimmed, because the path does not use them. */
   show(keyframes, used) {
     const focused = this.indexOf(document.activeElement);
     this.list.replaceChildren(
@@ -80,7 +80,7 @@ export class Strip {
     const timer = touch && setTimeout(hold, HOLD_MS);
     const move = (now) => {
       const far = Math.hypot(now.clientX - event.clientX, now.clientY - event.clientY) > FAR_PX;
-      if (!this.held && far && touch) return end(); // it scrolls
+      if (!this.held && far && touch) return end(); // the finger scrolls
       if (!this.held && far) hold();
       if (this.held) this.#place(item, now.clientX);
     };

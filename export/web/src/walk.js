@@ -1,0 +1,188 @@
+// A walk as text, in two forms: the JSON file that `vidgan render --walk` and this page both read
+// and write, and the part of the page's address behind the "#".
+//
+// In memory a keyframe is {seed, index} or {latent: Float32Array}. The seed is a string of digits,
+// because a seed has 64 bits and a JavaScript number holds only 53 of them.
+
+import { ALWAYS_CLOSED, EASES, PATHS, THROUGH_KEYFRAMES, gaussian } from "./latents.js";
+
+export const FRAMES_PER_KEYFRAME = 30;
+const FORMAT = "vidgan-walk-1";
+// The page plays only these values. It refuses a walk that asks for others, so that no film is wrong.
+const ONLY = { grid: null, constant_speed: false, audio: null };
+
+export const latentOf = (keyframe, zDim) => keyframe.latent ?? gaussian(keyframe.seed, keyframe.index, zDim);
+
+export function keyframesOf(seed, count) {
+  return Array.from({ length: count }, (_, index) => ({ seed: String(seed), index }));
+}
+
+/** A typed seed as a string of digits, or null if it is not a whole number below 2^64. */
+export function checkedSeed(text) {
+  const digits = text.trim();
+  return /^\d{1,20}$/.test(digits) && BigInt(digits) < 2n ** 64n ? String(BigInt(digits)) : null;
+}
+
+export function framesOf(walk) {
+  const segments = walk.closed ? walk.keyframes.length : walk.keyframes.length - 1;
+  return Math.max(1, Math.round((segments * FRAMES_PER_KEYFRAME) / walk.speed));
+}
+
+/** The walk as the text of a JSON file. */
+export function toJson(walk, info) {
+  // `vidgan render` takes exactly two keyframes for a circle. Noise keeps all: their number sets its pace.
+  const turned = walk.path === "circle" ? walk.keyframes.slice(0, 2) : walk.keyframes;
+  const keyframes = turned.map((k) =>
+    k.latent ? { latent: Array.from(k.latent) } : { seed: `#${k.seed}`, index: k.index },
+  );
+  const content = {
+    format: FORMAT,
+    model: info.sha256,
+    z_dim: info.z_dim,
+    path: walk.path,
+    closed: walk.closed,
+    seed: `#${walk.seed}`,
+    keyframes,
+    frames: framesOf(walk),
+    fps: "30",
+    hold: walk.hold,
+    ease: walk.ease,
+    truncation: walk.truncation,
+    ...(info.classes ? { labels: [walk.label] } : {}),
+  };
+  return JSON.stringify(content).replace(/"#(\d+)"/g, "$1"); // seeds become numbers of up to 20 digits
+}
+
+/** Round to the nearest whole number, and halves to the even one, as Python does. */
+function evenly(x) {
+  const low = Math.floor(x);
+  return x - low === 0.5 ? low + (low % 2) : Math.round(x);
+}
+
+/** The walk in the text of a JSON file. Throws an Error whose one line the page shows. */
+export function fromJson(text, info) {
+  let content;
+  try {
+    content = JSON.parse(text.replace(/("seed"\s*:\s*)(\d+)/g, '$1"$2"'));
+  } catch {
+    throw new Error("This file is not JSON, so it is not a walk.");
+  }
+  if (content?.format !== FORMAT) throw new Error(`This file is not a walk of vidgan (${FORMAT}).`);
+  for (const [key, value] of Object.entries(ONLY)) {
+    if ((content[key] ?? value) !== value) {
+      throw new Error(`This page plays ${key} ${JSON.stringify(value)}; the walk asks for ${JSON.stringify(content[key])}. vidgan render --walk plays it.`);
+    }
+  }
+  if (content.z_dim !== info.z_dim) {
+    throw new Error(`The walk's latents have ${content.z_dim} numbers, this generator takes ${info.z_dim}.`);
+  }
+  const seed = checkedSeed(String(content.seed ?? 0));
+  const { path, closed, hold, ease } = { path: "loop", closed: true, hold: 0, ease: "linear", ...content };
+  const frames = content.frames ?? 120;
+  const truncation = content.truncation ?? 1;
+  const label = content.labels?.[0] ?? 0;
+  const given = content.keyframes ?? usualCount(path, closed, frames);
+  if (seed === null || !(Number.isInteger(frames) && frames >= 1) || !(typeof truncation === "number" && truncation >= 0)) {
+    throw new Error("The walk's seed, frames or truncation is not one number, or is too small.");
+  }
+  if (typeof closed !== "boolean" || typeof hold !== "number" || !(Array.isArray(given) || Number.isInteger(given))) {
+    throw new Error("The walk's closed, hold or keyframes has the wrong type.");
+  }
+  if (content.labels?.length > 1 || (info.classes ? label >= info.classes : content.labels?.length)) {
+    throw new Error("The walk's labels are not one class of this generator.");
+  }
+  if (!PATHS.includes(path)) throw new Error(`The walk's path ${JSON.stringify(path)} is none of ${PATHS.join(", ")}.`);
+  if (!(hold >= 0 && hold < 1) || !Object.hasOwn(EASES, ease) || ((hold || ease !== "linear") && !THROUGH_KEYFRAMES.includes(path))) {
+    throw new Error(`The walk's hold ${JSON.stringify(hold)} and ease ${JSON.stringify(ease)} do not go with its path ${path}.`);
+  }
+  if (ALWAYS_CLOSED.includes(path) && !closed) throw new Error(`The path ${path} is always a loop; the walk asks for an open one.`);
+  const keyframes = Array.isArray(given) ? given.map((k) => checkedKeyframe(k, info.z_dim)) : keyframesOf(seed, given);
+  if (keyframes.length < leastKeyframes(path)) throw new Error(`The walk has too few keyframes for the path ${path}.`);
+  const segments = Math.max(1, closed ? keyframes.length : keyframes.length - 1);
+  const speed = (segments * FRAMES_PER_KEYFRAME) / frames;
+  return { path, seed, keyframes, closed, hold, ease, truncation, speed, label };
+}
+
+export const leastKeyframes = (path) => (ALWAYS_CLOSED.includes(path) ? 2 : 1);
+
+/** The number of keyframes of a walk whose file does not give it. */
+function usualCount(path, closed, frames) {
+  if (path === "circle") return 2;
+  return Math.max({ noise: 4, walk: 4 }[path] ?? (closed ? 3 : 2), evenly(frames / FRAMES_PER_KEYFRAME));
+}
+
+function checkedKeyframe(entry, zDim) {
+  const { seed, index, latent } = entry ?? {};
+  if (Array.isArray(latent) && latent.length === zDim && latent.every(Number.isFinite) && latent.some((x) => x)) {
+    return { latent: Float32Array.from(latent) };
+  }
+  const checked = checkedSeed(String(seed));
+  if (latent === undefined && checked !== null && Number.isInteger(index) && index >= 0 && index < 2 ** 32) {
+    return { seed: checked, index };
+  }
+  throw new Error(`A keyframe of the walk is neither a seed nor a latent of ${zDim} numbers.`);
+}
+
+/** The walk for the address bar: short where keyframes are seeds, long but exact where they are latents. */
+export function toHash(walk) {
+  const values = { seed: walk.seed };
+  const ofSeed = walk.keyframes.every((k, i) => k.seed === walk.seed && k.index === i);
+  if (ofSeed) values.keyframes = walk.keyframes.length;
+  else values.keyframes = walk.keyframes.map((k) => (k.latent ? `z${base64(k.latent)}` : `${k.seed}.${k.index}`)).join(",");
+  if (walk.path !== "loop") values.path = walk.path;
+  if (!walk.closed) values.loop = 0;
+  if (walk.hold) values.hold = walk.hold;
+  if (walk.ease !== "linear") values.ease = walk.ease;
+  if (walk.speed !== 1) values.speed = Number(walk.speed.toFixed(4));
+  if (walk.truncation !== 1) values.truncation = walk.truncation;
+  if (walk.label) values.label = walk.label;
+  return `#${Object.entries(values).map((pair) => pair.join("=")).join("&")}`;
+}
+
+/** The walk in the address bar, or null if this generator cannot play it. */
+export function fromHash(hash, info) {
+  const values = new URLSearchParams(hash.replace(/^#/, ""));
+  const seed = checkedSeed(values.get("seed") ?? "");
+  if (seed === null) return null;
+  const number = (key, low, high, otherwise) => {
+    const value = Number(values.get(key) ?? otherwise);
+    return Number.isFinite(value) ? Math.min(high, Math.max(low, value)) : otherwise;
+  };
+  try {
+    const text = values.get("keyframes") ?? "4";
+    const keyframes = /^\d{1,2}$/.test(text)
+      ? keyframesOf(seed, Math.max(1, Number(text)))
+      : text.split(",").map((entry) => {
+          if (entry[0] === "z") return checkedKeyframe({ latent: Array.from(floats(entry.slice(1))) }, info.z_dim);
+          const [of, index] = entry.split(".");
+          return checkedKeyframe({ seed: of, index: Number(index) }, info.z_dim);
+        });
+    const of = (key, known, otherwise) => (known.includes(values.get(key)) ? values.get(key) : otherwise);
+    const asked = of("path", PATHS, "loop");
+    const path = keyframes.length < leastKeyframes(asked) ? "loop" : asked;
+    const stops = THROUGH_KEYFRAMES.includes(path);
+    return {
+      path,
+      seed,
+      keyframes,
+      closed: values.get("loop") !== "0" || ALWAYS_CLOSED.includes(path),
+      hold: stops ? number("hold", 0, 1 - Number.EPSILON, 0) : 0,
+      ease: stops ? of("ease", Object.keys(EASES), "linear") : "linear",
+      speed: number("speed", 0.05, 20, 1),
+      truncation: number("truncation", 0, 2, 1),
+      label: Math.round(number("label", 0, Math.max(0, info.classes - 1), 0)),
+    };
+  } catch {
+    return null;
+  }
+}
+
+function base64(latent) {
+  const text = btoa(String.fromCharCode(...new Uint8Array(latent.buffer, latent.byteOffset, latent.byteLength)));
+  return text.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+}
+
+function floats(text) {
+  const bytes = Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
+  return new Float32Array(bytes.buffer);
+}

@@ -1,0 +1,356 @@
+"""A killed render goes on to the same frames; several processes share one film."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests.waiting import wait_until
+from vidgan.errors import SystemFault, UsageError
+from vidgan.film import segments
+from vidgan.film.reader import read_frames
+from vidgan.film.segments import Film
+from vidgan.film.writer import VideoWriter
+from vidgan.marks import xmp
+
+# A render of 60 small frames in segments of 7, in a process of its own, which can be killed.
+RENDER = """
+import sys
+from fractions import Fraction
+from pathlib import Path
+sys.path[:0] = [{here!r}, str(Path({here!r}).parent)]
+from test_segments import *
+
+class Killed(VideoWriter):
+    def write(self, frame):
+        super().write(frame)
+        if tick() == {kill}:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+join, remove, target = segments.join, segments.remove, Path({target!r})
+
+def join_and_die(*arguments, **settings):
+    join(*arguments, **settings)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def die_or_remove(file):
+    if target.exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    remove(file)
+
+if {kill} == JOINED:
+    segments.join = join_and_die
+if {kill} == PUBLISHED:
+    segments.remove = die_or_remove
+write_film(target, Killed, resume={resume})
+"""
+FRAMES, SEGMENT = 60, 7
+JOINED, PUBLISHED = 1000, 1001  # kill points after the last frame
+_ticks = 0
+
+
+def tick() -> int:
+    global _ticks
+    _ticks += 1
+    return _ticks
+
+
+def picture(index: int) -> np.ndarray:
+    """Noise that becomes another noise: x264 reorders frames and has something to lose."""
+    one, other = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3))
+    return ((one * (FRAMES - index) + other * index) // FRAMES).astype(np.uint8)
+
+
+def film_of(target: Path, writer=VideoWriter, *, frames: int = FRAMES, seed=5, **settings) -> Film:
+    with_settings = writer(target, fps=30, scale=1, force=True, comment={"seed": 5})
+    settings = {"segment_frames": SEGMENT, "key": {"seed": seed}} | settings
+    return Film(with_settings, frames=frames, **settings)
+
+
+def write_film(target: Path, writer=VideoWriter, **settings) -> Path:
+    film = film_of(target, writer, **settings)
+    with film.made():
+        for piece in film.missing():
+            with film.open(piece) as video:
+                for index in piece:
+                    video.write(picture(index))
+    return target
+
+
+def render_killed(target: Path, *, kill: int, resume: bool) -> int:
+    here = str(Path(__file__).parent)
+    code = RENDER.format(here=here, kill=kill, target=str(target), resume=resume)
+    return subprocess.run([sys.executable, "-c", code]).returncode
+
+
+def decoded(path: Path) -> np.ndarray:
+    return np.stack(list(read_frames(path)))
+
+
+def test_a_render_killed_anywhere_and_resumed_has_the_frames_of_one_never_killed(tmp_path):
+    wanted = write_film(tmp_path / "wanted.mp4")
+    frames, content = decoded(wanted), wanted.read_bytes()
+    points = random.Random(0).sample(range(1, FRAMES + 1), 20)
+    for number, kill in enumerate(points):
+        target = tmp_path / f"out{number}.mp4"
+        assert render_killed(target, kill=kill, resume=False) == -signal.SIGKILL
+        assert not target.exists() and segments.folder_of(target).exists()
+        written = []
+
+        class Counting(VideoWriter):
+            def write(self, frame, written=written):
+                written.append(1)
+                super().write(frame)
+
+        write_film(target, Counting, resume=True)
+        assert np.array_equal(decoded(target), frames)
+        assert target.read_bytes() == content
+        whole = (kill - 1) // SEGMENT * SEGMENT  # frames of segments finished before the kill
+        assert len(written) == FRAMES - whole
+        assert not segments.folder_of(target).exists()
+
+
+def test_a_render_may_be_killed_again_while_it_resumes(tmp_path):
+    target = tmp_path / "out.mp4"
+    assert render_killed(target, kill=20, resume=False) == -signal.SIGKILL
+    assert render_killed(target, kill=20, resume=True) == -signal.SIGKILL
+    write_film(target, resume=True)
+    assert np.array_equal(decoded(target), decoded(write_film(tmp_path / "wanted.mp4")))
+
+
+@pytest.mark.parametrize("kill", [JOINED, PUBLISHED])
+def test_a_render_may_be_killed_after_its_last_frame(tmp_path, kill):
+    target = tmp_path / "out.mp4"
+    wanted = decoded(write_film(tmp_path / "wanted.mp4"))
+    assert render_killed(target, kill=kill, resume=False) == -signal.SIGKILL
+    assert target.exists() == (kill == PUBLISHED) and segments.folder_of(target).exists()
+    write_film(target, resume=True)
+    assert np.array_equal(decoded(target), wanted)
+
+
+@pytest.mark.parametrize("frames", [*range(1, 24), 60])
+def test_joined_films_hold_every_frame_at_its_time(tmp_path, frames):
+    path = write_film(tmp_path / "out.mp4", frames=frames)
+    with av.open(str(path)) as film:
+        stream = film.streams.video[0]
+        times = [frame.pts * frame.time_base for frame in film.decode(stream)]
+        assert times == [Fraction(i, 30) for i in range(frames)]
+        assert stream.frames == frames
+        assert stream.duration * stream.time_base == Fraction(frames, 30)
+    with av.open(str(path)) as film:
+        dts = [packet.dts for packet in film.demux(video=0) if packet.dts is not None]
+        assert dts == sorted(set(dts))
+    mark = xmp.find_mark(path)
+    assert mark and mark["comment"] == {"seed": 5}
+
+
+def test_a_joined_film_is_the_film_of_one_encoder_where_it_fits_one_segment(tmp_path):
+    one = write_film(tmp_path / "one.mp4", segment_frames=FRAMES)
+    with VideoWriter(tmp_path / "plain.mp4", fps=30, scale=1, comment={"seed": 5}) as plain:
+        for index in range(FRAMES):
+            plain.write(picture(index))
+    assert one.read_bytes() == (tmp_path / "plain.mp4").read_bytes()
+
+
+def test_segments_of_other_settings_are_not_joined(tmp_path):
+    target = tmp_path / "out.mp4"
+    render_killed(target, kill=20, resume=False)
+    with pytest.raises(UsageError, match="begun with another seed"):
+        write_film(target, seed=6, resume=True)
+    assert segments.folder_of(target).exists()  # still there for the right command
+    write_film(target, frames=8)  # without resume they are dropped
+    assert len(decoded(target)) == 8
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_film_that_is_being_made_is_left_alone(tmp_path, resume):
+    target = tmp_path / "out.mp4"
+    film = film_of(target)
+    with film.made():
+        for piece in film.missing():
+            if piece.start == SEGMENT:
+                with pytest.raises(SystemFault, match="another process is rendering it"):
+                    write_film(target, resume=resume)
+            with film.open(piece) as video:
+                for index in piece:
+                    video.write(picture(index))
+    assert len(decoded(target)) == FRAMES
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_of_renders_begun_in_one_instant_one_makes_the_film(tmp_path):
+    target, together, refused = tmp_path / "out.mp4", threading.Barrier(4), []
+
+    def begin() -> None:
+        together.wait()
+        try:
+            write_film(target, frames=8)
+        except SystemFault as fault:
+            refused.append(fault)
+
+    for _ in range(5):
+        threads = [threading.Thread(target=begin, daemon=True) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert not any(thread.is_alive() for thread in threads)
+        assert len(decoded(target)) == 8
+        assert list(tmp_path.iterdir()) == [target]
+    assert refused
+
+
+def test_nothing_to_resume_starts_at_the_beginning_and_says_so(tmp_path, said):
+    write_film(tmp_path / "out.mp4", resume=True)
+    assert "nothing to resume" in said[0]
+    assert len(decoded(tmp_path / "out.mp4")) == FRAMES
+
+
+def test_a_damaged_segment_is_named(tmp_path):
+    film = film_of(tmp_path / "out.mp4")
+    with pytest.raises(SystemFault, match=r"000000007\.mp4: damaged, 3 of 7"), film.made():
+        for piece in film.missing():
+            with film.open(piece) as video:
+                for index in piece[:3] if piece.start == 7 else piece:
+                    video.write(picture(index))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["out.gif", "out.webp", "out.apng", "out"])
+def test_kinds_that_cannot_be_joined_are_neither_resumed_nor_shared(tmp_path, name):
+    for asked in ({"resume": True}, {"world": 2}):
+        with pytest.raises(UsageError, match=r"joined.*\.mp4"):
+            film_of(tmp_path / name, **asked)
+
+
+def test_a_leftover_of_other_settings_never_gets_into_a_shared_film(tmp_path):
+    target = tmp_path / "out.mp4"
+    render_killed(target, kill=30, resume=False)  # left behind with another key than below
+    ranks = [
+        threading.Thread(
+            target=write_film, args=(target,), kwargs={"seed": 6, "rank": rank, "world": 2}
+        )
+        for rank in (1, 0)
+    ]
+    for thread in ranks:
+        thread.start()
+        time.sleep(0.1)  # rank 1 first: it has to wait, and nothing shows that it does
+    for thread in ranks:
+        thread.join(20)
+    assert np.array_equal(decoded(target), decoded(write_film(tmp_path / "wanted.mp4")))
+
+
+def test_the_first_process_ends_the_film_only_when_the_last_one_has_come(tmp_path):
+    """Else one that is late, and here has nothing to write, waits forever for the manifest."""
+    target = tmp_path / "out.mp4"
+    ranks = [
+        threading.Thread(
+            target=write_film,
+            args=(target,),
+            kwargs={"frames": 3, "rank": rank, "world": 2},
+            daemon=True,
+        )
+        for rank in (0, 1)
+    ]
+    ranks[0].start()
+    first = segments.folder_of(target) / "000000000.mp4"
+    wait_until(first.exists)
+    ranks[0].join(0.5)
+    assert not target.exists()
+    ranks[1].start()
+    for thread in ranks:
+        thread.join(20)
+    assert not any(thread.is_alive() for thread in ranks) and len(decoded(target)) == 3
+
+
+def test_a_process_started_with_other_settings_says_so_and_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(segments, "_PATIENCE_S", 0.2)
+    target = tmp_path / "out.mp4"
+    says = "rank 1 has another seed than rank 0"
+    with pytest.raises(UsageError, match=says), film_of(target, world=2).made():
+        write_film(target, seed=6, rank=1, world=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def render_command(onnx_file: Path, target: str) -> list[str]:
+    return [
+        "vidgan",
+        "render",
+        "--frames",
+        "500",
+        "--scale",
+        "2",
+        "--model",
+        str(onnx_file),
+        target,
+    ]
+
+
+def test_two_processes_under_torchrun_make_the_film_of_one(onnx_file, tmp_path):
+    alone = [sys.executable, "-m", *render_command(onnx_file, "alone.mp4")]
+    subprocess.run(alone, cwd=tmp_path, check=True)
+    shared = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*shared, *render_command(onnx_file, "shared.mp4")],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.count("shared.mp4: 500 frames") == 1
+    assert np.array_equal(decoded(tmp_path / "shared.mp4"), decoded(tmp_path / "alone.mp4"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["alone.mp4", "shared.mp4"]
+
+
+def test_the_command_resumes(onnx_file, tmp_path):
+    command = [sys.executable, "-m", *render_command(onnx_file, "out.mp4")]
+    running = subprocess.Popen(command, cwd=tmp_path)
+    first = tmp_path / ".out.mp4.segments" / "000000000.mp4"
+    wait_until(first.exists, running)
+    running.kill()
+    assert running.wait() == -signal.SIGKILL
+    done = subprocess.run(
+        [*command, "--resume"], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert "of 500 frames are there already" in done.stderr
+    assert len(decoded(tmp_path / "out.mp4")) == 500
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+
+
+PUBLISH_AND_DIE = """
+import os, signal, sys
+from vidgan.cli import main
+from vidgan.film import segments
+publish = segments.publish
+def publish_and_die(part, target):
+    publish(part, target)
+    os.kill(os.getpid(), signal.SIGKILL)
+segments.publish = publish_and_die
+sys.argv[0] = "vidgan"
+main.main()
+"""
+
+
+def test_a_film_has_its_sheet_and_its_recipe_before_it_has_its_name(onnx_file, tmp_path):
+    _, *render = render_command(onnx_file, "out.mp4")
+    arguments = [*render, "--contact-sheet", "--save-recipe", "walk.json"]
+    killed = subprocess.run([sys.executable, "-c", PUBLISH_AND_DIE, *arguments], cwd=tmp_path)
+    assert killed.returncode == -signal.SIGKILL
+    wanted = {name: (tmp_path / name).read_bytes() for name in ("out.mp4", "out-sheet.png")}
+    assert (tmp_path / "walk.json").exists()
+    command = [sys.executable, "-m", "vidgan", *arguments, "--resume"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    assert {name: (tmp_path / name).read_bytes() for name in wanted} == wanted
+    made = sorted(path.name for path in tmp_path.iterdir())
+    assert made == ["out-sheet.png", "out.mp4", "walk.json"]

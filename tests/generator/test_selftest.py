@@ -1,0 +1,80 @@
+"""A file proves itself anywhere, and says so when it cannot."""
+
+import json
+import subprocess
+import sys
+
+import onnx
+import pytest
+
+from vidgan.errors import ModelError
+from vidgan.generator import export, selftest
+from vidgan.generator import onnx_file as runtime
+
+pytestmark = pytest.mark.usefixtures("traced_once")
+
+
+def test_verify_needs_neither_torch_nor_onnx(onnx_file):
+    code = (
+        "import sys\n"
+        "from vidgan.cli.main import app\n"
+        f"app(['verify', {str(onnx_file)!r}], result_action='return_value')\n"
+        "assert not {'torch', 'onnx'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "3 frames: at most" in done.stdout
+
+
+def test_weights_changed_after_the_export_are_found_out(onnx_file, tmp_path):
+    model = onnx.load(onnx_file)
+    weights = max(model.graph.initializer, key=lambda w: len(w.raw_data))
+    weights.raw_data = bytes(reversed(weights.raw_data[:4000])) + weights.raw_data[4000:]
+    file = tmp_path / "generator.onnx"
+    onnx.save(model, file)
+    with pytest.raises(ModelError, match="fails its self-test"):
+        selftest.verify(file)
+
+
+@pytest.mark.parametrize(
+    "test", ["", "{}", "[]", '{"inputs": 3}', '{"inputs": {}, "outputs": {}, "max_level": 1}']
+)
+def test_a_self_test_that_cannot_be_read_is_one_clear_error(onnx_file, tmp_path, test):
+    model = onnx.load(onnx_file)
+    for entry in model.metadata_props:
+        entry.value = test if entry.key == "self_test" else entry.value
+    file = tmp_path / "generator.onnx"
+    onnx.save(model, file)
+    with pytest.raises(ModelError, match=r"generator\.onnx: its self-test is missing or damaged"):
+        selftest.verify(file)
+
+
+def test_the_side_file_tells_what_the_metadata_tells(onnx_file):
+    side = json.loads(onnx_file.with_suffix(".json").read_text())
+    opened = runtime.OnnxFile(onnx_file)
+    assert side["onnx_sha256"] == opened.sha256
+    assert side["self_test"] == json.loads(opened.meta["self_test"])
+    assert (side["z_dim"], side["width"], side["height"], side["classes"]) == (100, 64, 64, 0)
+    assert (side["layout"], side["weights"], side["output"]) == ("rgb", "fp32", "frames")
+
+
+def test_a_side_file_of_another_model_is_noticed(onnx_file, tmp_path):
+    (tmp_path / "generator.onnx").write_bytes(onnx_file.read_bytes())
+    (tmp_path / "generator.json").write_text('{"onnx_sha256": "of another"}')
+    with pytest.raises(ModelError, match="does not belong"):
+        selftest.verify(tmp_path / "generator.onnx")
+
+
+@pytest.mark.parametrize("form", [{"output": "float"}, {"layout": "rgba"}])
+def test_every_form_of_the_output_proves_itself_and_renders(model_file, onnx_file, tmp_path, form):
+    import numpy as np
+
+    from vidgan.generator.synthesis import open_generator
+
+    file = tmp_path / "generator.onnx"
+    export.export(model_file, file, **form)
+    assert "0.0000%" in selftest.verify(file)
+    z = np.random.default_rng(1).standard_normal((2, 100)).astype(np.float32)
+    raw = runtime.OnnxFile(file).run({"z": z})
+    assert raw.shape == ((2, 3, 64, 64) if "output" in form else (2, 64, 64, 4))
+    assert "output" in form or (raw[..., 3] == 255).all()
+    assert np.array_equal(open_generator(file)(z), open_generator(onnx_file)(z))

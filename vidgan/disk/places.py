@@ -1,0 +1,34 @@
+"""The files that ship with vidgan, in a wheel or in a checkout, and the folder of its cache."""
+
+import os
+import sys
+from pathlib import Path
+
+from vidgan.errors import SystemFault
+
+
+def bundled(relative: str) -> Path:
+    """Find "assets/earth.mp4", "train" and the like. Raises SystemFault where it is absent."""
+    package = Path(__file__).resolve().parents[1]
+    homes = [package / "_bundled"]
+    # Beside an installed package lie other people's folders: only a checkout counts.
+    if (package.parent / "pyproject.toml").is_file():
+        homes.append(package.parent)
+    for home in homes:
+        if (home / relative).exists():
+            return home / relative
+    raise SystemFault(
+        f"{relative} is missing from this installation of vidgan (looked in "
+        f"{' and '.join(map(str, homes))}); install vidgan again."
+    )
+
+
+def cache_root() -> Path:
+    """VIDGAN_CACHE, or vidgan's folder in the place where the platform keeps caches."""
+    if given := os.environ.get("VIDGAN_CACHE"):
+        return Path(given).expanduser().resolve()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local") / "vidgan"
+    if sys.platform == "darwin":
+        return Path.home() / "Library/Caches/vidgan"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vidgan"

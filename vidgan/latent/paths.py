@@ -1,0 +1,327 @@
+"""Paths through latent space: a frame index goes in, a latent comes out.
+
+A path is a pure function of its settings and the index. Only what was measured elsewhere (a pace,
+a song) is a table; otherwise a path of a million frames costs what one of ten costs. numpy only.
+It knows no model, no video and no clock.
+
+    K keyframes   Z z_dim   t position on the path, 0 to 1   at position counted in keyframes
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vidgan.errors import UsageError
+from vidgan.latent import seeds
+
+# A C2 cubic spline with unit spacing has slopes m with m[i-1] + 4 m[i] + m[i+1] = 3 (p[i+1] -
+# p[i-1]). The inverse of (1, 4, 1) on an endless line is r^|d| / (2 sqrt 3), r = sqrt 3 - 2; its
+# tail beyond 24 neighbours is below 1e-13, so the sum over a window is the exact spline, with no
+# system to solve.
+_CUBIC = 3 / (2 * 3**0.5) * (3**0.5 - 2) ** np.abs(np.arange(-24, 25))
+_CATMULL_ROM = np.array([0.5])
+_FRAMES_PER_KEYFRAME = 30
+_SMOOTHING = 0.7  # deviation of the walk's Gaussian, in keyframes
+_REACH = 5  # keyframes beyond which that Gaussian is below 1e-11
+_OCTAVES = 4
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Keyframes:
+    """Latents 0 <= i < count, called with an array of i: drawn from a seed, or given [K, Z]."""
+
+    z_dim: int
+    count: int
+    seed: int = 0
+    given: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise UsageError(f"keyframes = {self.count}: at least 1.")
+        if self.given is None:
+            return
+        if self.given.shape != (self.count, self.z_dim) or self.given.dtype.kind not in "fiu":
+            shape = list(self.given.shape)
+            raise UsageError(f"keyframes of shape {shape}: this model takes [K, {self.z_dim}].")
+        if not np.isfinite(self.given).all() or not self.given.any(axis=1).all():
+            raise UsageError("keyframes: a latent is all zero, or holds what is no number.")
+
+    def __call__(self, index: np.ndarray) -> np.ndarray:
+        if self.given is not None:
+            return self.given[index].astype(np.float64)
+        return seeds.gaussian(self.seed, index, z_dim=self.z_dim).astype(np.float64)
+
+
+# The curves. Each maps positions at float64 [n] to latents float64 [n, Z]; closed curves go round.
+
+
+def lerp(keyframes: Keyframes, at: np.ndarray, closed: bool) -> np.ndarray:
+    """Straight from keyframe to keyframe; half-way a Gaussian latent is too short (0.71)."""
+    p, q, u = _between(keyframes, at, closed)
+    return (1 - u) * p + u * q
+
+
+def slerp(keyframes: Keyframes, at: np.ndarray, closed: bool) -> np.ndarray:
+    """Along the great circle between directions, the norms straight (Shoemake 1985)."""
+    p, q, u = _between(keyframes, at, closed)
+    p_norm, q_norm = _norm(p), _norm(q)
+    a, b = p / p_norm, q / q_norm
+    angle = np.arccos(np.clip((a * b).sum(1, keepdims=True), -1, 1))
+    flat = np.sin(angle) < 1e-6  # parallel: no great circle, or no single one
+    sine = np.where(flat, 1, np.sin(angle))
+    p_weight = np.where(flat, 1 - u, np.sin((1 - u) * angle) / sine)
+    q_weight = np.where(flat, u, np.sin(u * angle) / sine)
+    return (p_weight * a + q_weight * b) * ((1 - u) * p_norm + u * q_norm)
+
+
+def cubic(keyframes: Keyframes, at: np.ndarray, closed: bool) -> np.ndarray:
+    """Twice continuously differentiable; open: a natural spline, straight at its ends."""
+    return _hermite(keyframes, at, closed, _CUBIC)
+
+
+def spline(keyframes: Keyframes, at: np.ndarray, closed: bool) -> np.ndarray:
+    """Catmull-Rom: once differentiable, and a keyframe bends only its two neighbours' segments."""
+    return _hermite(keyframes, at, closed, _CATMULL_ROM)
+
+
+def circle(keyframes: Keyframes, at: np.ndarray, closed: bool) -> np.ndarray:
+    """One turn from keyframe 0 towards keyframe 1, on orthonormal axes, the norm kept."""
+    a, b = keyframes(np.arange(2))
+    radius = np.linalg.norm(a)
+    a = a / radius
+    b = b - (a * b).sum() * a
+    if np.linalg.norm(b) < 1e-6 * radius:
+        raise UsageError("--path circle: its two keyframes point the same way; give others.")
+    angle = 2 * np.pi * at[:, None] / keyframes.count
+    return radius * (np.cos(angle) * a + np.sin(angle) * (b / np.linalg.norm(b)))
+
+
+def walk(keyframes: Keyframes, at: np.ndarray, closed: bool) -> np.ndarray:
+    """White noise (the keyframes) under a Gaussian, wrapped, at the typical norm sqrt Z."""
+    first = np.floor(at).astype(np.int64)
+    low = int(first.min()) - _REACH
+    index = np.arange(low, int(first.max()) + _REACH + 2)
+    last = keyframes.count - 1
+    points = keyframes(index % keyframes.count if closed else np.clip(index, 0, last))
+    z = np.zeros((len(at), keyframes.z_dim))
+    for offset in range(-_REACH, _REACH + 2):
+        near = first + offset
+        z += np.exp(-(((at - near) / _SMOOTHING) ** 2) / 2)[:, None] * points[near - low]
+    return z * (keyframes.z_dim**0.5 / _norm(z))
+
+
+def noise(keyframes: Keyframes, at: np.ndarray, closed: bool) -> np.ndarray:
+    """Octaves of looping noise; every point is exactly N(0, I).
+
+    sum of w_f (cos(2 pi f t) a_f + sin(2 pi f t) b_f) with w_f ~ 1 / f and sum of w_f^2 = 1. The
+    frequencies are odd and each is twice the next plus or minus one, so that no shorter loop hides.
+    """
+    top = max(1, keyframes.count // 2)
+    frequencies = sorted({(top >> octave) | 1 for octave in range(_OCTAVES)})
+    scale = sum(f**-2 for f in frequencies) ** -0.5
+    z = np.zeros((len(at), keyframes.z_dim))
+    for pair, f in enumerate(frequencies):
+        a, b = keyframes(np.array([2 * pair, 2 * pair + 1]))
+        angle = 2 * np.pi * f * at[:, None] / keyframes.count
+        z += scale / f * (np.cos(angle) * a + np.sin(angle) * b)
+    return z
+
+
+Curve = Callable[[Keyframes, np.ndarray, bool], np.ndarray]
+PATHS: dict[str, Curve] = {
+    "loop": cubic,
+    "lerp": lerp,
+    "slerp": slerp,
+    "spline": spline,
+    "circle": circle,
+    "walk": walk,
+    "noise": noise,
+}
+THROUGH_KEYFRAMES = ("loop", "lerp", "slerp", "spline")  # where one can hold or ease
+ALWAYS_CLOSED = ("circle", "noise")
+EASES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "linear": lambda u: u,
+    "smoothstep": lambda u: 3 * u**2 - 2 * u**3,
+    "in-out": lambda u: (1 - np.cos(np.pi * u)) / 2,
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Path:
+    """A curve of PATHS and its timing. Raises UsageError where settings do not go together.
+
+    Closed: frame i stands at i / frames of the round, so that the last is followed by the first
+    with no frame doubled. Open: the first and the last frame are the two ends.
+
+    hold         share of the time between two keyframes that is spent standing on them, below 1
+    truncation   scale of the latents, below 1 safer pictures, less variety; several: in turn
+    labels       classes in turn, of the `classes` that the model knows
+    timings      tables [m + 1] rising from 0 to 1, applied in turn: positions at equal steps
+    gain         times the truncation, [frames]
+    """
+
+    kind: str
+    keyframes: Keyframes
+    frames: int
+    closed: bool = True
+    hold: float = 0.0
+    ease: str = "linear"
+    truncation: Sequence[float] = (1.0,)
+    labels: Sequence[int] = ()
+    classes: int = 0
+    timings: Sequence[np.ndarray] = ()
+    gain: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.ease not in EASES:
+            raise UsageError(f"--ease {self.ease}: known are {', '.join(EASES)}.")
+        if not 0 <= self.hold < 1:
+            raise UsageError(f"--hold {self.hold:g}: a share of the time, from 0 to below 1.")
+        if self.kind in ALWAYS_CLOSED and not self.closed:
+            raise UsageError(f"--path {self.kind} is always a loop; loop, walk, ... can be open.")
+        if self.kind in ALWAYS_CLOSED and self.keyframes.count < 2:
+            raise UsageError(f"--path {self.kind}: at least two keyframes.")
+        if self.kind == "circle" and self.keyframes.count > 2:
+            raise UsageError("--path circle: turns through two keyframes; try loop for more.")
+        if self.keyframes.count > 1000 * self.frames:  # memory holds what lies between two frames
+            raise UsageError(f"keyframes = {self.keyframes.count}: at most 1000 per frame.")
+        if (self.hold or self.ease != "linear") and self.kind not in THROUGH_KEYFRAMES:
+            raise UsageError(f"--path {self.kind} stops at no keyframe: no --hold, no --ease.")
+        scales = np.array(self.truncation)
+        if not len(scales) or not (np.isfinite(scales) & (scales >= 0)).all():
+            raise UsageError("--truncation: a number from 0, or several in turn: 0.5,1.")
+        if len(self.labels) and not self.classes:
+            raise UsageError("--labels: this model was trained without classes.")
+        if wrong := [label for label in self.labels if not 0 <= label < self.classes]:
+            raise UsageError(f"--labels {wrong[0]}: this model has 0 to {self.classes - 1}.")
+
+    @property
+    def steps(self) -> int:
+        """Changes between neighbouring frames; a loop has one more, from the last to the first."""
+        return self.frames if self.closed else self.frames - 1
+
+    @property
+    def segments(self) -> int:
+        return self.keyframes.count if self.closed else self.keyframes.count - 1
+
+    def latents(self, start: int, stop: int) -> np.ndarray:
+        """Latents float32 [stop - start, Z] of the frames start <= i < stop."""
+        z = self.latents_at(self._positions(start, stop))
+        return z if self.gain is None else z * self.gain[start:stop, None].astype(np.float32)
+
+    def class_weights(self, start: int, stop: int) -> np.ndarray | None:
+        """Class weights float32 [stop - start, classes] of these frames; None without labels."""
+        return self.class_weights_at(self._positions(start, stop))
+
+    def latents_at(self, t: np.ndarray) -> np.ndarray:
+        """The curve itself, whatever its timing: float32 [n, Z] at positions [n] from 0 to 1."""
+        at = t * self.segments
+        if self.hold or self.ease != "linear":
+            whole = np.floor(at)
+            # Half of the hold on either side of a keyframe.
+            u = np.clip((at - whole - self.hold / 2) / (1 - self.hold), 0, 1)
+            at = whole + EASES[self.ease](u)
+        z = PATHS[self.kind](self.keyframes, at, self.closed)
+        return (z * _in_turn(np.array(self.truncation)[:, None], t, self.closed)).astype(np.float32)
+
+    def class_weights_at(self, t: np.ndarray) -> np.ndarray | None:
+        if not len(self.labels):
+            return None
+        one_hot = np.eye(self.classes)[list(self.labels)]
+        return _in_turn(one_hot, t, self.closed).astype(np.float32)
+
+    def _positions(self, start: int, stop: int) -> np.ndarray:
+        t = np.arange(start, stop) / max(self.steps, 1)
+        for table in self.timings:
+            t = np.interp(t * (len(table) - 1), np.arange(len(table)), table)
+        return t
+
+
+def seeded(
+    kind: str, *, seed: int, z_dim: int, frames: int, closed: bool = True, count: int | None = None
+) -> Keyframes:
+    """Keyframes 0, 1, 2, ... of a seed for a kind of path; by default one per 30 frames."""
+    seeds.check_seed(seed)
+    if kind not in PATHS:
+        raise UsageError(f"--path {kind}: known are {', '.join(PATHS)}.")
+    if frames < 1:
+        raise UsageError(f"frames = {frames}: at least 1, for example --frames 120.")
+    if count is None:
+        least = {"circle": 2, "noise": 4, "walk": 4}.get(kind, 3 if closed else 2)
+        count = 2 if kind == "circle" else max(least, round(frames / _FRAMES_PER_KEYFRAME))
+    return Keyframes(z_dim=z_dim, count=count, seed=seed)
+
+
+def _norm(z: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(z, axis=-1, keepdims=True)
+
+
+def _in_turn(values: np.ndarray, t: np.ndarray, closed: bool) -> np.ndarray:
+    """values [V, D] in turn over the path, gently from each to the next: [n, D]."""
+    if closed and len(values) > 1 and np.array_equal(values[0], values[-1]):
+        values = values[:-1]  # the round comes back by itself
+    at = t * (len(values) if closed else len(values) - 1)
+    i = np.floor(at).astype(np.int64)
+    u = EASES["smoothstep"](at - i)[:, None]
+    return (1 - u) * values[i % len(values)] + u * values[(i + 1) % len(values)]
+
+
+def _segment(keyframes: Keyframes, at: np.ndarray, closed: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Number i of the segment, and u [n, 1] on the way from keyframe i to the next."""
+    i = np.floor(at).astype(np.int64)
+    if not closed:
+        i = np.minimum(i, max(keyframes.count - 2, 0))
+    return i, (at - i)[:, None]
+
+
+def _between(
+    keyframes: Keyframes, at: np.ndarray, closed: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    i, u = _segment(keyframes, at, closed)
+    return keyframes(i % keyframes.count), keyframes((i + 1) % keyframes.count), u
+
+
+def _hermite(keyframes: Keyframes, at: np.ndarray, closed: bool, weights: np.ndarray) -> np.ndarray:
+    """A cubic through keyframes whose slopes weigh the differences of neighbours.
+
+    Norms are carried along as one more coordinate and restored, because the middle between two
+    latents of a Gaussian is too short.
+    """
+    i, u = _segment(keyframes, at, closed)
+    window = len(weights) // 2
+    low = int(i.min()) - window - 1
+    points = _continued(keyframes, np.arange(low, int(i.max()) + window + 3), closed)
+    difference = points[2:] - points[:-2]
+    count = len(difference) - 2 * window
+    slopes = sum(w * difference[d : d + count] for d, w in enumerate(weights))
+    i = i - low
+    p, q, m, n = points[i], points[i + 1], slopes[i - window - 1], slopes[i - window]
+    v = (
+        (2 * u**3 - 3 * u**2 + 1) * p
+        + (u**3 - 2 * u**2 + u) * m
+        + (3 * u**2 - 2 * u**3) * q
+        + (u**3 - u**2) * n
+    )
+    return v[:, :-1] * (v[:, -1:] / _norm(v[:, :-1]))
+
+
+def _continued(keyframes: Keyframes, index: np.ndarray, closed: bool) -> np.ndarray:
+    """Keyframes float64 [n, Z + 1], norm last, continued past both ends."""
+
+    def point(index: np.ndarray) -> np.ndarray:
+        z = keyframes(index)
+        return np.concatenate([z, _norm(z)], axis=1)
+
+    if closed:
+        return point(index % keyframes.count)
+    span = keyframes.count - 1
+    if span == 0:
+        return point(np.zeros_like(index))
+    # Reflection through each end point makes the second derivative vanish there.
+    turn, rest = np.divmod(index, 2 * span)
+    back = (rest > span)[:, None]
+    inside = point(np.where(rest > span, 2 * span - rest, rest))
+    ends = point(np.array([0, span]))
+    inside = np.where(back, 2 * ends[1] - inside, inside)
+    return inside + 2 * turn[:, None] * (ends[1] - ends[0])

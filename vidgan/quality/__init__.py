@@ -1,0 +1,10 @@
+"""How good a generator is, and whether a training run is going wrong.
+
+    features    what a picture looks like, in 320 numbers
+    distances   how far apart two sets of pictures are in these numbers
+    evaluate    a generator, or any pictures, against other pictures
+    validation  distances during a run, so that its best generator is kept
+    watch       collapse, divergence and other troubles, named once
+
+It knows neither networks in training nor their steps.
+"""

@@ -1,0 +1,237 @@
+"""How good a generator, or any pictures, are: distances to the pictures they should look like.
+
+Distances in the features of EfficientNet-Lite0 always; FID and its kin by torch-fidelity where they
+are asked for and the standard weights are on this machine. Nothing is downloaded.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from vidgan import config
+from vidgan.config import DataConfig
+from vidgan.data import cache, downloads
+from vidgan.data.order import reals_of
+from vidgan.errors import DataError, SystemFault, UsageError
+from vidgan.generator import synthesis
+from vidgan.latent import seeds
+from vidgan.quality.distances import frechet, kid, recall, variety
+from vidgan.quality.features import DISTANCE, Lite0
+
+logger = logging.getLogger(__name__)
+
+_CHUNK, _LEAST = 64, 10
+_RELEASE = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0"
+_INCEPTION = f"{_RELEASE}/weights-inception-2015-12-05-6726825d.pth"
+_VGG = "https://download.pytorch.org/models/vgg16-397923af.pth"
+_LPIPS = f"{_RELEASE}/weights-vgg16-lpips.pth"
+SHA256 = {
+    _INCEPTION: "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
+    _VGG: "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+    _LPIPS: "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
+}
+STANDARD = {  # the metrics of torch-fidelity, and the weights each needs
+    **dict.fromkeys(("fid", "kid", "is"), (_INCEPTION,)),
+    "pr": (_VGG,),
+    **dict.fromkeys(("ppl", "lpips"), (_VGG, _LPIPS)),
+}
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """Made or read when they are asked for."""
+
+    frames: Callable[[np.ndarray], np.ndarray]  # numbers int64 [B] -> uint8 [B, H, W, 3]
+
+    def __getitem__(self, number: int) -> object:
+        """For torch-fidelity: a tensor uint8 [3, H, W]."""
+        import torch
+
+        return torch.from_numpy(self.frames(np.array([number]))[0].transpose(2, 0, 1).copy())
+
+
+def evaluate(
+    made: Path | None,
+    against: str | None,
+    *,
+    count: int,
+    seed: int,
+    metrics: Sequence[str],
+    inception: Path | None,
+) -> list[str]:
+    """One line per metric. `made`: a model file, or pictures as `vidgan train` takes them.
+
+    Raises UsageError, DataError, ModelError, and SystemFault for what is not installed or not here.
+    """
+    generator, name = None, str(made)
+    if made is None or made.suffix.lower() in (".safetensors", ".onnx"):
+        model, name = synthesis.find_model(made)
+        generator = synthesis.open_generator(model)
+        against = against or _trained_on(model, shipped=made is None)
+    _check_metrics(metrics, generator, inception)
+    if count < _LEAST:
+        raise UsageError(f"--count {count}: at least {_LEAST}, better 1000.")
+    if not against:
+        if not made.exists():
+            raise UsageError(f"{made}: there is no such file or folder.")
+        raise UsageError(f"{made}: say what to compare it with: vidgan evaluate {made} reals/")
+    wanted = DataConfig(source=against) if isinstance(against, str) else against
+    size = (generator.width, generator.height) if generator else cache.native_size(wanted)
+
+    def opened(what: DataConfig) -> cache.Dataset:
+        return cache.open_dataset(what, width=size[0], height=size[1])
+
+    reals = opened(wanted)
+    count = min(count, len(reals) // 2)
+    if generator:
+        fakes = _made(generator, reals, seed)
+    else:
+        own = opened(DataConfig(source=name))
+        fakes, count = _read(own), min(count, len(own))
+    if count < _LEAST:
+        raise DataError(f"{name} against {wanted.source}: {count} pictures are too few to compare.")
+    logger.info(f"{name} against {wanted.source}, {count:,} pictures each")
+    lines = _in_lite0(fakes, _read(reals), count)
+    if metrics:
+        lines += _standard(fakes, _read(reals), generator, count, metrics, inception)
+    return lines
+
+
+def _trained_on(model: Path, *, shipped: bool) -> DataConfig | None:
+    settings = model.with_name("config.toml")  # of the run in whose folder it lies
+    if settings.is_file():
+        return config.load(settings).data
+    return DataConfig() if shipped else None
+
+
+def _in_lite0(fakes: _Pictures, reals: _Pictures, count: int) -> list[str]:
+    lite0 = Lite0()
+
+    def features(pictures: _Pictures, first: int) -> np.ndarray:
+        numbers = np.arange(first, first + count)
+        chunks = [numbers[i : i + _CHUNK] for i in range(0, count, _CHUNK)]
+        return np.concatenate([lite0(pictures.frames(chunk)) for chunk in chunks])
+
+    x, y, z = features(fakes, 0), features(reals, 0), features(reals, count)
+    return [
+        f"{DISTANCE} {frechet(x, y):.1f} (N = {count}; real against real {frechet(y, z):.1f})",
+        f"KID-Lite0-320 {kid(x, y):.3f} (real against real {kid(y, z):.3f})",
+        f"precision-Lite0-320 {recall(x, y):.3f}, recall-Lite0-320 {recall(y, x):.3f} "
+        f"(real against real {recall(y, z):.3f})",
+        f"variety-Lite0-320 {variety(y, x):.3f} (real against real {variety(y, z):.3f})",
+    ]
+
+
+def _read(dataset: cache.Dataset) -> _Pictures:
+    numbers = reals_of(dataset, len(dataset))
+    return _Pictures(lambda of: dataset.take(numbers[of]))
+
+
+def _made(generator: synthesis.Synthesize, dataset: cache.Dataset, seed: int) -> _Pictures:
+    """Of the classes of the pictures they are compared with, where the model knows these."""
+    numbers, classes = reals_of(dataset, len(dataset)), generator.classes
+    same = classes and dataset.class_names == generator.class_names
+
+    def frames(of: np.ndarray) -> np.ndarray:
+        z, weights = seeds.gaussian(seed, of, z_dim=generator.z_dim), None
+        if classes:
+            labels = dataset.labels[numbers[of]] if same else of % classes
+            weights = np.eye(classes, dtype=np.float32)[labels]
+        return generator(z, weights)
+
+    return _Pictures(frames)
+
+
+def _check_metrics(
+    metrics: Sequence[str], generator: synthesis.Synthesize | None, inception: Path | None
+) -> None:
+    """Their weights must be here, and be those that published figures are made with."""
+    if unknown := set(metrics) - STANDARD.keys():
+        raise UsageError(f"--metrics {min(unknown)}: known are {', '.join(STANDARD)}.")
+    if "ppl" in metrics and generator is None:
+        raise UsageError("--metrics ppl: pictures have no latents; it takes a model.")
+    import torch
+
+    for address in dict.fromkeys(address for metric in metrics for address in STANDARD[metric]):
+        path = Path(torch.hub.get_dir(), "checkpoints", address.rpartition("/")[2])
+        if inception and address == _INCEPTION:
+            path = inception
+        if not path.is_file():
+            raise SystemFault(f"{path} is missing; vidgan does not fetch it: get it from {address}")
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != SHA256[address]:
+                raise SystemFault(f"{path}: not the standard weights; get them from {address}")
+
+
+def _standard(
+    fakes: _Pictures,
+    reals: _Pictures,
+    generator: synthesis.Synthesize | None,
+    count: int,
+    metrics: Sequence[str],
+    inception: Path | None,
+) -> list[str]:
+    """By torch-fidelity, which finds in torch's cache what `_check_metrics` has found there."""
+    import torch
+
+    try:
+        downloads.import_torchvision()
+        import torch_fidelity
+    except ImportError as error:
+        raise SystemFault(
+            "--metrics needs torch-fidelity: pip install 'vidgan[metrics]'"
+        ) from error
+
+    measure = torch_fidelity.calculate_metrics
+    one, other = (torch.utils.data.Subset(pictures, range(count)) for pictures in (fakes, reals))
+    how = {"cuda": torch.cuda.is_available(), "cache": False, "verbose": False}
+    how |= {"save_cpu_ram": True, "input1": one, "input2": other}
+    on_inception = {"fid": "fid", "kid": "kid", "is": "isc"}
+    found = {}
+    if asked := {on_inception[metric]: True for metric in metrics if metric in on_inception}:
+        weights = inception and str(inception)
+        found |= measure(
+            **how,
+            **asked,
+            feature_extractor_weights_path=weights,
+            kid_subset_size=min(1000, count),
+        )
+    if "pr" in metrics:
+        found |= measure(**how, prc=True)
+    if "ppl" in metrics:
+        found["perceptual_path_length"] = _path_length(torch_fidelity, generator, count, how)
+    if "lpips" in metrics:  # how different two fakes look
+        lpips = torch_fidelity.SampleSimilarityLPIPS("lpips")
+        with torch.inference_mode():
+            apart = [lpips(one[i][None], one[i + 1][None]) for i in range(0, count - 1, 2)]
+            found["lpips_diversity"] = torch.cat(apart).mean().item()
+    return [f"{name} {value:.4f} (N = {count})" for name, value in found.items()]
+
+
+def _path_length(
+    torch_fidelity: ModuleType, generator: synthesis.Synthesize, count: int, how: dict[str, object]
+) -> float:
+    """Mean of what lies between the 1st and the 99th percentile, which torch-fidelity's own code
+    cannot take since NumPy 2.4. Steps of 0.01, as frames are whole grey levels; of classes the
+    first."""
+    import torch
+
+    class Model(torch_fidelity.GenerativeModelBase):
+        z_size, z_type, num_classes = generator.z_dim, "normal", 0
+
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            frames = generator(z.cpu().numpy()).transpose(0, 3, 1, 2)
+            return torch.from_numpy(frames.copy()).to(z.device)
+
+    raw = torch_fidelity.calculate_metrics(
+        **{**how, "input1": Model(), "input2": None, "input1_model_num_samples": count},
+        **{"ppl": True, "ppl_epsilon": 0.01, "ppl_reduction": "none"},
+        **{"ppl_discard_percentile_lower": None, "ppl_discard_percentile_higher": None},
+    )[torch_fidelity.KEY_METRIC_PPL_RAW]
+    low, high = np.percentile(raw, (1, 99))
+    return float(raw[(raw >= low) & (raw <= high)].mean())

@@ -1,0 +1,111 @@
+"""How far a run's pictures are from its data, at intervals, so that the best generator is kept.
+
+N fakes against N pictures of the data, in the features of `quality.features`; the floor is what N
+other pictures of the data get. Knows neither networks nor steps.
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, repeat
+
+import numpy as np
+
+from vidgan.config import AUTO, Config
+from vidgan.data.cache import Dataset
+from vidgan.data.order import reals_of
+from vidgan.disk import files
+from vidgan.disk.files import disk_faults
+from vidgan.disk.places import cache_root
+from vidgan.errors import SystemFault
+from vidgan.quality.distances import frechet, recall, variety
+from vidgan.quality.features import DISTANCE, Lite0
+
+logger = logging.getLogger(__name__)
+
+_PICTURES, _LEAST = 500, 16
+# Images at 64x64; a larger picture takes longer to train on, but not to measure.
+_FIRST_AT, _FIRST_AT_LEAST = 20_000, 5_000
+_WORSE, _IN_A_ROW = 1.5, 3  # of 64 published runs: 17 of the 19 that decayed, no healthy one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    images_seen: int
+    distance: float
+    recall: float  # share of reals among the fakes
+    variety: float  # of the fakes, as a share of that of reals
+    pictures: int  # N
+    floor: float  # the distance of reals to reals
+
+    def __str__(self) -> str:
+        return (
+            f"{DISTANCE} {self.distance:.1f} at {self.images_seen:,} images (N = {self.pictures}, "
+            f"real against real {self.floor:.1f}), recall {self.recall:.2f}, "
+            f"variety {self.variety:.2f}"
+        )
+
+
+class Validation:
+    """Raises SystemFault where the extra [metrics] is missing."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.count = min(_PICTURES, len(dataset) // 2)
+        self.numbers = reals_of(dataset, 2 * self.count)
+        self._lite0, file = Lite0(), cache_root() / "features" / f"{dataset.fingerprint}.npy"
+        if not file.exists():
+            with disk_faults(file.parent):
+                file.parent.mkdir(parents=True, exist_ok=True)
+            pictures = dataset.take(self.numbers)
+            files.write_bytes(file, self._lite0(pictures).tobytes())
+        reals = np.fromfile(file, np.float32).reshape(2 * self.count, -1)
+        self._reals, others = reals[: self.count], reals[self.count :]
+        self._floor = frechet(self._reals, others)
+
+    def measure(self, fakes: np.ndarray, images_seen: int) -> Measured:
+        """`fakes` are uint8 [N, H, W, 3]."""
+        features = self._lite0(fakes)
+        return Measured(
+            images_seen=images_seen,
+            distance=frechet(self._reals, features),
+            recall=recall(self._reals, features),
+            variety=variety(self._reals, features),
+            pictures=self.count,
+            floor=self._floor,
+        )
+
+
+def open_validation(dataset: Dataset, settings: Config) -> Validation | None:
+    """None, and a word about it, where nothing can be measured."""
+    last = "this run keeps its last generator, not its best"
+    if settings.train.distance_every_images == 0:
+        return None
+    if len(dataset) < 2 * _LEAST:
+        logger.warning(f"{len(dataset)} pictures are too few to measure a distance: {last}.")
+        return None
+    try:
+        return Validation(dataset)
+    except SystemFault as fault:
+        logger.warning(f"{fault}; without, {last}.")
+        return None
+
+
+def next_at(images_seen: int, settings: Config) -> int:
+    """Every so many images; by default ever rarer, so that it costs a few hundredths of the time.
+
+    A function of images seen alone, so that a resumed run measures where it would have.
+    """
+    model, every = settings.model, settings.train.distance_every_images
+    if every == 0:
+        return sys.maxsize
+    if every != AUTO:
+        return (images_seen // every + 1) * every
+    first = max(_FIRST_AT_LEAST, _FIRST_AT * 64 * 64 // (model.width * model.height))
+    points = accumulate(repeat(first), lambda point, step: int(1.2 * point) + step)
+    return next(point for point in points if point > images_seen)
+
+
+def is_past_best(measured: Sequence[Measured]) -> bool:
+    bound = _WORSE * min(m.distance for m in measured)
+    return len(measured) > _IN_A_ROW and min(m.distance for m in measured[-_IN_A_ROW:]) > bound
