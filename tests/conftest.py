@@ -1,6 +1,7 @@
 import contextlib
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -9,8 +10,8 @@ import torch
 
 from vidgan.config import ModelConfig
 from vidgan.film.writer import write_png
-from vidgan.generator import checkpoint
-from vidgan.networks import dcgan
+from vidgan.generator import checkpoint, export
+from vidgan.networks.architectures import make_generator
 
 
 @contextlib.contextmanager
@@ -38,40 +39,36 @@ def private_cache(tmp_path, monkeypatch):
 
 
 def small_generator(
-    width: int = 64, height: int = 64, class_names: tuple[str, ...] = ()
-) -> tuple[dcgan.Generator, ModelConfig]:
-    """A narrow generator with settled statistics and frames full of contrast."""
-    model = ModelConfig(width=width, height=height, channels=8, class_names=class_names)
+    width: int = 64, height: int = 64, class_names: tuple[str, ...] = (), name: str = "dcgan"
+) -> tuple[torch.nn.Module, ModelConfig]:
+    """A narrow generator of random weights; a dcgan makes frames full of contrast."""
+    model = ModelConfig(name=name, width=width, height=height, channels=8, class_names=class_names)
     torch.manual_seed(0)
-    generator = dcgan.Generator(model)
-    settle(generator, classes=model.classes)
-    generator.layers[-2].weight.data *= 5
-    return generator, model
+    generator = make_generator(model)
+    if name == "dcgan":
+        labels = torch.arange(32, dtype=torch.int32) % model.classes if class_names else None
+        with torch.no_grad():
+            for _ in range(50):  # BatchNorm then has statistics as after a training
+                generator(torch.randn(32, model.z_dim), labels)
+        generator.layers[-2].weight.data *= 5
+    return generator.eval(), model
 
 
-@torch.no_grad()
-def settle(generator: dcgan.Generator, *, classes: int = 0) -> None:
-    """Statistics of BatchNorm as after a training, and then those in use."""
-    labels = torch.arange(32, dtype=torch.int32) % classes if classes else None
-    for _ in range(50):
-        generator(torch.randn(32, generator.z_dim), labels)
-    generator.eval()  # BatchNorm by its statistics
+def save_model(file: Path, generator: torch.nn.Module, model: ModelConfig) -> Path:
+    checkpoint.save_generator(file, generator, model, facts={"images_seen": 0})
+    return file
 
 
 @pytest.fixture(scope="session")
 def model_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("model") / "generator.safetensors"
-    generator, model = small_generator()
-    checkpoint.save_generator(path, generator, model, facts={"images_seen": 0})
-    return path
+    folder = tmp_path_factory.mktemp("model")
+    return save_model(folder / "generator.safetensors", *small_generator())
 
 
 @pytest.fixture(scope="session")
 def onnx_file(model_file):
-    from vidgan.generator.export import export
-
     target = model_file.with_name("generator.onnx")
-    export(model_file, target)
+    export.export(model_file, target)
     return target
 
 
@@ -84,19 +81,17 @@ def golden_folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def traced_once():
-    """One pass through torch's exporter per generator, where only what follows it is tested."""
-    from vidgan.generator import export
+    """Run torch's exporter, which takes seconds, only once for each generator."""
+    graphs, trace = {}, export._core
 
-    made, trace = {}, export._core
-
-    def core(generator, model, *, mixed):
-        weights = b"".join(w.numpy().tobytes() for w in generator.state_dict().values())
-        key = (model, mixed, weights)
-        if key not in made:
-            made[key] = trace(generator, model, mixed=mixed).SerializeToString()
-        return onnx.ModelProto.FromString(made[key])
+    def core(network, model, *, mixed):
+        weights = b"".join(w.numpy().tobytes() for w in network.state_dict().values())
+        key = (model, mixed and model.classes > 0, weights)
+        if key not in graphs:
+            graphs[key] = trace(network, model, mixed=mixed).SerializeToString()
+        return onnx.ModelProto.FromString(graphs[key])
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(export, "_core", core)

@@ -1,9 +1,9 @@
-"""The path that `vidgan render` takes by default, as short as tests want to say it."""
+"""The path that `vidgan render` takes by default, for tests."""
 
 from vidgan.latent.paths import Path
-from vidgan.render.walk import Recipe
+from vidgan.render.walk import Walk
 
 
 def loop(**settings: object) -> Path:
-    (path,) = Recipe(**settings).paths()
+    (path,) = Walk(**settings).paths()
     return path

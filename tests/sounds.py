@@ -1,4 +1,4 @@
-"""Sounds made for tests: a quiet tone, and one loud stroke half-way."""
+"""Sounds made for tests: a quiet tone with one loud stroke in the middle."""
 
 from pathlib import Path
 

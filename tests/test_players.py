@@ -52,11 +52,11 @@ def player(request):
 @pytest.fixture(params=["node", "cpp"])
 def raw(request, golden_folder):
     """Frames uint8 [T, H, W, 3] of a player that writes raw RGB to its standard output."""
-    with np.load(golden_folder / "expected.npz") as expected:
-        shape = expected["generator"].shape[1:]
     command = [request.getfixturevalue("cpp")] if request.param == "cpp" else ["node", NODE]
 
     def run(file: Path, *options: object) -> np.ndarray:
+        with np.load(golden_folder / "expected.npz") as expected:
+            shape = expected[file.stem].shape[1:]
         done = subprocess.run([*command, file, "-", *map(str, options)], capture_output=True)
         assert done.returncode == 0, done.stderr
         return np.frombuffer(done.stdout, np.uint8).reshape(-1, *shape)
@@ -131,7 +131,7 @@ def test_the_node_player_writes_pictures(golden_folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "says"),
     [
         (["missing.onnx", "out.rgb"], "missing.onnx: no such file"),
         (["broken.onnx", "out.rgb"], "broken.onnx: not an ONNX file"),
@@ -145,7 +145,7 @@ def test_the_node_player_writes_pictures(golden_folder, tmp_path):
         (["walk.onnx"], "usage"),
     ],
 )
-def test_a_mistake_is_one_clear_line(player, arguments, told, golden_folder, tmp_path):
+def test_a_mistake_is_one_clear_line(player, arguments, says, golden_folder, tmp_path):
     for name in ("walk.onnx", "label.onnx"):
         shutil.copy(golden_folder / name, tmp_path)
     (tmp_path / "broken.onnx").write_bytes(b"hello")
@@ -155,7 +155,7 @@ def test_a_mistake_is_one_clear_line(player, arguments, told, golden_folder, tmp
     done = subprocess.run([*player, *arguments], capture_output=True, text=True, cwd=tmp_path)
     assert sorted(tmp_path.iterdir()) == before
     lines = done.stderr.strip().splitlines()
-    assert done.returncode and told in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode and says in done.stderr and "Traceback" not in done.stderr
     assert len(lines) == 1 or lines[0].startswith("usage"), done.stderr
 
 
@@ -168,10 +168,10 @@ def test_a_film_is_there_whole_or_not_at_all(command, golden_folder, tmp_path):
         wait_until(lambda: any(p.stat().st_size for p in tmp_path.glob(".part-*")), process)
         process.send_signal(signal.SIGINT)
         try:
-            _, told = process.communicate(timeout=60)
+            _, stderr = process.communicate(timeout=60)
         finally:
-            process.kill()  # or a failure would wait for all of the frames
-    assert process.returncode == 130 and told == ""
+            process.kill()  # else a failure would wait for all of the frames
+    assert process.returncode == 130 and stderr == ""
     assert list(tmp_path.iterdir()) == [film] and film.read_bytes() == b"an older film"
 
 

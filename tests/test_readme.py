@@ -1,25 +1,170 @@
-"""What the README shows is run as it stands there."""
+"""Every command of README.md runs, with less work to do. Those of the other pages parse."""
 
+import gc
 import re
+import shlex
+import shutil
+import sys
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
+import pytest
+
+import vidgan
+from tests.conftest import small_generator
+from tests.marks.test_c2pa import make as make_certificate
+from tests.sounds import write_sound
+from vidgan.cli.main import app, main
 from vidgan.film.reader import read_frames
+from vidgan.film.writer import VideoWriter, write_png
+from vidgan.generator import checkpoint
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = ("README.md", "train/README.md", "export/README.md", "assets/README.md")
+
+NOT_RUN = {
+    "python3 -m venv .venv": "these tests run in such a folder",
+    ". .venv/bin/activate": "these tests run in such a folder",
+    "pip install .": "downloads; tests/test_layout.py builds the wheel and looks into it",
+    "make demo": "trains for minutes",
+    "make test": "runs these tests",
+    "vidgan train torchvision:cifar10": "downloads",
+}
+# A command gets these options, in place of what the page says, by its longest beginning found here.
+FORCE, FEW_FRAMES = {"--force": ""}, {"--frames": "4", "--force": ""}
+OPTIONS = {
+    "train": {"--for": "0.2k", "--recipe": "small.toml", "--size": "32x32"},
+    "train --resume": {"--for": "0.4k"},  # with the recipe of the run, which ended at 0.2k
+    "evaluate": {"--count": "20"},
+    "render": FEW_FRAMES,
+    "render --audio": FORCE,  # the sound decides the number of frames
+    "render --walk": FORCE,  # walk.json says 4 frames
+    "render --labels": FEW_FRAMES | {"--model": "classes.safetensors"},
+    "sample": FORCE,
+    "sample --count": {"--count": "20"},
+    "export": FORCE,
+    "serve": {"--port": "0"},
+}
+RECIPE = "[model]\nchannels = 4\n[train]\ndistance_every_images = 0\n"
 
 
-def test_the_lines_of_python_in_the_readme_make_a_video(onnx_file, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "generator.onnx").write_bytes(onnx_file.read_bytes())
-    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    exec(compile(code, "README.md", "exec"), {})
-    assert len(list(read_frames(tmp_path / "out.mp4"))) == 120
+def commands(page: str) -> list[str]:
+    """The lines of a page that are to be typed, without their comments."""
+    text = (ROOT / page).read_text(encoding="utf-8").partition("\n## The tree")[0]
+    text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    return re.findall(r"^    (\S.*?)(?:  +#.*)?$", text, flags=re.MULTILINE)
 
 
-def test_every_command_and_option_in_the_readme_exists(capsys):
-    from vidgan.cli.main import app
+def verbs(page: str) -> list[str]:
+    return [line.removeprefix("vidgan ") for line in commands(page) if line.startswith("vidgan ")]
 
-    commands = re.findall(r"^    vidgan (.*?)(?:  +#.*)?$", README, flags=re.MULTILINE)
-    assert len(commands) >= 10
-    for command in commands:
+
+def with_less_work(command: str) -> list[str]:
+    """The words of `vidgan COMMAND`, with the options of the table above."""
+    words = shlex.split(command)
+    beginning = max(filter(command.startswith, OPTIONS), key=len, default="")
+    for option, value in OPTIONS.get(beginning, {}).items():
+        if option not in words:
+            words += [option, value] if value else [option]
+        elif value:
+            words[words.index(option) + 1] = value
+    return words
+
+
+def run(*words: str) -> None:
+    """`vidgan WORDS` in this process. Raises SystemExit for an error."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["vidgan", *words])
+        try:
+            main()
+        except SystemExit as end:
+            if end.code:
+                raise
+        finally:
+            gc.unfreeze()  # what main() froze, as its process was about to end
+
+
+@pytest.fixture(scope="module")
+def stocked(tmp_path_factory, model_file, onnx_file):
+    """A folder with every file that a command of README.md expects, and the folder of the cache."""
+    folder, cache = tmp_path_factory.mktemp("stocked"), tmp_path_factory.mktemp("cache")
+    noise = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
+    for name in ("mypictures", "holiday/beach", "holiday/city", "fakes", "reals"):
+        (folder / name).mkdir(parents=True)
+        for number, frame in enumerate(noise):
+            write_png(folder / name / f"{number:02d}.png", frame)
+    (folder / "assets" / "gallery").mkdir(parents=True)
+    (folder / "player").mkdir()
+    for name in ("index.html", "model.onnx"):  # by which `export --site` knows its own folder
+        (folder / "player" / name).touch()
+    (folder / "small.toml").write_text(RECIPE)
+    write_sound(folder / "song.mp3", duration_s=0.2)
+    for certificate in make_certificate(folder, "cert"):
+        certificate.rename(folder / {".pem": "cert.pem", ".key": "key.pem"}[certificate.suffix])
+    for name, frames in (("film.mp4", noise), ("out.mp4", noise[:4]), ("out.webm", noise[:4])):
+        with VideoWriter(folder / name) as film:
+            for frame in frames:
+                film.write(frame)
+    shutil.copy(onnx_file, folder / "generator.onnx")
+    generator, model = small_generator(class_names=tuple("0123456789"))
+    checkpoint.save_generator(folder / "classes.safetensors", generator, model, facts={})
+    walk = vidgan.Walk(frames=4).bind(vidgan.open_generator(model_file))
+    walk.walk.save(folder / "walk.json")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("VIDGAN_CACHE", str(cache))
+        run(*with_less_work("train"))
+        (run_folder,) = (folder / "runs").iterdir()
+        run_folder.rename(folder / "runs" / "00000-earth-dcgan64")
+    return folder, cache
+
+
+@pytest.fixture
+def here(stocked, tmp_path, monkeypatch):
+    """A copy of the stocked folder, in which the test runs."""
+    folder, cache = stocked
+    shutil.copytree(folder, tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("VIDGAN_CACHE", str(cache))
+
+    def ctrl_c(server):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ThreadingHTTPServer, "serve_forever", ctrl_c)
+
+
+@pytest.mark.parametrize(
+    "command", [c for c in verbs("README.md") if f"vidgan {c}" not in NOT_RUN], ids=str
+)
+def test_a_command_of_the_readme_runs(command, here, traced_once):
+    run(*with_less_work(command))
+
+
+def test_every_line_to_type_in_the_readme_is_run_or_listed_with_a_reason():
+    typed = commands("README.md")
+    assert len(typed) >= 40 and set(NOT_RUN) <= set(typed)
+    assert [c for c in typed if not c.startswith("vidgan ") and c not in NOT_RUN] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_of_a_page_parses(page):
+    for command in verbs(page):
         app.parse_args(command, exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_script_and_make_target_that_a_page_names_exists(page):
+    text, makefile = (ROOT / page).read_text(encoding="utf-8"), (ROOT / "Makefile").read_text()
+    for script in re.findall(r"\bpython (?:-m )?((?:tests|assets)[\w./]*)", text):
+        assert (ROOT / f"{script.removesuffix('.py').replace('.', '/')}.py").is_file(), script
+    for target in re.findall(r"(?:`|^    )make (\w+)", text, flags=re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+def test_the_python_example_makes_a_film_of_120_frames(here):
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    Path("out.mp4").unlink()
+    exec(compile(code, "README.md", "exec"), {})
+    assert len(list(read_frames(Path("out.mp4")))) == 120

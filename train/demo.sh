@@ -1,5 +1,5 @@
 #!/bin/sh
-# From the embedded footage to a film and a portable generator; `make demo` runs it.
+# What `make demo` runs: train on the shipped footage, render a film, export the generator.
 set -eu
 vidgan train --recipe demo
 vidgan render --frames 120 --force out.mp4

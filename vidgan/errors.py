@@ -1,22 +1,22 @@
 """What a user can do wrong, as a tree of exceptions.
 
-The command prints such an error as one line (what, where, how to fix) and leaves with its exit
-code. Anything else that escapes is a bug in vidgan and shows its traceback.
+The command prints such an error as one line (what happened, where, how to fix it) and ends with its
+exit code. Any other exception is a bug in vidgan and shows its traceback.
 
     VidganError
-    ├── UsageError       2   an argument or option that cannot be
-    │   └── ConfigError      a recipe or config file
-    ├── DataError        3   pictures or film that cannot be trained on
-    ├── ModelError       4   a generator, checkpoint or export that cannot be used
-    ├── SystemFault      5   disk, codec, a missing extra: the machine, not the request
-    └── DivergedError    6   training left the numbers
+    ├── UsageError       2   an argument or an option that is wrong
+    │   └── ConfigError      a recipe, a config file or a walk that is wrong
+    ├── DataError        3   pictures, films or sounds that cannot be read or used
+    ├── ModelError       4   a generator, a checkpoint or an export that cannot be used
+    ├── SystemFault      5   a fault of the machine: a full disk, a missing codec or package
+    └── DivergedError    6   training diverged
 """
 
 EXIT_INTERRUPTED = 130
 
 
 class VidganError(Exception):
-    """One line for a person: what happened, where, and the way out."""
+    """A message of one line: what happened, where, and how to fix it."""
 
     exit_code = 1
 

@@ -4,7 +4,7 @@
 
 64 frames of the shipped generator, enlarged to 512 pixels, decoded as the tests decode. Each cell
 is PSNR in dB and kB per frame; frames/s are per second of CPU at quality 80. It made the table in
-`vidgan/codecs.py`.
+`vidgan/film/codecs.py`.
 """
 
 import argparse
@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.film.test_codecs import decoded
-from vidgan import Recipe, VideoWriter, frames, open_generator
+from tests.films import decoded, write
+from vidgan import Walk, frames, open_generator
 from vidgan.disk.places import bundled
 
 KINDS = {"h264": ".mp4", "h265": ".mp4", "av1": ".mp4", "vp9": ".webm", "prores": ".mov"}
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--codecs", nargs="+", default=KINDS, choices=KINDS)
     given = parser.parse_args()
     generator = open_generator(bundled("assets/generator.safetensors"))
-    (path,) = Recipe(z_dim=generator.z_dim, seed=0, frames=64).paths()
+    (path,) = Walk(z_dim=generator.z_dim, seed=0, frames=64).paths()
     small = list(frames(generator, path))
     scale = 512 // generator.height
     large = np.stack(small).repeat(scale, 1).repeat(scale, 2).astype(np.float32)
@@ -37,9 +37,7 @@ def main() -> None:
             cells, cpu_s = [], 0.0
             for quality in QUALITIES:
                 film, begun_s = Path(folder, f"film{KINDS[name]}"), time.process_time()
-                with VideoWriter(film, codec=name, quality=quality, scale=scale, force=True) as out:
-                    for frame in small:
-                        out.write(frame)
+                write(film, small, codec=name, quality=quality, scale=scale, force=True)
                 cpu_s = time.process_time() - begun_s if quality == 80 else cpu_s
                 error = np.mean((decoded(film) - large) ** 2)
                 psnr_db = 10 * np.log10(255**2 / error) if error else np.inf

@@ -2,10 +2,10 @@
 
     python tests/benchmarks/compare.py --minutes 10 30 --folder compare/     # `make benchmark`
 
-Trains each way on each set at 64x64, one after the other, and prints a table with a row for each of
-the minutes; beside it stand grids of 32 samples of every run and of the data. What is in the folder
-already is not repeated. The distance alone misleads: look at the grids. Where other work shares the
-machine, pin it to a core: two threads of which one has to wait are slower than one.
+Trains each way on each data set at 64x64, one after the other, and prints a table with a row for
+each of the minutes. It also writes grids of 32 samples of each run and of the data. A run that is
+in the folder is not repeated. The distance alone can mislead, so look at the grids. If other work
+shares the machine, pin this to one core: two threads that wait for each other are slower than one.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from vidgan.training import loop
 
 HERE = Path(__file__).parent
 SETS = ("earth", "emoji", "digits")
-NUMBER = 1000  # of pictures on either side of a distance
+NUMBER = 1000  # pictures on either side of a distance
 WAYS = ("plain", *config.MODELS)
 
 
@@ -36,53 +36,55 @@ def settings(source: str, model: str, *, seconds: float, seed: int) -> config.Co
     table = {
         "model": {"width": 64, "height": 64, "name": model},
         "data": {"source": source, "labels": False},  # the plain script knows no classes
-        # The plain script does not stop to measure itself either.
+        # The plain script does not measure itself either.
         "train": {"duration_s": seconds, "seed": seed, "distance_every_images": 0},
     }
     return config.from_dict(table)
 
 
-def train_plain(dataset: cache.Dataset, run: Path, *, marks_s: list[int], seed: int) -> list[int]:
-    """Writes samples, uint8 [N, H, W, 3], after so many seconds each; images seen by then."""
-    np.save(run / "pictures.npy", dataset.frames.transpose(0, 3, 1, 2))
-    command = [sys.executable, HERE / "plain_dcgan.py", run / "pictures.npy", run, NUMBER, seed]
-    seen = subprocess.check_output([str(part) for part in [*command, *marks_s]], text=True)
-    (run / "pictures.npy").unlink()
+def samples_of(run: Path) -> np.ndarray:
+    """Samples of a run's generator, uint8 [N, H, W, 3]."""
+    generator = synthesis.open_generator(run / "generator.safetensors")
+    return generator(seeds.gaussian(1, np.arange(NUMBER), z_dim=generator.z_dim))
+
+
+def train_plain(dataset: cache.Dataset, folder: Path, marks_s: list[int], seed: int) -> list[int]:
+    """Train the plain script, and write samples after each of the seconds. Returns images seen."""
+    pictures = folder / "pictures.npy"
+    np.save(pictures, dataset.take(np.arange(len(dataset))).transpose(0, 3, 1, 2))
+    command = [sys.executable, HERE / "plain_dcgan.py", pictures, folder, NUMBER, seed, *marks_s]
+    seen = subprocess.check_output(list(map(str, command)), text=True)
+    pictures.unlink()
     return [int(line) for line in seen.split()]
 
 
-def train_ours(source: str, way: str, run: Path, *, marks_s: list[int], seed: int) -> list[int]:
-    """The same by `vidgan train`, which goes on from mark to mark as after a pause."""
-    folder, seen, trained_s = None, [], 0
+def train_ours(source: str, way: str, folder: Path, marks_s: list[int], seed: int) -> list[int]:
+    """The same by `vidgan train`, which is resumed after each of the seconds."""
+    run, seen, trained_s = None, [], 0
     for mark_s in marks_s:
         chosen = settings(source, way, seconds=mark_s - trained_s, seed=seed)
-        folder, trained_s = loop.train(chosen, runs=run, resume=folder), mark_s
-        generator = synthesis.open_generator(folder / "generator.safetensors")
-        z = seeds.gaussian(1, np.arange(NUMBER), z_dim=generator.z_dim)
-        np.save(run / f"{mark_s}s.npy", generator(z))
-        last = json.loads((folder / "stats.jsonl").read_text().splitlines()[-1])
+        run, trained_s = loop.train(chosen, runs=folder, resume=run), mark_s
+        np.save(folder / f"{mark_s}s.npy", samples_of(run))
+        last = json.loads((run / "stats.jsonl").read_text().splitlines()[-1])
         seen.append(last["images_seen"])
     return seen
 
 
 def trained(
-    source: str, way: str, folder: Path, *, marks_s: list[int], seed: int
+    source: str, dataset: cache.Dataset, way: str, folder: Path, marks_s: list[int], seed: int
 ) -> list[tuple[int, np.ndarray]]:
-    """Images seen and samples, uint8 [N, H, W, 3], after each of so many seconds."""
-    run = folder / f"{source}-{way}-{seed}"
-    result = run / f"{'-'.join(map(str, marks_s))}.json"
+    """Images seen and samples, uint8 [N, H, W, 3], after each of the seconds."""
+    result = folder / f"{'-'.join(map(str, marks_s))}.json"
     if not result.exists():
-        run.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         if way == "plain":
-            chosen = settings(source, "dcgan", seconds=1, seed=seed)
-            dataset = cache.open_dataset(chosen.data, width=64, height=64)
-            seen = train_plain(dataset, run, marks_s=marks_s, seed=seed)
+            seen = train_plain(dataset, folder, marks_s, seed)
         else:
-            seen = train_ours(source, way, run, marks_s=marks_s, seed=seed)
+            seen = train_ours(source, way, folder, marks_s, seed)
         result.write_text(json.dumps(seen))
-    found = [np.load(run / f"{mark_s}s.npy") for mark_s in marks_s]
+    found = [np.load(folder / f"{mark_s}s.npy") for mark_s in marks_s]
     for mark_s, samples in zip(marks_s, found, strict=True):
-        write_png(folder / f"{run.name}-{mark_s}s.png", tile(samples[:32], 8))
+        write_png(folder.with_name(f"{folder.name}-{mark_s}s.png"), tile(samples[:32], 8))
     return list(zip(json.loads(result.read_text()), found, strict=True))
 
 
@@ -103,15 +105,15 @@ def main() -> None:
         chosen = settings(source, "dcgan", seconds=1, seed=0)
         dataset = cache.open_dataset(chosen.data, width=64, height=64)
         mixed = np.random.default_rng(0).permutation(len(dataset))
-        halves = mixed[:NUMBER], mixed[NUMBER : 2 * NUMBER]
-        reals = [dataset.take(half) for half in halves]
+        reals = [dataset.take(mixed[i * NUMBER :][:NUMBER]) for i in (0, 1)]
         given.folder.mkdir(exist_ok=True)
         write_png(given.folder / f"{source}-reals.png", tile(reals[0][:32], 8))
         real, other = map(lite0, reals)
         floor = distances.frechet(real, other)
         for way in given.ways:
             for seed in range(given.seeds):
-                found = trained(source, way, given.folder, marks_s=marks_s, seed=seed)
+                folder = given.folder / f"{source}-{way}-{seed}"
+                found = trained(source, dataset, way, folder, marks_s, seed)
                 for mark_s, (seen, samples) in zip(marks_s, found, strict=True):
                     fake = lite0(samples)
                     print(

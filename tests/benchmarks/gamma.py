@@ -1,9 +1,9 @@
-"""Is the rule for gamma a good one? r3gan with a tenth of it, with it, and with ten times as much.
+"""Is the rule for gamma a good one? Train r3gan with a tenth of it, with it, and with ten times it.
 
     python -m tests.benchmarks.gamma --images 30000 --folder gammas/
 
-Trains each at 32x32 on each set, so many images, and prints a table; beside it stands a grid of 32
-samples of every run. What is in the folder already is not repeated.
+Trains each at 32x32 on each data set for so many images, and prints a table. Beside it, it writes a
+grid of 32 samples of each run. A run whose samples are in the folder is not repeated.
 """
 
 import argparse
@@ -11,40 +11,26 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.benchmarks.compare import NUMBER, SETS
+from tests.benchmarks.compare import NUMBER, SETS, samples_of
 from vidgan import config
 from vidgan.data import cache
 from vidgan.errors import DivergedError
 from vidgan.film.tiles import tile
 from vidgan.film.writer import write_png
-from vidgan.generator import synthesis
-from vidgan.latent import seeds
 from vidgan.quality import distances, features
 from vidgan.training import loop
 
 SIDE = 32
-FACTORS = (0.1, 1.0, 10.0)
 
 
-def settings(source: str, gamma: float, images: int) -> config.Config:
-    table = {
-        "model": {"width": SIDE, "height": SIDE, "name": "r3gan"},
-        "data": {"source": source, "labels": False},
-        "train": {"images": images, "r1": gamma, "r2": gamma, "distance_every_images": 0},
-    }
-    return config.from_dict(table)
-
-
-def samples_of(chosen: config.Config, run: Path) -> np.ndarray | None:
-    """uint8 [N, H, W, 3]; None where training diverged."""
-    if not (done := run / "samples.npy").exists():
+def samples(settings: config.Config, folder: Path) -> np.ndarray | None:
+    """Samples uint8 [N, H, W, 3] of a new run. None if training diverged."""
+    if not (file := folder / "samples.npy").exists():
         try:
-            folder = loop.train(chosen, runs=run)
+            np.save(file, samples_of(loop.train(settings, runs=folder)))
         except DivergedError:
             return None
-        generator = synthesis.open_generator(folder / "generator.safetensors")
-        np.save(done, generator(seeds.gaussian(1, np.arange(NUMBER), z_dim=generator.z_dim)))
-    return np.load(done)
+    return np.load(file)
 
 
 def main() -> None:
@@ -57,22 +43,23 @@ def main() -> None:
     print("| data | gamma | of the rule's | distance | variety |")
     print("|---|---|---|---|---|", flush=True)
     for source in given.sets:
-        wanted = settings(source, 0.0, given.images).data
-        dataset = cache.open_dataset(wanted, width=SIDE, height=SIDE)
+        data = config.DataConfig(source=source, labels=False)
+        dataset = cache.open_dataset(data, width=SIDE, height=SIDE)
         some = np.random.default_rng(0).permutation(len(dataset))[:NUMBER]
         real = lite0(dataset.take(some))
         rule = config.gamma_for(SIDE, SIDE, cache.spread(dataset))
-        for factor in FACTORS:
-            run = given.folder / f"{source}-{factor:g}"
-            run.mkdir(parents=True, exist_ok=True)
-            samples = samples_of(settings(source, factor * rule, given.images), run)
-            found = "diverged | "
-            if samples is not None:
-                write_png(run.with_suffix(run.suffix + ".png"), tile(samples[:32], 8))
-                fake = lite0(samples)
-                distance, varied = distances.frechet(real, fake), distances.variety(real, fake)
-                found = f"{distance:.0f} | {varied:.2f}"
-            print(f"| {source} | {factor * rule:.2f} | {factor:g} | {found} |", flush=True)
+        for factor in (0.1, 1.0, 10.0):
+            folder, gamma = given.folder / f"{source}-{factor:g}", factor * rule
+            folder.mkdir(parents=True, exist_ok=True)
+            train = {"images": given.images, "r1": gamma, "r2": gamma, "distance_every_images": 0}
+            model = {"width": SIDE, "height": SIDE, "name": "r3gan"}
+            table = {"model": model, "data": config.to_dict(data), "train": train}
+            made, found = samples(config.from_dict(table), folder), "diverged | "
+            if made is not None:
+                write_png(folder.with_name(f"{folder.name}.png"), tile(made[:32], 8))
+                fake = lite0(made)
+                found = f"{distances.frechet(real, fake):.0f} | {distances.variety(real, fake):.2f}"
+            print(f"| {source} | {gamma:.2f} | {factor:g} | {found} |", flush=True)
 
 
 if __name__ == "__main__":

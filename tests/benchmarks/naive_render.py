@@ -1,10 +1,10 @@
-"""The script people write today, kept as the reference that `vidgan render` is measured against.
+"""The script that people write today. `vidgan render` is measured against it.
 
     python tests/benchmarks/naive_render.py generator.safetensors out.mp4 120
 
-One frame at a time through torch, all frames in a list, imageio at the end; frames keep their
-size, and colours are what imageio makes of them. Needs `pip install imageio imageio-ffmpeg`, which
-are no dependencies of vidgan.
+torch makes one frame at a time, a list holds all frames, and imageio writes them at the end, in
+their own size and with the colours that imageio makes of them. This needs
+`pip install imageio imageio-ffmpeg`, which vidgan does not need.
 """
 
 import sys

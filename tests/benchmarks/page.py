@@ -1,9 +1,9 @@
-"""How soon the page of the shipped generator shows its first frame, and how many a second then.
+"""How soon the page of the shipped generator shows its first frame, and how fast it goes on.
 
     python tests/benchmarks/page.py
 
-In headless Chromium, from a file, one thread, no GPU; median of 5. Needs Node, Debian's chromium
-and `make export/web/node_modules/.package-lock.json`. Not part of the tests.
+It runs in headless Chromium, from a file, with one thread and no GPU; median of 5. It needs Node,
+Debian's chromium and `make export/web/node_modules/.package-lock.json`. Not part of the tests.
 """
 
 import json

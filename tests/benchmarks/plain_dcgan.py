@@ -1,8 +1,8 @@
-"""The DCGAN script people copy today: the reference that `vidgan train` is measured against.
+"""The DCGAN script that people copy: the reference that `vidgan train` is measured against.
 
     python tests/benchmarks/plain_dcgan.py PICTURES.npy FOLDER COUNT SEED SECONDS...
 
-Trains on uint8 pictures [N, 3, 64, 64]. After each of so many seconds of training it writes COUNT
+Trains on uint8 pictures [N, 3, 64, 64]. After each of the numbers of seconds it writes COUNT
 samples, uint8 [COUNT, 64, 64, 3], as FOLDER/SECONDSs.npy, and prints the images seen. As in the
 tutorials: float32, eager, BCE on a sigmoid, batch 128, Adam 2e-4 with beta1 0.5, no averaged
 weights, no augmentation, and samples drawn in training mode.
@@ -18,34 +18,33 @@ from torch import nn
 
 Z_DIM, WIDTH, BATCH = 100, 64, 128
 
+
+def up(before: int, after: int) -> list[nn.Module]:
+    layer = nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False)
+    return [layer, nn.BatchNorm2d(after), nn.ReLU(True)]
+
+
+def down(before: int, after: int) -> list[nn.Module]:
+    layer = nn.Conv2d(before, after, 4, 2, 1, bias=False)
+    return [layer, nn.BatchNorm2d(after), nn.LeakyReLU(0.2, True)]
+
+
 generator = nn.Sequential(
     nn.ConvTranspose2d(Z_DIM, WIDTH * 8, 4, 1, 0, bias=False),
     nn.BatchNorm2d(WIDTH * 8),
     nn.ReLU(True),
-    nn.ConvTranspose2d(WIDTH * 8, WIDTH * 4, 4, 2, 1, bias=False),
-    nn.BatchNorm2d(WIDTH * 4),
-    nn.ReLU(True),
-    nn.ConvTranspose2d(WIDTH * 4, WIDTH * 2, 4, 2, 1, bias=False),
-    nn.BatchNorm2d(WIDTH * 2),
-    nn.ReLU(True),
-    nn.ConvTranspose2d(WIDTH * 2, WIDTH, 4, 2, 1, bias=False),
-    nn.BatchNorm2d(WIDTH),
-    nn.ReLU(True),
+    *up(WIDTH * 8, WIDTH * 4),
+    *up(WIDTH * 4, WIDTH * 2),
+    *up(WIDTH * 2, WIDTH),
     nn.ConvTranspose2d(WIDTH, 3, 4, 2, 1, bias=False),
     nn.Tanh(),
 )
 discriminator = nn.Sequential(
     nn.Conv2d(3, WIDTH, 4, 2, 1, bias=False),
     nn.LeakyReLU(0.2, True),
-    nn.Conv2d(WIDTH, WIDTH * 2, 4, 2, 1, bias=False),
-    nn.BatchNorm2d(WIDTH * 2),
-    nn.LeakyReLU(0.2, True),
-    nn.Conv2d(WIDTH * 2, WIDTH * 4, 4, 2, 1, bias=False),
-    nn.BatchNorm2d(WIDTH * 4),
-    nn.LeakyReLU(0.2, True),
-    nn.Conv2d(WIDTH * 4, WIDTH * 8, 4, 2, 1, bias=False),
-    nn.BatchNorm2d(WIDTH * 8),
-    nn.LeakyReLU(0.2, True),
+    *down(WIDTH, WIDTH * 2),
+    *down(WIDTH * 2, WIDTH * 4),
+    *down(WIDTH * 4, WIDTH * 8),
     nn.Conv2d(WIDTH * 8, 1, 4, 1, 0, bias=False),
     nn.Sigmoid(),
 )
@@ -93,7 +92,7 @@ def main(source: str, folder: str, count: int, seed: int, marks_s: list[float]) 
         now = time.monotonic()
         if now - started > marks_s[0]:
             write_samples(Path(folder) / f"{marks_s.pop(0):.0f}s.npy", count)
-            started += time.monotonic() - now  # the clock stands still meanwhile
+            started += time.monotonic() - now  # time spent on samples does not count
             print(images_seen, flush=True)
 
 

@@ -1,15 +1,15 @@
-"""What the pipeline of a render costs beside its pieces, and what it saves. Not part of the tests.
+"""What the pipeline of a render costs and saves, beside its parts. Not part of the tests.
 
     python tests/benchmarks/render.py --model generator.onnx --weights generator.safetensors
 
 All figures are ratios within one run: the contenders take turns, and the median of each is used.
 `overlap` needs Linux and two cores. `start` needs imageio and imageio-ffmpeg (see naive_render.py).
 
-    cost     CPU and wall time of a render against generator alone + convert and encode alone
-    overlap  the same with generator and encoder held to a core each, so that neither can use both;
-             no pipeline can be faster than its slower piece, and that bound is printed too
-    memory   peak memory of a long render against one of 300 frames
-    start    wall time of 120 frames from a cold start against the script people write today
+    cost     CPU and wall time of a render, by those of generator alone + encoder alone
+    overlap  the same with generator and encoder on one core each; no pipeline is faster than the
+             slower of both, and that bound is printed too
+    memory   peak memory of a long render, by that of 300 frames
+    start    wall time of 120 frames from a cold start, by that of the script people write today
 """
 
 import argparse
@@ -61,7 +61,7 @@ def row(name: str, bar: float, ratio: float, detail: str) -> None:
     print(f"{name:44}{bar:8.2f}{ratio:8.3f}  {detail}", flush=True)
 
 
-# A render and its pieces, each in a process of its own; imports are not counted.
+# A render and its parts, each in a process of its own. Imports are not counted.
 
 
 def generator_alone(model, frames, folder, *, scale, held, clock):
@@ -78,6 +78,7 @@ def generator_alone(model, frames, folder, *, scale, held, clock):
 def encoder_alone(model, frames, folder, *, scale, held, clock):
     import numpy as np
 
+    from vidgan.film.target import Target
     from vidgan.film.writer import VideoWriter
 
     generator = opened(model, held)
@@ -89,22 +90,24 @@ def encoder_alone(model, frames, folder, *, scale, held, clock):
     clock()
     if held:
         os.sched_setaffinity(0, {cores()[0]})
-    with VideoWriter(folder / "out.mp4", fps=30, scale=scale) as video:
+    with VideoWriter(Target.parse(folder / "out.mp4", scale=scale)) as video:
         for frame in film:
             video.write(frame)
 
 
 def whole(model, frames, folder, *, scale, held, clock):
-    from vidgan.film import writer
-    from vidgan.render import pipeline, walk
+    from vidgan.film.target import Target
+    from vidgan.film.writer import VideoWriter
+    from vidgan.render import pipeline
+    from vidgan.render.walk import Walk
 
     generator = opened(model, held)
-    (path,) = walk.Recipe(frames=frames, z_dim=generator.z_dim).paths(classes=0)
+    path = Walk(frames=frames).bind(generator)
     generator(latents(generator, 16))
     first, run = [True], generator.__call__
 
     class Held:
-        """The same generator, on a core of its own. The encoder's threads keep the other one."""
+        """The same generator on one core. The encoder's threads keep the other one."""
 
         height, width = generator.height, generator.width
         sha256, runs_on = generator.sha256, generator.runs_on
@@ -118,7 +121,8 @@ def whole(model, frames, folder, *, scale, held, clock):
     clock()
     if held:
         os.sched_setaffinity(0, {cores()[0]})
-    pipeline.render(Held(), path, writer.VideoWriter(folder / "out.mp4", fps=30, scale=scale))
+    writer = VideoWriter(Target.parse(folder / "out.mp4", scale=scale))
+    pipeline.render(Held(), path, writer)
 
 
 PIECES = {"generator": generator_alone, "encoder": encoder_alone, "render": whole}
@@ -139,10 +143,9 @@ def cores() -> list[int]:
 
 
 def latents(generator, frames):
-    from vidgan.render import walk
+    from vidgan.render.walk import Walk
 
-    (path,) = walk.Recipe(frames=frames, z_dim=generator.z_dim).paths(classes=0)
-    return path.latents(0, frames)
+    return Walk(frames=frames).bind(generator).latents(0, frames)
 
 
 def measure(asked: argparse.Namespace) -> dict[str, float]:
@@ -182,7 +185,7 @@ def cost(
 def run(command: list[object], folder: str) -> tuple[float, float]:
     """Wall seconds and peak MB of a command."""
     began = time.perf_counter()
-    # As installed: with bytecode beside the modules, which the first turn may have to write.
+    # An installed vidgan has bytecode beside its modules; here the first turn writes it.
     kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     child = subprocess.Popen([*map(str, command)], cwd=folder, stdout=subprocess.DEVNULL, env=kept)
     _, status, used = os.wait4(child.pid, 0)

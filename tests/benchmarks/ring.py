@@ -1,9 +1,9 @@
-"""Modes covered on a ring of eight Gaussians, by loss and regulariser.
+"""How many of eight Gaussians on a ring a GAN covers, by loss and gradient penalty.
 
-    python tests/benchmarks/ring.py [--seeds 3] [--steps 800]    1,600 for those of a rate of 1e-3
+    python tests/benchmarks/ring.py [--seeds 3] [--steps 800]    # 1600 for learning rate 1e-3
 
-Two small networks of plain layers; a sample belongs to a mode within three deviations. A mode
-counts as covered when it holds at least a quarter of its fair share of the samples.
+Both networks are small. A sample belongs to a mode that is within three standard deviations. A mode
+is covered if it has at least a quarter of its fair share of the samples.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from torch import nn
 from torch.func import functional_call
 
 from vidgan.networks import losses
-from vidgan.training import unrolled as unrolled_module
+from vidgan.training import unrolled
 
 MODES, DEVIATION, Z_DIM, BATCH = 8, 0.05, 16, 256
 
@@ -24,10 +24,10 @@ class Way(NamedTuple):
     loss: str
     r1: float = 0.0
     r2: float = 0.0
-    penalty: float = 0.0  # of WGAN-GP
+    gradient_penalty: float = 0.0  # of WGAN-GP
     d_steps: int = 1  # of D per step of G
     unrolled: int = 0
-    rate: float = 3e-3  # at the start
+    rate: float = 3e-3  # learning rate at the start
 
 
 WAYS = {
@@ -39,7 +39,7 @@ WAYS = {
     "minimax": Way("minimax"),
     "lsgan": Way("lsgan"),
     "hinge": Way("hinge"),
-    "wgan-gp, 1e-3, 5 steps of D": Way("wgan", penalty=10.0, d_steps=5, rate=1e-3),
+    "wgan-gp, 1e-3, 5 steps of D": Way("wgan", gradient_penalty=10.0, d_steps=5, rate=1e-3),
     "rpgan": Way("rpgan"),
     "rpgan + R1": Way("rpgan", r1=1.0),
     "rpgan + R1 + R2": Way("rpgan", r1=1.0, r2=1.0),
@@ -47,7 +47,7 @@ WAYS = {
 
 
 def centres() -> torch.Tensor:
-    """float32 [8, 2] on the unit circle, its end point left out: really eight."""
+    """Eight different points on the unit circle, float32 [8, 2]."""
     angle = torch.arange(MODES) * (2 * math.pi / MODES)
     return torch.stack([angle.cos(), angle.sin()], 1)
 
@@ -59,9 +59,9 @@ def network(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def train(way: str, *, seed: int, steps: int) -> torch.Tensor:
-    """Samples float32 [4096, 2] of a generator that took so many steps, of 256 points each.
+    """Train a generator, and return samples of it, float32 [4096, 2].
 
-    The learning rate falls to 0 over the run, so that what is found is not left again.
+    The learning rate falls to 0 over the run, so that G does not leave the modes it has found.
     """
     how, loss = WAYS[way], losses.LOSSES[WAYS[way].loss]
     torch.manual_seed(seed)
@@ -80,11 +80,11 @@ def train(way: str, *, seed: int, steps: int) -> torch.Tensor:
             adam_d.zero_grad()
             loss_d.backward()
             adam_d.step()
-        f = judge(made)[:, 0]
+        r, f = [r.detach()], [judge(made)]
         if how.unrolled:
             r, f = _logits_ahead(how, judge, adam_d, real.detach(), made)
         adam_g.zero_grad()
-        loss.of_g(r.detach(), f).backward()
+        loss.of_g(r, f).backward()
         adam_g.step()
     with torch.no_grad():
         return generator(torch.randn(4096, Z_DIM))
@@ -93,33 +93,30 @@ def train(way: str, *, seed: int, steps: int) -> torch.Tensor:
 def _loss_of_d(
     how: Way, judge: nn.Module, real: torch.Tensor, fake: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    r, f = judge(real)[:, 0], judge(fake)[:, 0]
-    total = losses.LOSSES[how.loss].of_d(r, f)
-    if how.r1:
-        total = total + how.r1 / 2 * losses.squared_slope(r, real).mean()
-    if how.r2:
-        total = total + how.r2 / 2 * losses.squared_slope(f, fake).mean()
-    if how.penalty:
+    r, f = judge(real), judge(fake)  # [B, 1]
+    total = losses.LOSSES[how.loss].of_d([r], [f])
+    for gamma, logits, points in ((how.r1, r, real), (how.r2, f, fake)):
+        if gamma:
+            total = total + gamma / 2 * losses.squared_gradient([logits], points).mean()
+    if how.gradient_penalty:
         between = real.lerp(fake, torch.rand(BATCH, 1)).detach().requires_grad_()
-        slope = losses.gradient_penalty(judge(between)[:, 0], between)
-        total = total + how.penalty * slope.mean()
+        penalty = losses.gradient_penalty([judge(between)], between)
+        total = total + how.gradient_penalty * penalty.mean()
     return total, r
 
 
 def _logits_ahead(
     how: Way, judge: nn.Module, adam: torch.optim.Optimizer, real: torch.Tensor, made: torch.Tensor
-) -> list[torch.Tensor]:
-    def judged(weights: unrolled_module.Weights) -> list[torch.Tensor]:
-        return [functional_call(judge, weights, (points,))[:, 0] for points in (real, made)]
+) -> list[losses.Maps]:
+    def judged(weights: unrolled.Weights) -> list[losses.Maps]:
+        return [[functional_call(judge, weights, (points,))] for points in (real, made)]
 
     of_d = losses.LOSSES[how.loss].of_d
-    return judged(
-        unrolled_module.ahead(judge, adam, lambda w: of_d(*judged(w)), steps=how.unrolled)
-    )
+    return judged(unrolled.ahead(judge, adam, lambda w: of_d(*judged(w)), steps=how.unrolled))
 
 
 def covered(samples: torch.Tensor) -> tuple[int, float]:
-    """Modes covered, and the share of samples within three deviations of any mode."""
+    """The number of modes covered, and the share of samples that belong to a mode."""
     distance, nearest = torch.cdist(samples, centres()).min(1)
     near = distance < 3 * DEVIATION
     counts = torch.bincount(nearest[near], minlength=MODES)
@@ -129,7 +126,7 @@ def covered(samples: torch.Tensor) -> tuple[int, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=3000)  # each of 256 points
     given = parser.parse_args()
     print("| way | modes of 8, by seed | samples on a mode |\n|---|---|---|")
     for way in WAYS:

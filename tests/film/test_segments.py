@@ -1,4 +1,4 @@
-"""A killed render goes on to the same frames; several processes share one film."""
+"""A killed render continues to the same frames; several processes share one film."""
 
 import os
 import random
@@ -14,32 +14,32 @@ import av
 import numpy as np
 import pytest
 
+from tests.films import decoded, film_writer, noise, write
 from tests.waiting import wait_until
 from vidgan.errors import SystemFault, UsageError
 from vidgan.film import segments
-from vidgan.film.reader import read_frames
-from vidgan.film.segments import Film
+from vidgan.film.segments import Film, Share
 from vidgan.film.writer import VideoWriter
 from vidgan.marks import xmp
 
 # A render of 60 small frames in segments of 7, in a process of its own, which can be killed.
 RENDER = """
-import sys
-from fractions import Fraction
+import itertools, sys
 from pathlib import Path
-sys.path[:0] = [{here!r}, str(Path({here!r}).parent)]
-from test_segments import *
+sys.path[:0] = [{root!r}]
+from tests.film.test_segments import *
+
+join, remove, target = segments.join, segments.remove, Path({target!r})
+written = itertools.count(1)
 
 class Killed(VideoWriter):
     def write(self, frame):
         super().write(frame)
-        if tick() == {kill}:
+        if next(written) == {kill}:
             os.kill(os.getpid(), signal.SIGKILL)
 
-join, remove, target = segments.join, segments.remove, Path({target!r})
-
-def join_and_die(*arguments, **settings):
-    join(*arguments, **settings)
+def join_and_die(*arguments):
+    join(*arguments)
     os.kill(os.getpid(), signal.SIGKILL)
 
 def die_or_remove(file):
@@ -55,54 +55,55 @@ write_film(target, Killed, resume={resume})
 """
 FRAMES, SEGMENT = 60, 7
 JOINED, PUBLISHED = 1000, 1001  # kill points after the last frame
-_ticks = 0
+PICTURES = noise(FRAMES)
 
 
-def tick() -> int:
-    global _ticks
-    _ticks += 1
-    return _ticks
-
-
-def picture(index: int) -> np.ndarray:
-    """Noise that becomes another noise: x264 reorders frames and has something to lose."""
-    one, other = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3))
-    return ((one * (FRAMES - index) + other * index) // FRAMES).astype(np.uint8)
-
-
-def film_of(target: Path, writer=VideoWriter, *, frames: int = FRAMES, seed=5, **settings) -> Film:
-    with_settings = writer(target, fps=30, scale=1, force=True, comment={"seed": 5})
+def film_of(target: Path, kind=VideoWriter, *, frames: int = FRAMES, seed=5, **settings) -> Film:
+    writer = film_writer(target, kind=kind, scale=1, force=True, comment={"seed": 5})
     settings = {"segment_frames": SEGMENT, "key": {"seed": seed}} | settings
-    return Film(with_settings, frames=frames, **settings)
+    return Film(writer, frames=frames, **settings)
 
 
-def write_film(target: Path, writer=VideoWriter, **settings) -> Path:
-    film = film_of(target, writer, **settings)
+def fill(film: Film, piece: range) -> None:
+    with film.open(piece) as video:
+        for index in piece:
+            video.write(PICTURES[index])
+
+
+def write_film(target: Path, kind=VideoWriter, **settings) -> Path:
+    film = film_of(target, kind, **settings)
     with film.made():
         for piece in film.missing():
-            with film.open(piece) as video:
-                for index in piece:
-                    video.write(picture(index))
+            fill(film, piece)
     return target
 
 
-def render_killed(target: Path, *, kill: int, resume: bool) -> int:
-    here = str(Path(__file__).parent)
-    code = RENDER.format(here=here, kill=kill, target=str(target), resume=resume)
-    return subprocess.run([sys.executable, "-c", code]).returncode
+def start_rank(target: Path, rank: int, **settings) -> threading.Thread:
+    settings |= {"share": Share(rank, 2)}
+    thread = threading.Thread(target=write_film, args=(target,), kwargs=settings, daemon=True)
+    thread.start()
+    return thread
 
 
-def decoded(path: Path) -> np.ndarray:
-    return np.stack(list(read_frames(path)))
+def ended(*threads: threading.Thread) -> bool:
+    for thread in threads:
+        thread.join(20)
+    return not any(thread.is_alive() for thread in threads)
 
 
-def test_a_render_killed_anywhere_and_resumed_has_the_frames_of_one_never_killed(tmp_path):
+def render_killed(target: Path, *, kill: int, resume: bool = False) -> None:
+    root = str(Path(__file__).parents[2])
+    code = RENDER.format(root=root, kill=kill, target=str(target), resume=resume)
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+
+
+def test_a_killed_render_resumes_to_the_frames_of_one_never_killed(tmp_path):
     wanted = write_film(tmp_path / "wanted.mp4")
     frames, content = decoded(wanted), wanted.read_bytes()
     points = random.Random(0).sample(range(1, FRAMES + 1), 20)
     for number, kill in enumerate(points):
         target = tmp_path / f"out{number}.mp4"
-        assert render_killed(target, kill=kill, resume=False) == -signal.SIGKILL
+        render_killed(target, kill=kill)
         assert not target.exists() and segments.folder_of(target).exists()
         written = []
 
@@ -121,8 +122,8 @@ def test_a_render_killed_anywhere_and_resumed_has_the_frames_of_one_never_killed
 
 def test_a_render_may_be_killed_again_while_it_resumes(tmp_path):
     target = tmp_path / "out.mp4"
-    assert render_killed(target, kill=20, resume=False) == -signal.SIGKILL
-    assert render_killed(target, kill=20, resume=True) == -signal.SIGKILL
+    render_killed(target, kill=20)
+    render_killed(target, kill=20, resume=True)
     write_film(target, resume=True)
     assert np.array_equal(decoded(target), decoded(write_film(tmp_path / "wanted.mp4")))
 
@@ -131,7 +132,7 @@ def test_a_render_may_be_killed_again_while_it_resumes(tmp_path):
 def test_a_render_may_be_killed_after_its_last_frame(tmp_path, kill):
     target = tmp_path / "out.mp4"
     wanted = decoded(write_film(tmp_path / "wanted.mp4"))
-    assert render_killed(target, kill=kill, resume=False) == -signal.SIGKILL
+    render_killed(target, kill=kill)
     assert target.exists() == (kill == PUBLISHED) and segments.folder_of(target).exists()
     write_film(target, resume=True)
     assert np.array_equal(decoded(target), wanted)
@@ -155,15 +156,13 @@ def test_joined_films_hold_every_frame_at_its_time(tmp_path, frames):
 
 def test_a_joined_film_is_the_film_of_one_encoder_where_it_fits_one_segment(tmp_path):
     one = write_film(tmp_path / "one.mp4", segment_frames=FRAMES)
-    with VideoWriter(tmp_path / "plain.mp4", fps=30, scale=1, comment={"seed": 5}) as plain:
-        for index in range(FRAMES):
-            plain.write(picture(index))
-    assert one.read_bytes() == (tmp_path / "plain.mp4").read_bytes()
+    plain = write(tmp_path / "plain.mp4", PICTURES, scale=1, comment={"seed": 5})
+    assert one.read_bytes() == plain.read_bytes()
 
 
 def test_segments_of_other_settings_are_not_joined(tmp_path):
     target = tmp_path / "out.mp4"
-    render_killed(target, kill=20, resume=False)
+    render_killed(target, kill=20)
     with pytest.raises(UsageError, match="begun with another seed"):
         write_film(target, seed=6, resume=True)
     assert segments.folder_of(target).exists()  # still there for the right command
@@ -180,14 +179,12 @@ def test_a_film_that_is_being_made_is_left_alone(tmp_path, resume):
             if piece.start == SEGMENT:
                 with pytest.raises(SystemFault, match="another process is rendering it"):
                     write_film(target, resume=resume)
-            with film.open(piece) as video:
-                for index in piece:
-                    video.write(picture(index))
+            fill(film, piece)
     assert len(decoded(target)) == FRAMES
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_of_renders_begun_in_one_instant_one_makes_the_film(tmp_path):
+def test_of_renders_started_together_one_makes_the_film(tmp_path):
     target, together, refused = tmp_path / "out.mp4", threading.Barrier(4), []
 
     def begin() -> None:
@@ -201,15 +198,13 @@ def test_of_renders_begun_in_one_instant_one_makes_the_film(tmp_path):
         threads = [threading.Thread(target=begin, daemon=True) for _ in range(4)]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join(20)
-        assert not any(thread.is_alive() for thread in threads)
+        assert ended(*threads)
         assert len(decoded(target)) == 8
         assert list(tmp_path.iterdir()) == [target]
     assert refused
 
 
-def test_nothing_to_resume_starts_at_the_beginning_and_says_so(tmp_path, said):
+def test_with_nothing_to_resume_a_render_starts_at_the_beginning_and_logs_it(tmp_path, said):
     write_film(tmp_path / "out.mp4", resume=True)
     assert "nothing to resume" in said[0]
     assert len(decoded(tmp_path / "out.mp4")) == FRAMES
@@ -219,80 +214,48 @@ def test_a_damaged_segment_is_named(tmp_path):
     film = film_of(tmp_path / "out.mp4")
     with pytest.raises(SystemFault, match=r"000000007\.mp4: damaged, 3 of 7"), film.made():
         for piece in film.missing():
-            with film.open(piece) as video:
-                for index in piece[:3] if piece.start == 7 else piece:
-                    video.write(picture(index))
+            fill(film, piece[:3] if piece.start == 7 else piece)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["out.gif", "out.webp", "out.apng", "out"])
-def test_kinds_that_cannot_be_joined_are_neither_resumed_nor_shared(tmp_path, name):
-    for asked in ({"resume": True}, {"world": 2}):
+def test_containers_that_cannot_be_joined_are_neither_resumed_nor_shared(tmp_path, name):
+    for asked in ({"resume": True}, {"share": Share(0, 2)}):
         with pytest.raises(UsageError, match=r"joined.*\.mp4"):
             film_of(tmp_path / name, **asked)
 
 
 def test_a_leftover_of_other_settings_never_gets_into_a_shared_film(tmp_path):
     target = tmp_path / "out.mp4"
-    render_killed(target, kill=30, resume=False)  # left behind with another key than below
-    ranks = [
-        threading.Thread(
-            target=write_film, args=(target,), kwargs={"seed": 6, "rank": rank, "world": 2}
-        )
-        for rank in (1, 0)
-    ]
-    for thread in ranks:
-        thread.start()
-        time.sleep(0.1)  # rank 1 first: it has to wait, and nothing shows that it does
-    for thread in ranks:
-        thread.join(20)
+    render_killed(target, kill=30)  # left behind with another key than below
+    second = start_rank(target, 1, seed=6)
+    time.sleep(0.1)  # it has to wait, and nothing shows that it does
+    assert ended(start_rank(target, 0, seed=6), second)
     assert np.array_equal(decoded(target), decoded(write_film(tmp_path / "wanted.mp4")))
 
 
 def test_the_first_process_ends_the_film_only_when_the_last_one_has_come(tmp_path):
-    """Else one that is late, and here has nothing to write, waits forever for the manifest."""
+    """A late process, even with nothing to write, would otherwise wait for a manifest for ever."""
     target = tmp_path / "out.mp4"
-    ranks = [
-        threading.Thread(
-            target=write_film,
-            args=(target,),
-            kwargs={"frames": 3, "rank": rank, "world": 2},
-            daemon=True,
-        )
-        for rank in (0, 1)
-    ]
-    ranks[0].start()
-    first = segments.folder_of(target) / "000000000.mp4"
-    wait_until(first.exists)
-    ranks[0].join(0.5)
+    first = start_rank(target, 0, frames=3)
+    wait_until((segments.folder_of(target) / "000000000.mp4").exists)
+    first.join(0.5)
     assert not target.exists()
-    ranks[1].start()
-    for thread in ranks:
-        thread.join(20)
-    assert not any(thread.is_alive() for thread in ranks) and len(decoded(target)) == 3
+    assert ended(start_rank(target, 1, frames=3), first) and len(decoded(target)) == 3
 
 
 def test_a_process_started_with_other_settings_says_so_and_ends(tmp_path, monkeypatch):
     monkeypatch.setattr(segments, "_PATIENCE_S", 0.2)
     target = tmp_path / "out.mp4"
     says = "rank 1 has another seed than rank 0"
-    with pytest.raises(UsageError, match=says), film_of(target, world=2).made():
-        write_film(target, seed=6, rank=1, world=2)
+    with pytest.raises(UsageError, match=says), film_of(target, share=Share(0, 2)).made():
+        write_film(target, seed=6, share=Share(1, 2))
     assert list(tmp_path.iterdir()) == []
 
 
 def render_command(onnx_file: Path, target: str) -> list[str]:
-    return [
-        "vidgan",
-        "render",
-        "--frames",
-        "500",
-        "--scale",
-        "2",
-        "--model",
-        str(onnx_file),
-        target,
-    ]
+    options = ["--frames", "500", "--scale", "2", "--model", str(onnx_file)]
+    return ["vidgan", "render", *options, target]
 
 
 def test_two_processes_under_torchrun_make_the_film_of_one(onnx_file, tmp_path):
@@ -342,9 +305,9 @@ main.main()
 """
 
 
-def test_a_film_has_its_sheet_and_its_recipe_before_it_has_its_name(onnx_file, tmp_path):
+def test_a_film_has_its_sheet_and_its_walk_before_it_has_its_name(onnx_file, tmp_path):
     _, *render = render_command(onnx_file, "out.mp4")
-    arguments = [*render, "--contact-sheet", "--save-recipe", "walk.json"]
+    arguments = [*render, "--contact-sheet", "--save-walk", "walk.json"]
     killed = subprocess.run([sys.executable, "-c", PUBLISH_AND_DIE, *arguments], cwd=tmp_path)
     assert killed.returncode == -signal.SIGKILL
     wanted = {name: (tmp_path / name).read_bytes() for name in ("out.mp4", "out-sheet.png")}

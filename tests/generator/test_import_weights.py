@@ -1,4 +1,4 @@
-"""Generators of PyTorch's tutorial come in as data, and nothing else does."""
+"""Generators of PyTorch's tutorial are imported as data; files that could run code are not."""
 
 import os
 
@@ -14,7 +14,7 @@ from vidgan.networks import pixels
 
 
 class Tutorial(nn.Module):
-    """As PyTorch's tutorial and examples/dcgan name their layers."""
+    """The generator of PyTorch's tutorial and of examples/dcgan, with the same names of layers."""
 
     def __init__(self, *, z_dim=100, channels=8, colours=3, stages=4, bias=False):
         super().__init__()
@@ -124,7 +124,7 @@ def test_a_file_that_would_run_code_is_refused_and_never_run(tmp_path, content, 
         [1, 2],
     ],
 )
-def test_another_layout_gets_told_what_was_expected(tmp_path, state):
+def test_for_other_layers_the_error_says_what_was_expected(tmp_path, state):
     torch.save(state, tmp_path / "weights.pt")
     with pytest.raises(ModelError, match=r"expected the DCGAN.*main\.0\.weight"):
         import_weights(tmp_path / "weights.pt", tmp_path / "generator.safetensors")

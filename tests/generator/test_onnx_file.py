@@ -1,4 +1,4 @@
-"""Which provider runs a file, and what is never opened."""
+"""Which provider runs a file, and which files are refused."""
 
 import os
 import types
@@ -15,7 +15,7 @@ CPU, CUDA, TENSORRT = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "T
 
 
 def machine(compiled, devices):
-    """What ONNX Runtime tells on a machine: what was compiled in, what devices it found."""
+    """A stand-in for ONNX Runtime, with providers compiled in and devices that it found."""
     return types.SimpleNamespace(
         get_available_providers=lambda: compiled,
         get_ep_devices=lambda: [types.SimpleNamespace(ep_name=name) for name in devices],
@@ -42,12 +42,12 @@ def machine(compiled, devices):
 )
 def test_a_gpu_is_tried_only_where_one_can_work(compiled, devices, libraries, first, monkeypatch):
     monkeypatch.setattr(runtime, "_loads", lambda library: library in libraries)
-    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "")  # so that it is taken back at the end
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "")  # so that pytest removes it at the end
     monkeypatch.delenv("NVIDIA_TF32_OVERRIDE")
     tries = runtime.candidates(machine(compiled, devices))
     names = [[p if isinstance(p, str) else p[0] for p in providers] for providers in tries]
     assert names[0] == first and names[-1] == [CPU]
-    # A graph that the card cannot hold whole refuses the session: next comes the card without it.
+    # A session fails if its CUDA graph cannot be on the GPU as a whole; the next try has none.
     on_card = [dict(p[:-1])[CUDA] for p in tries if CUDA in str(p)]
     assert all(settings["use_tf32"] == "0" for settings in on_card)
     assert not on_card or "enable_cuda_graph" not in on_card[-1]
@@ -58,7 +58,7 @@ def test_a_gpu_is_tried_only_where_one_can_work(compiled, devices, libraries, fi
 @pytest.mark.parametrize(
     ("rank", "gpus", "own"), [(None, 0, 0), (None, 4, 0), ("1", 1, 0), ("3", 4, 3), ("5", 4, 1)]
 )
-def test_each_rank_of_a_machine_has_a_gpu(rank, gpus, own, monkeypatch):
+def test_each_local_rank_uses_its_own_gpu(rank, gpus, own, monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", rank or "")
     if rank is None:
         monkeypatch.delenv("LOCAL_RANK")
@@ -66,7 +66,7 @@ def test_each_rank_of_a_machine_has_a_gpu(rank, gpus, own, monkeypatch):
     assert runtime.local_gpu() == own
 
 
-def test_a_gpu_that_fails_after_all_leaves_the_cpu_and_says_so(onnx_file, monkeypatch):
+def test_if_the_gpu_fails_the_cpu_runs_the_file_and_says_so(onnx_file, monkeypatch):
     monkeypatch.setattr(runtime, "candidates", lambda _: [[("NoSuchProvider", {}), CPU], [CPU]])
     assert runtime.OnnxFile(onnx_file).runs_on.endswith("on CPU")
 
@@ -78,12 +78,12 @@ def test_threads_do_not_spin(onnx_file):
 
 
 def test_fixed_batches_through_bound_buffers_make_the_same_frames(onnx_file, monkeypatch):
-    """The way a GPU is fed, here on the CPU's memory."""
+    """A GPU is fed in this way; here the buffers are in the memory of the CPU."""
     plain, bound = runtime.OnnxFile(onnx_file), runtime.OnnxFile(onnx_file)
     z = np.random.default_rng(0).standard_normal((37, 100)).astype(np.float32)
     expected = plain.run({"z": z})
-    cuts = (runtime._cut({"z": z}, start) for start in range(0, 37, 16))
-    assert np.array_equal(np.concatenate([bound.run_fixed(c) for c in cuts])[:37], expected)
+    frames = np.concatenate([bound.run_fixed(batch) for batch in runtime.batches({"z": z}, 16)])
+    assert frames.shape[0] == 48 and np.array_equal(frames[:37], expected)
 
 
 def add_external_data(model, location):
@@ -104,7 +104,7 @@ def test_weights_in_other_files_are_refused(onnx_file, tmp_path, location, monke
     file.write_bytes(model.SerializeToString())
     with pytest.raises(ModelError, match="other files"):
         runtime.OnnxFile(file)
-    # The length of a name may be spelled in more bytes than it needs.
+    # A varint may spell the length of a name with more bytes than needed.
     spelled = file.read_bytes().replace(b"\x0a\x08location", b"\x0a\x88\x80\x00location")
     assert runtime._EXTERNAL.search(spelled)
 

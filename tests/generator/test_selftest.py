@@ -1,17 +1,17 @@
-"""A file proves itself anywhere, and says so when it cannot."""
+"""The self-test that an exported file contains."""
 
 import json
 import subprocess
 import sys
 
+import numpy as np
 import onnx
 import pytest
 
 from vidgan.errors import ModelError
 from vidgan.generator import export, selftest
-from vidgan.generator import onnx_file as runtime
-
-pytestmark = pytest.mark.usefixtures("traced_once")
+from vidgan.generator.onnx_file import OnnxFile
+from vidgan.generator.synthesis import open_generator
 
 
 def test_verify_needs_neither_torch_nor_onnx(onnx_file):
@@ -48,9 +48,9 @@ def test_a_self_test_that_cannot_be_read_is_one_clear_error(onnx_file, tmp_path,
         selftest.verify(file)
 
 
-def test_the_side_file_tells_what_the_metadata_tells(onnx_file):
+def test_the_side_file_says_what_the_metadata_say(onnx_file):
     side = json.loads(onnx_file.with_suffix(".json").read_text())
-    opened = runtime.OnnxFile(onnx_file)
+    opened = OnnxFile(onnx_file)
     assert side["onnx_sha256"] == opened.sha256
     assert side["self_test"] == json.loads(opened.meta["self_test"])
     assert (side["z_dim"], side["width"], side["height"], side["classes"]) == (100, 64, 64, 0)
@@ -64,17 +64,15 @@ def test_a_side_file_of_another_model_is_noticed(onnx_file, tmp_path):
         selftest.verify(tmp_path / "generator.onnx")
 
 
-@pytest.mark.parametrize("form", [{"output": "float"}, {"layout": "rgba"}])
-def test_every_form_of_the_output_proves_itself_and_renders(model_file, onnx_file, tmp_path, form):
-    import numpy as np
-
-    from vidgan.generator.synthesis import open_generator
-
+@pytest.mark.parametrize("form", [export.Form(output="float"), export.Form(layout="rgba")])
+def test_every_form_of_output_passes_its_self_test_and_renders(
+    model_file, onnx_file, tmp_path, form
+):
     file = tmp_path / "generator.onnx"
-    export.export(model_file, file, **form)
+    export.export(model_file, file, form)
     assert "0.0000%" in selftest.verify(file)
     z = np.random.default_rng(1).standard_normal((2, 100)).astype(np.float32)
-    raw = runtime.OnnxFile(file).run({"z": z})
-    assert raw.shape == ((2, 3, 64, 64) if "output" in form else (2, 64, 64, 4))
-    assert "output" in form or (raw[..., 3] == 255).all()
+    raw = OnnxFile(file).run({"z": z})
+    assert raw.shape == ((2, 3, 64, 64) if form.output == "float" else (2, 64, 64, 4))
+    assert form.output == "float" or (raw[..., 3] == 255).all()
     assert np.array_equal(open_generator(file)(z), open_generator(onnx_file)(z))

@@ -1,27 +1,27 @@
+"""The two ways to use a generator: frames of latents, and images with gradients."""
+
 import numpy as np
 import onnx
 import pytest
 import torch
 
-from vidgan.config import ModelConfig
-from vidgan.generator import checkpoint
-from vidgan.generator.synthesis import open_generator
-from vidgan.networks import dcgan
+from tests.conftest import save_model, small_generator
+from vidgan.disk.places import bundled
+from vidgan.errors import ModelError
+from vidgan.generator.synthesis import batch_size_for, open_differentiable, open_generator
+from vidgan.networks.pixels import to_frames
+
+SHIPPED = bundled("assets/generator.safetensors")
 
 
 @pytest.fixture(scope="module")
 def model_of_classes(tmp_path_factory):
-    model = ModelConfig(width=32, height=32, channels=4, class_names=("cat", "dog", "owl"))
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("classes") / "generator.safetensors"
-    generator = dcgan.Generator(model)
-    with torch.no_grad():
-        generator.layers[-2].weight *= 20  # frames full of contrast
-    checkpoint.save_generator(path, generator, model, facts={})
-    return path
+    folder = tmp_path_factory.mktemp("classes")
+    generator = small_generator(32, 32, ("cat", "dog", "owl"))
+    return save_model(folder / "generator.safetensors", *generator)
 
 
-def test_a_model_of_classes_shows_the_class_asked_for_and_mixtures_between(model_of_classes):
+def test_a_model_of_classes_shows_the_class_asked_for_and_mixtures(model_of_classes):
     generator = open_generator(model_of_classes)
     assert (generator.classes, generator.class_names) == (3, ("cat", "dog", "owl"))
     z = np.zeros((3, generator.z_dim), np.float32)
@@ -31,16 +31,79 @@ def test_a_model_of_classes_shows_the_class_asked_for_and_mixtures_between(model
     assert not np.array_equal(between, cat) and not np.array_equal(between, dog)
 
 
-def test_a_model_without_classes_says_so(model_file):
-    assert open_generator(model_file).classes == 0
+@pytest.mark.parametrize(
+    ("height", "width", "size"),
+    [(64, 64, 16), (576, 577, 16), (578, 578, 8), (1080, 1920, 2), (4320, 7680, 1)],
+)
+def test_a_batch_is_a_power_of_two_of_at_most_16_mb(height, width, size):
+    assert batch_size_for(height, width) == size
 
 
-def test_an_exported_file_is_of_the_size_of_its_graph_whatever_its_metadata_say(
-    onnx_file, tmp_path
-):
+@pytest.mark.parametrize("which", ["model_file", "onnx_file", "shipped"])
+def test_a_frame_does_not_depend_on_how_many_are_asked_for(which, request):
+    file = SHIPPED if which == "shipped" else request.getfixturevalue(which)
+    generator = open_generator(file)
+    z = np.random.default_rng(0).standard_normal((33, generator.z_dim)).astype(np.float32)
+    frames = generator(z)
+    assert frames.std() > 5
+    for stop in (1, 5, 16, 17, 32):
+        assert np.array_equal(generator(z[:stop]), frames[:stop])
+    for start in (16, 32):
+        assert np.array_equal(generator(z[start:]), frames[start:])
+    if which == "onnx_file":  # by its contract, wherever a batch starts
+        assert np.array_equal(generator(z[7:9]), frames[7:9])
+
+
+@pytest.mark.parametrize("name", ["shipped", "dcgan", "r3gan"])
+def test_frames_of_a_batch_are_those_of_single_latents(name, tmp_path):
+    file = SHIPPED
+    if name != "shipped":
+        file = save_model(tmp_path / "generator.safetensors", *small_generator(128, 72, name=name))
+    generator = open_differentiable(file)
+    z = torch.randn(32, generator.z_dim, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        single = torch.cat([to_frames(generator(row.to(generator.device))) for row in z.split(1)])
+    difference = np.abs(open_generator(file)(z.numpy()).astype(int) - single.cpu().numpy())
+    assert difference.max() <= 1 and (difference > 0).mean() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "class_names"), [("dcgan", ()), ("r3gan", ()), ("dcgan", ("cat", "dog", "owl"))]
+)
+def test_gradients_reach_latents_and_class_weights_but_no_parameter(name, class_names, tmp_path):
+    network, model = small_generator(64, 64, class_names, name)
+    file = save_model(tmp_path / "generator.safetensors", network, model)
+    generator = open_differentiable(file, device="cpu")
+    inputs = [torch.randn(2, 100, requires_grad=True)]
+    if class_names:
+        inputs.append(torch.full((2, 3), 1 / 3, requires_grad=True))
+    image = generator(*inputs)
+    assert image.shape == (2, 3, 64, 64) and image.dtype == torch.float32
+    (image - 0.3).square().mean().backward()
+    for tensor in inputs:
+        assert tensor.grad.isfinite().all() and (tensor.grad.abs().sum(1) > 0).all()
+    assert not any(weight.requires_grad for weight in generator.network.parameters())
+    assert torch.equal(image, network(*inputs))
+
+
+def test_gradients_need_the_weights(onnx_file):
+    with pytest.raises(ModelError, match=r"use generator\.safetensors"):
+        open_differentiable(onnx_file)
+
+
+def test_sizes_come_from_the_graph_whatever_the_metadata_say(onnx_file, tmp_path):
     model = onnx.load(onnx_file)
-    (told,) = (entry for entry in model.metadata_props if entry.key == "model")
-    told.value = '{"z_dim": "100", "height": 0, "width": 1000000}'
+    (entry,) = (entry for entry in model.metadata_props if entry.key == "model")
+    entry.value = '{"z_dim": "100", "height": 0, "width": 1000000}'
     onnx.save(model, tmp_path / "other.onnx")
     generator = open_generator(tmp_path / "other.onnx")
     assert (generator.z_dim, generator.height, generator.width) == (100, 64, 64)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x00" * 50])
+@pytest.mark.parametrize("name", ["model.onnx", "model.safetensors", "model.pkl"])
+def test_a_file_of_another_format_is_one_clear_error(tmp_path, name, content):
+    file = tmp_path / name
+    file.write_bytes(content)
+    with pytest.raises(ModelError, match=r"model\."):
+        open_generator(file)

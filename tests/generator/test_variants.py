@@ -1,4 +1,4 @@
-"""Smaller forms of a generator: how small, and how close."""
+"""Smaller forms of a generator: their size, and how close their frames are."""
 
 import numpy as np
 import onnx
@@ -8,9 +8,7 @@ from onnx import numpy_helper
 from tests.conftest import small_generator
 from vidgan.disk import places
 from vidgan.errors import ModelError
-from vidgan.generator import checkpoint, export, onnx_file, selftest, variants
-
-pytestmark = pytest.mark.usefixtures("traced_once")
+from vidgan.generator import export, onnx_file, selftest, variants
 
 
 @pytest.mark.parametrize(("width", "height"), [(64, 64), (128, 72)])
@@ -51,28 +49,26 @@ def test_int8_of_the_shipped_generator_keeps_thirty_eight_db(shipped):
 
 def test_int8_that_is_too_far_off_is_refused_and_leaves_nothing(model_file, tmp_path):
     with pytest.raises(ModelError, match=r"below 90 dB.*--least-psnr"):
-        export.export(model_file, tmp_path / "generator.onnx", int8=True, least_psnr_db=90)
+        form = export.Form(weights="int8", least_psnr_db=90)
+        export.export(model_file, tmp_path / "generator.onnx", form)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_weights_beyond_half_precision_are_refused(tmp_path):
-    generator, model = small_generator()
-    generator.layers[0].weight.data[0, 0, 0, 0] = 1e6
-    file = tmp_path / "generator.safetensors"
-    checkpoint.save_generator(file, generator, model, facts={})
+def test_weights_beyond_half_precision_are_refused():
+    core = export._core(*small_generator(), mixed=False)
+    weights = max(core.graph.initializer, key=lambda w: len(w.raw_data))
+    weights.raw_data = np.float32(1e6).tobytes() + weights.raw_data[4:]
     with pytest.raises(ModelError, match="float16"):
-        export.export(file, tmp_path / "generator.onnx", weights="fp16")
-    assert list(tmp_path.iterdir()) == [file]
+        variants.half_weights(core)
 
 
 @pytest.fixture(scope="module")
-def shipped(traced_once, tmp_path_factory):
-    """The shipped generator in every form."""
+def shipped(tmp_path_factory):
+    """The shipped generator, exported with each kind of weights."""
     folder = tmp_path_factory.mktemp("shipped")
     source = places.bundled("assets/generator.safetensors")
-    for name in ("fp32", "fp16", "int8"):
-        weights = "fp16" if name == "fp16" else "fp32"
-        export.export(source, folder / f"{name}.onnx", weights=weights, int8=name == "int8")
+    for weights in ("fp32", "fp16", "int8"):
+        export.export(source, folder / f"{weights}.onnx", export.Form(weights=weights))
     return {file.stem: file for file in folder.glob("*.onnx")}
 
 

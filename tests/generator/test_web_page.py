@@ -1,4 +1,4 @@
-"""The web page in real Chromium, its arithmetic in Node, and the server that previews it."""
+"""The web page in real Chromium, its arithmetic in Node, and the server that shows it."""
 
 import base64
 import contextlib
@@ -18,20 +18,18 @@ import av
 import numpy as np
 import onnxruntime
 import pytest
-import torch
 from safetensors.numpy import load_file
 
-from tests.conftest import settle
 from tests.paths import loop
 from vidgan.cli import export, serve
 from vidgan.config import ModelConfig
 from vidgan.disk import places
 from vidgan.errors import ModelError, SystemFault, UsageError
-from vidgan.generator import checkpoint, web_page
-from vidgan.latent import seeds as latents
+from vidgan.generator import web_page
+from vidgan.latent.seeds import gaussian
 from vidgan.marks.xmp import DIGITAL_SOURCE_TYPE, find_mark
-from vidgan.networks import dcgan
-from vidgan.render import walk as recipes
+from vidgan.networks.architectures import make_generator
+from vidgan.render.walk import Walk
 
 ROOT = Path(__file__).parents[2]
 WEB = ROOT / "export" / "web"
@@ -47,7 +45,7 @@ def node(script: str, *arguments: object, text: str = "") -> dict:
 
 @contextlib.contextmanager
 def serving(folder: Path) -> Iterator[int]:
-    """The port at which a folder is served meanwhile."""
+    """Serve a folder within the block, at the port that it yields."""
     with serve.server(folder) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -72,7 +70,7 @@ def player(shipped, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def session(player):
-    """What a person at the page saw and saved."""
+    """What a person at the page saw and saved, as JSON of drive.mjs."""
     return node("drive.mjs", "page", player.as_uri() + HASH, player.parent)
 
 
@@ -91,6 +89,12 @@ def frames_inside(player: Path, z: np.ndarray) -> np.ndarray:
     return onnx.run(["frames"], {"z": z})[0][..., :3].astype(int)
 
 
+def decoded(pixels: list[str], size: tuple[int, int]) -> np.ndarray:
+    """RGBA pictures in base64, of a size (H, W) -> int [N, H, W, 3]."""
+    content = np.frombuffer(b"".join(map(base64.b64decode, pixels)), np.uint8)
+    return content.reshape(-1, *size, 4)[..., :3].astype(int)
+
+
 def block(player: Path, name: str) -> str:
     return re.search(rf'<script id="{name}"[^>]*>(.*?)</script>', player.read_text())[1]
 
@@ -103,9 +107,7 @@ def test_the_page_plays_from_a_file_with_no_connection(session, player):
 
 
 def test_its_frames_are_those_of_python(session, expected):
-    pixels = [np.frombuffer(base64.b64decode(p), np.uint8) for p in session["pixels"]]
-    ours = np.stack(pixels).reshape(3, *expected.shape[1:3], 4)[..., :3].astype(int)
-    difference = np.abs(ours - expected[[0, 7, 29]])
+    difference = np.abs(decoded(session["pixels"], expected.shape[1:3]) - expected[[0, 7, 29]])
     assert difference.max() <= 1 and (difference > 0).mean() <= 0.001
     assert expected.std() > 5
 
@@ -142,12 +144,12 @@ def test_a_recorded_film_is_exact_tagged_and_marked(session, player, expected):
     assert mark["comment"]["seed"] == 7 and mark["comment"]["frames"] == 30
 
 
-def test_the_recipe_names_the_model_and_every_keyframe(session, player, shipped):
-    recipe = json.loads((player.parent / "seeds.json").read_text())
+def test_a_saved_walk_names_the_model_and_every_keyframe(session, player):
+    walk = json.loads((player.parent / "seeds.json").read_text())
     info = json.loads(block(player, "info"))
-    assert recipe["model"] == info["sha256"] and recipe["frames"] == 30
-    assert recipe["keyframes"] == [{"seed": 7, "index": i} for i in range(4)]
-    (path,) = recipes.load(player.parent / "seeds.json").paths(0)
+    assert walk["model"] == info["sha256"] and walk["frames"] == 30
+    assert walk["keyframes"] == [{"seed": 7, "index": i} for i in range(4)]
+    (path,) = Walk.load(player.parent / "seeds.json").paths()
     same = loop(seed=7, frames=30, z_dim=100, keyframes=4)
     assert np.array_equal(path.latents(0, 30), same.latents(0, 30))
     kinds = [set(k) for k in json.loads((player.parent / "latents.json").read_text())["keyframes"]]
@@ -171,13 +173,13 @@ def test_the_recipe_names_the_model_and_every_keyframe(session, player, shipped)
         ("noise", {}),
     ],
 )
-def test_node_and_python_compute_the_same_walk_and_play_the_same_recipe(path, settings, tmp_path):
+def test_node_and_python_compute_and_load_the_same_walks(path, settings, tmp_path):
     seeds = [7, 2**32 + 5, 2**64 - 1]
     closed = settings.get("closed", True)
-    latent = latents.gaussian(11, np.array([4]), z_dim=101)[0]
+    latent = gaussian(11, np.array([4]), z_dim=101)[0]
     keyframes = [{"seed": 2**64 - 1, "index": k} for k in range(2 if path == "circle" else 8)]
     keyframes[1] = {"latent": latent.tolist()}
-    recipe = recipes.Recipe(
+    walk = Walk(
         z_dim=101,
         path=path,
         seed=2**64 - 1,
@@ -186,7 +188,7 @@ def test_node_and_python_compute_the_same_walk_and_play_the_same_recipe(path, se
         truncation=0.7,
         **settings,
     )
-    recipes.save(recipe, tmp_path / "python.json")
+    walk.save(tmp_path / "python.json")
     refused = [
         {"path": "zigzag"},
         {"path": "circle", "closed": False},
@@ -212,59 +214,51 @@ def test_node_and_python_compute_the_same_walk_and_play_the_same_recipe(path, se
     }
     answer = node("latents.mjs", text=json.dumps(asked))
     for seed, theirs in zip(seeds, answer["gaussian"], strict=True):
-        ours = latents.gaussian(seed, np.array([2**32 - 1]), z_dim=101)[0]
+        ours = gaussian(seed, np.array([2**32 - 1]), z_dim=101)[0]
         np.testing.assert_allclose(theirs, ours, atol=1e-6)
     five = loop(seed=2**40 + 3, frames=43, z_dim=101, keyframes=5, closed=closed, truncation=0.8)
     np.testing.assert_allclose(answer["latents"], five.latents(0, 43), atol=1e-6)
-    short = [recipes.Recipe(z_dim=101, frames=n, **asked["of"]) for n in asked["lengths"]]
-    assert answer["counts"] == [len(r.spelled_out().keyframes) for r in short]  # by default
-    assert all("walk" in said or "always a loop" in said for said in answer["refused"])
+    default = [Walk(z_dim=101, frames=n, path=path, closed=closed) for n in asked["lengths"]]
+    assert answer["counts"] == [len(w.keyframes_in_full()) for w in default]
+    assert all("walk" in error or "always a loop" in error for error in answer["refused"])
 
-    ours = recipe.paths()[0].latents(0, 77)
+    ours = walk.paths()[0].latents(0, 77)
     np.testing.assert_allclose(answer["played"], ours, atol=1e-6)
     assert answer["by_hash"] == answer["walk"]
-    file = tmp_path / "page.json"  # as the page saves it, for vidgan render --recipe
+    file = tmp_path / "page.json"  # as the page saves it, for vidgan render --walk
     file.write_text(answer["walk"])
-    written = recipes.load(file)
-    np.testing.assert_allclose(written.paths()[0].latents(0, 77), ours, atol=1e-6)
-    told = ("path", "closed", "hold", "ease", "seed", "keyframes", "frames", "truncation")
-    assert [getattr(written, key) for key in told] == [getattr(recipe, key) for key in told]
+    loaded = Walk.load(file)
+    np.testing.assert_allclose(loaded.paths()[0].latents(0, 77), ours, atol=1e-6)
+    keys = ("path", "closed", "hold", "ease", "seed", "keyframes", "frames", "truncation")
+    assert [getattr(loaded, key) for key in keys] == [getattr(walk, key) for key in keys]
 
 
-def test_another_path_is_played_saved_and_replayed(session, player):
-    recipe = recipes.load(player.parent / "circle.json")
-    assert (recipe.path, recipe.closed, recipe.frames) == ("circle", True, 30)
+def test_another_path_is_played_and_saved(session, player):
+    walk = Walk.load(player.parent / "circle.json")
+    assert (walk.path, walk.closed, walk.frames) == ("circle", True, 30)
     assert session["loop_is_fixed"] and session["unused"] == 2
-    z = recipe.paths()[0].latents(9, 10)
+    z = walk.paths()[0].latents(9, 10)
     ours = frames_inside(player, z)
-    pixels = np.frombuffer(base64.b64decode(session["circle"]), np.uint8)
-    difference = np.abs(pixels.reshape(*ours.shape[:3], 4)[..., :3].astype(int) - ours)
+    difference = np.abs(decoded([session["circle"]], ours.shape[1:3]) - ours)
     assert difference.max() <= 1 and (difference > 0).mean() <= 0.001
     on_loop = loop(seed=7, frames=30, z_dim=100, keyframes=4).latents(9, 10)
     assert np.abs(ours - frames_inside(player, on_loop)).mean() > 2
 
 
-def test_the_page_of_a_full_dcgan_fits_in_14_mb(player, shipped, tmp_path):
-    """64x64, channels 64, with weights that pack as trained ones do: they are drawn from such."""
+def test_the_page_of_a_full_dcgan_fits_in_14_mb(player, shipped):
+    """64x64, channels 64. Its weights are drawn from trained ones, so that they compress alike."""
     assert player.stat().st_size < 8e6
-    model = ModelConfig(width=64, height=64, channels=64)
-    torch.manual_seed(0)
-    generator = dcgan.Generator(model)
+    full = make_generator(ModelConfig(width=64, height=64, channels=64))
     trained = np.concatenate([w.ravel() for w in load_file(shipped).values() if w.ndim == 4])
-    for weight in generator.parameters():
-        if weight.ndim == 4:
-            drawn = np.random.default_rng(0).choice(trained, tuple(weight.shape))
-            weight.data = torch.from_numpy(drawn)
-    settle(generator)
-    source, target = tmp_path / "generator.safetensors", tmp_path / "full.html"
-    checkpoint.save_generator(source, generator, model, facts={})
-    web_page.write_html(source, target)
-    assert 12e6 < target.stat().st_size <= 14e6
+    count = sum(weight.numel() for weight in full.parameters() if weight.ndim == 4)
+    drawn = np.random.default_rng(0).choice(trained, count).astype(np.float16).tobytes()
+    model = web_page._packed(drawn[0::2] + drawn[1::2])
+    assert 12e6 < player.stat().st_size - len(block(player, "model")) + len(model) <= 14e6
 
 
-def test_without_motion_or_h264_and_at_every_width_the_page_holds(player):
-    found = node("drive.mjs", "still", player.as_uri() + HASH, player.parent)
-    assert found["rests"] and found["overflow"] == [] and found["errors"] == []
+def test_the_page_works_without_motion_without_h264_and_at_every_width(player):
+    seen = node("drive.mjs", "still", player.as_uri() + HASH, player.parent)
+    assert seen["rests"] and seen["overflow"] == [] and seen["errors"] == []
     film = player.parent / "film.webm"
     with av.open(film) as container:
         assert container.streams.video[0].codec_context.name == "vp9"
@@ -273,20 +267,19 @@ def test_without_motion_or_h264_and_at_every_width_the_page_holds(player):
     assert find_mark(film)["comment"]["seed"] == 7
 
 
-def test_the_site_runs_with_threads_behind_the_preview(shipped, tmp_path, expected):
+def test_the_site_runs_with_threads_behind_the_server(shipped, tmp_path, expected):
     export.export(site=tmp_path / "site", model=shipped)
     with serving(tmp_path / "site") as port:
         url = f"http://127.0.0.1:{port}/"
-        found = node("drive.mjs", "site", url + HASH, tmp_path)
-    assert found["errors"] == [] and found["isolated"]
-    assert f" {min(4, found['cores'])} thread" in found["about"]
-    assert all(request.startswith((url, "data:", "blob:")) for request in found["requests"])
-    pixels = np.frombuffer(base64.b64decode(found["pixels"][0]), np.uint8)
-    pixels = pixels.reshape(*expected.shape[1:3], 4)[..., :3].astype(int)
-    assert np.abs(pixels - expected[0]).max() <= 1
+        seen = node("drive.mjs", "site", url + HASH, tmp_path)
+    assert seen["errors"] == [] and seen["isolated"]
+    assert f" {min(4, seen['cores'])} thread" in seen["about"]
+    assert all(request.startswith((url, "data:", "blob:")) for request in seen["requests"])
+    pixels = decoded(seen["pixels"], expected.shape[1:3])
+    assert np.abs(pixels - expected[[0, 7, 29]]).max() <= 1
 
 
-def test_the_preview_gives_out_its_folder_and_no_more(tmp_path):
+def test_the_server_gives_out_its_folder_and_nothing_else(tmp_path):
     folder = tmp_path / "site"
     folder.mkdir()
     (folder / "index.html").write_text("hello")
@@ -313,9 +306,9 @@ def test_the_preview_gives_out_its_folder_and_no_more(tmp_path):
         serve.server(folder, port=65536)
 
 
-def test_the_preview_ends_well_at_ctrl_c(tmp_path):
+def test_the_server_ends_without_an_error_at_ctrl_c(tmp_path):
     (tmp_path / "index.html").write_text("hello")
-    command = [sys.executable, "-m", "vidgan", "preview", str(tmp_path), "--port", "0"]
+    command = [sys.executable, "-m", "vidgan", "serve", str(tmp_path), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         url = process.stdout.readline().split()[0]
         connection = http.client.HTTPConnection(url.removeprefix("http://").strip("/"))
@@ -326,7 +319,7 @@ def test_the_preview_ends_well_at_ctrl_c(tmp_path):
         assert process.wait(10) == 0
 
 
-def test_what_is_built_is_what_the_sources_make():
+def test_the_built_page_is_up_to_date_with_its_sources():
     done = subprocess.run(["node", "build.mjs", "--check"], cwd=WEB, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     lock = (WEB / "package-lock.json").read_text()
@@ -343,7 +336,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(shipped, onnx_file, tmp_path, 
         export.export(html=tmp_path / "player.txt")
     site.mkdir()
     (site / "mine.txt").touch()
-    for _ in range(2):  # a folder of one's own, the second time with a model in it
+    for _ in range(2):  # a folder with other files, the second time with a model among them
         with pytest.raises(UsageError, match="--force replaces only"):
             export.export(site=site, model=shipped, force=True)
         (site / "model.onnx").touch()

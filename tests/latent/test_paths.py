@@ -48,6 +48,17 @@ def test_keyframes_are_met_exactly_whether_held_or_eased(kind):
         np.testing.assert_allclose(z[::30], expected, atol=1e-5)
 
 
+def test_a_loop_keeps_the_length_of_its_keyframes():
+    norms = np.linalg.norm(make("loop").latents(0, 120), axis=1)
+    bounds = np.linalg.norm(seeds.gaussian(7, np.arange(4), z_dim=Z), axis=1)
+    assert bounds.min() - 0.3 < norms.min() and norms.max() < bounds.max() + 0.3
+
+
+def test_an_open_path_starts_and_ends_at_keyframes():
+    z = make("loop", 121, closed=False, count=5).latents(0, 121)
+    np.testing.assert_allclose(z[::30], seeds.gaussian(7, np.arange(5), z_dim=Z), atol=1e-5)
+
+
 def test_a_hold_stands_still_for_its_share_and_an_ease_starts_slowly():
     held = steps(make("slerp", 120, hold=0.5).latents(0, 120))
     assert (held < 1e-6).mean() == pytest.approx(0.5, abs=0.05)
@@ -113,7 +124,7 @@ def test_truncation_in_turn_scales_the_latents_and_comes_back():
     assert ratio[0] == pytest.approx(0.5, abs=1e-5) and ratio[30] == pytest.approx(1, abs=1e-5)
     np.testing.assert_allclose(ratio[1:], ratio[1:][::-1], atol=1e-5)
     same = make("circle", 60, truncation=(0.5, 1.0, 0.5)).latents(0, 60)
-    assert np.array_equal(moved, same)  # a round that says its way back is the same round
+    assert np.array_equal(moved, same)  # a closed path returns anyway
 
 
 def test_classes_in_turn_are_weights_that_sum_to_one():
@@ -137,6 +148,9 @@ def test_a_timing_moves_frames_along_the_curve_and_nothing_else():
     ("kind", "settings", "says"),
     [
         ("zigzag", {}, "known are loop"),
+        ("loop", {"frames": 0}, "frames = 0: at least 1"),
+        ("loop", {"seed": -1}, "seed -1"),
+        ("loop", {"count": 0}, "keyframes = 0: at least 1"),
         ("loop", {"hold": 1.0}, "--hold"),
         ("loop", {"hold": -0.1}, "--hold"),
         ("loop", {"ease": "out"}, "smoothstep"),
@@ -148,11 +162,11 @@ def test_a_timing_moves_frames_along_the_curve_and_nothing_else():
         ("loop", {"truncation": (1.0, float("nan"))}, "--truncation"),
         ("loop", {"labels": (1,)}, "without classes"),
         ("loop", {"labels": (1, 10), "classes": 10}, "--labels 10"),
-        ("loop", {"given": [[1.0, 2], [np.inf, 1]]}, "no number"),
+        ("loop", {"given": [[1.0, 2], [np.inf, 1]]}, "NaN or infinity"),
         ("loop", {"given": [[1.0, 2], [0, 0]]}, "all zero"),
     ],
 )
-def test_settings_that_do_not_go_together_are_refused(kind, settings, says):
+def test_settings_that_exclude_each_other_are_refused(kind, settings, says):
     with pytest.raises(UsageError, match=says):
         make(kind, **settings)
 

@@ -1,6 +1,4 @@
-"""A C2PA signature: made with one's own certificate, read back, and refused before it is too late.
-
-Also `vidgan verify`, which reads it together with the mark."""
+"""C2PA signatures by one's own certificate, and `vidgan verify`, which reads them and the mark."""
 
 import datetime
 import http.server
@@ -20,12 +18,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from tests.marks.test_xmp import BY_PYAV, COMMENT, FRAME, FULL_MARK, decoded, marked, muxed
+from tests.films import decoded, film_writer, noise, write
+from tests.marks.test_xmp import BY_PYAV, COMMENT, FRAME, FRAMES, FULL_MARK, marked, muxed
 from tests.sounds import write_sound
 from vidgan.cli.export import verify
 from vidgan.errors import SystemFault, UsageError
 from vidgan.film.segments import Film
-from vidgan.film.writer import VideoWriter
 from vidgan.marks import c2pa as signing
 from vidgan.marks.c2pa import find_signature, signer
 from vidgan.marks.xmp import DIGITAL_SOURCE_TYPE, PNG_KEYWORD, append_mark, find_mark, xmp_packet
@@ -38,19 +36,11 @@ def make(folder, name, *, start_days=-1, days=30, key=None, layout=PKCS8, passwo
     key = key or ec.generate_private_key(ec.SECP256R1())
     owner = x509.Name.from_rfc4514_string(f"CN={name},O=Studio")
     start = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=start_days)
-    other_uses = dict.fromkeys(
-        [
-            "content_commitment",
-            "key_encipherment",
-            "data_encipherment",
-            "key_agreement",
-            "key_cert_sign",
-            "crl_sign",
-            "encipher_only",
-            "decipher_only",
-        ],
-        False,
+    others = (
+        "content_commitment key_encipherment data_encipherment key_agreement key_cert_sign "
+        "crl_sign encipher_only decipher_only"
     )
+    other_uses = dict.fromkeys(others.split(), False)
     certificate = (
         x509.CertificateBuilder(owner, owner, key.public_key(), x509.random_serial_number())
         .not_valid_before(start)
@@ -85,13 +75,10 @@ def test_a_signed_file_has_the_same_frames_the_mark_and_a_signature_that_holds(
 ):
     sign = signer(tmp_path / name, *good)
     plain = marked(tmp_path, name)
-    with VideoWriter(tmp_path / f"signed-{name}", comment=COMMENT, scale=2, finish=sign) as film:
-        for index in range(3):
-            film.write(np.roll(FRAME, index, axis=0))
-    signed = film.target
+    signed = write(tmp_path / f"signed-{name}", FRAMES, comment=COMMENT, scale=2, finish=sign)
     if name == "frames":
         plain, signed = plain / "frame000002.png", signed / "frame000002.png"
-    assert all(np.array_equal(a, b) for a, b in zip(decoded(plain), decoded(signed), strict=True))
+    assert np.array_equal(decoded(plain), decoded(signed))
     assert find_mark(signed) == FULL_MARK
     assert find_signature(signed) == {
         "signature": HOLDS,
@@ -100,15 +87,15 @@ def test_a_signed_file_has_the_same_frames_the_mark_and_a_signature_that_holds(
     assert not list(tmp_path.rglob(".*")), "left behind"
 
 
-def test_what_is_signed_says_that_a_trained_model_made_it_and_asked_nobody(tmp_path, good):
+def test_a_signed_file_says_that_a_trained_model_made_it(tmp_path, good):
     path = muxed(tmp_path / "out.mov")
     append_mark(path, COMMENT)
     signer(path, *good)(path)
     assert find_mark(path) == FULL_MARK and len(decoded(path)) == 3
     with c2pa.Reader(path) as reader:
-        told, manifest = json.loads(reader.json()), reader.get_active_manifest()
-    assert told["validation_state"] == "Valid"
-    assert [s["code"] for s in told["validation_status"]] == ["signingCredential.untrusted"]
+        report, manifest = json.loads(reader.json()), reader.get_active_manifest()
+    assert report["validation_state"] == "Valid"
+    assert [s["code"] for s in report["validation_status"]] == ["signingCredential.untrusted"]
     (actions,) = [a["data"]["actions"] for a in manifest["assertions"] if "actions" in a["label"]]
     assert [(a["action"], a["digitalSourceType"]) for a in actions] == [
         ("c2pa.created", DIGITAL_SOURCE_TYPE)
@@ -122,13 +109,14 @@ def test_what_is_signed_says_that_a_trained_model_made_it_and_asked_nobody(tmp_p
 def test_a_film_joined_from_segments_is_signed_once_and_last(tmp_path, good, sound):
     target = tmp_path / "out.mp4"
     song = write_sound(tmp_path / "song.wav", duration_s=0.5) if sound else None
-    writer = VideoWriter(target, scale=2, sound=song, finish=signer(target, *good), comment=COMMENT)
-    film = Film(writer, frames=7, key={}, segment_frames=3)
+    finish = signer(target, *good)
+    writer = film_writer(target, scale=2, sound=song, finish=finish, comment=COMMENT)
+    film, frames = Film(writer, frames=7, key={}, segment_frames=3), noise(7)
     with film.made():
         for piece in film.missing():
             with film.open(piece) as part:
                 for index in piece:
-                    part.write(np.roll(FRAME, index, axis=0))
+                    part.write(frames[index])
     assert find_signature(target)["signature"] == HOLDS
     assert find_mark(target) == FULL_MARK and len(decoded(target)) == 7
     with av.open(str(target)) as container:
@@ -180,7 +168,7 @@ def test_what_cannot_sign_is_refused_in_one_line(tmp_path, says, target, certifi
     assert "\n" not in str(error.value)
 
 
-def said(capsys, *files, code=0):
+def printed(capsys, *files, code=0):
     if code:
         with pytest.raises(SystemExit) as left:
             verify(*files)
@@ -195,7 +183,7 @@ def said(capsys, *files, code=0):
 def test_verify_says_what_made_a_file_and_who_signed_it(tmp_path, capsys, good):
     signed = marked(tmp_path, "out.gif")
     signer(signed, *good)(signed)
-    lines = said(capsys, signed).splitlines()
+    lines = printed(capsys, signed).splitlines()
     assert lines[0] == f"{signed}: marked as synthetic"
     assert [line.split()[0] for line in lines[1:]] == [
         "source", "made", "model", "seed", "path", "signature",
@@ -205,34 +193,34 @@ def test_verify_says_what_made_a_file_and_who_signed_it(tmp_path, capsys, good):
 
 def test_verify_looks_at_every_file_and_its_code_is_that_of_the_worst(tmp_path, capsys):
     Image.fromarray(FRAME).save(tmp_path / "photo.png")
-    out = said(capsys, tmp_path / "photo.png", marked(tmp_path, "out.gif"), code=1)
+    out = printed(capsys, tmp_path / "photo.png", marked(tmp_path, "out.gif"), code=1)
     assert f"{tmp_path / 'photo.png'}: no mark found\n" in out
     assert "out.gif: marked as synthetic" in out and "not " not in out
-    said(capsys, tmp_path / "photo.png", tmp_path / "absent.png", code=2)
+    printed(capsys, tmp_path / "photo.png", tmp_path / "absent.png", code=2)
 
 
-def test_verify_tells_the_files_of_a_folder_in_groups(tmp_path, capsys):
+def test_verify_lists_the_files_of_a_folder_in_groups(tmp_path, capsys):
     folder = marked(tmp_path, "frames")
-    out = said(capsys, folder)
+    out = printed(capsys, folder)
     assert out.startswith(f"{folder / 'frame000000.png'} to frame000002.png (3 files): marked")
     Image.fromarray(FRAME).save(folder / "frame000001.png")
-    out = said(capsys, folder, code=1)
+    out = printed(capsys, folder, code=1)
     assert "frame000001.png: no mark found" in out and "frame000002.png (2 files): marked" in out
     (tmp_path / "empty").mkdir()
-    said(capsys, tmp_path / "empty", code=2)
+    printed(capsys, tmp_path / "empty", code=2)
 
 
-def test_verify_shows_nothing_of_a_stranger_that_steers_a_terminal(tmp_path, capsys):
+def test_verify_prints_no_control_characters_of_a_file(tmp_path, capsys):
     path = muxed(tmp_path / "plain.mp4")
     append_mark(path, {"a\x1b[2J": "b\x07\n" + "c" * 5000, "source": "a camera", "signature": "x"})
-    out = said(capsys, path)
+    out = printed(capsys, path)
     assert out.isascii() and "\x1b" not in out and "\x07" not in out and len(out) < 2000
     assert "camera" not in out and "signature" not in out
 
 
 @pytest.mark.parametrize("name", ["generator.safetensors", "generator.onnx"])
 def test_verify_reads_models_and_proves_exports(onnx_file, capsys, name):
-    out = said(capsys, onnx_file.with_name(name))
+    out = printed(capsys, onnx_file.with_name(name))
     assert "marked as synthetic" in out and "trainedAlgorithmicMedia" in out
     assert ("0 grey levels" in " ".join(out.split())) == name.endswith(".onnx")
 
@@ -244,7 +232,7 @@ def test_a_changed_picture_breaks_its_signature(tmp_path, capsys, good):
     data[data.rindex(b"mdat") + 100] ^= 1
     path.write_bytes(data)
     assert "does NOT hold: assertion.bmffHash.mismatch; claims to be by Studio" in " ".join(
-        said(capsys, path, code=1).split()
+        printed(capsys, path, code=1).split()
     )
 
 
@@ -252,7 +240,7 @@ def test_the_signature_of_another_tool_alone_is_a_mark_too(tmp_path, capsys, goo
     path = muxed(tmp_path / "plain.mp4")
     signer(path, *good)(path)
     assert find_mark(path) is None
-    assert "marked as synthetic\n  source      trainedAlgorithmicMedia\n" in said(capsys, path)
+    assert "marked as synthetic\n  source      trainedAlgorithmicMedia\n" in printed(capsys, path)
 
 
 def test_the_signature_of_a_camera_is_no_mark(tmp_path, capsys, good, monkeypatch):
@@ -260,7 +248,7 @@ def test_the_signature_of_a_camera_is_no_mark(tmp_path, capsys, good, monkeypatc
     monkeypatch.setitem(signing._CREATED, "digitalSourceType", camera)
     path = muxed(tmp_path / "plain.mp4")
     signer(path, *good)(path)
-    assert f"no mark found\n  signature   {HOLDS}\n" in said(capsys, path, code=1)
+    assert f"no mark found\n  signature   {HOLDS}\n" in printed(capsys, path, code=1)
 
 
 def test_a_damaged_signature_is_no_crash(tmp_path, capsys, good):
@@ -275,7 +263,7 @@ def test_a_damaged_signature_is_no_crash(tmp_path, capsys, good):
     assert "NOT" in find_signature(tmp_path / "other.mkv")["signature"]
 
 
-def test_a_file_cannot_make_verify_call_home(tmp_path):
+def test_a_file_cannot_make_verify_open_a_connection(tmp_path):
     asked = []
 
     class Server(http.server.BaseHTTPRequestHandler):
@@ -301,12 +289,12 @@ def test_without_the_extra_both_say_how_to_get_it(tmp_path, capsys, good, monkey
     signer(signed, *good)(signed)
     shutil.copy(marked(tmp_path, "out.webp"), tmp_path / "unsigned.webp")
     monkeypatch.setitem(sys.modules, "c2pa", None)
-    assert "pip install 'vidgan[provenance]'" in " ".join(said(capsys, signed).split())
-    assert "pip install" not in said(capsys, tmp_path / "unsigned.webp")
+    assert "pip install 'vidgan[provenance]'" in " ".join(printed(capsys, signed).split())
+    assert "pip install" not in printed(capsys, tmp_path / "unsigned.webp")
     with pytest.raises(SystemFault, match=r"pip install 'vidgan\[provenance\]'"):
         signer(signed, *good)
 
 
-def test_every_kind_made_here_is_one_that_verify_reads(tmp_path, capsys):
+def test_verify_reads_every_container(tmp_path, capsys):
     for name in BY_PYAV:
-        assert "marked as synthetic" in said(capsys, marked(tmp_path, name))
+        assert "marked as synthetic" in printed(capsys, marked(tmp_path, name))

@@ -1,4 +1,4 @@
-"""Distances of a model and of folders; what is not on this machine is named, never fetched."""
+"""Distances of models and folders. Weights that are missing are named and never fetched."""
 
 import hashlib
 from types import SimpleNamespace
@@ -18,14 +18,8 @@ def measure(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
 
     def lines(made, against=None, *, metrics=(), inception=None, count=1000):
-        return evaluate.evaluate(
-            made,
-            against and str(against),
-            count=count,
-            seed=0,
-            metrics=metrics,
-            inception=inception,
-        )
+        how = {"count": count, "seed": 0, "metrics": metrics, "inception": inception}
+        return evaluate.evaluate(made, against and str(against), **how)
 
     return lines
 
@@ -37,15 +31,14 @@ def number(line):
 def test_pictures_like_the_reals_are_nearer_than_others(measure, pictures, tmp_path):
     noise = tmp_path / "noise"
     noise.mkdir()
-    random = np.random.default_rng(0)
-    for i in range(30):
-        write_png(noise / f"{i}.png", random.integers(0, 256, (32, 32, 3), dtype=np.uint8))
-    same, _, recalled, varied = measure(pictures, pictures)
-    other, _, missed, alike = measure(noise, pictures)
-    assert "FD-Lite0-320" in same and "N = 20; real against real" in same
-    assert number(same) == 0 < 500 < number(other)
-    assert "recall-Lite0-320 1.000" in recalled and "recall-Lite0-320 0.000" in missed
-    assert number(varied) == 1 > 0.8 > number(alike)  # noise looks like noise
+    for i, frame in enumerate(np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3), np.uint8)):
+        write_png(noise / f"{i}.png", frame)
+    distance, _, recall, variety = measure(pictures, pictures)
+    assert "FD-Lite0-320" in distance and "N = 20; real against real" in distance
+    assert number(distance) == 0 and "recall-Lite0-320 1.000" in recall and number(variety) == 1
+    distance, _, recall, variety = measure(noise, pictures)
+    assert number(distance) > 500 and "recall-Lite0-320 0.000" in recall
+    assert number(variety) < 0.8  # noise looks like noise
 
 
 def test_a_model_and_its_export_measure_the_same(measure, model_file, onnx_file, pictures):
@@ -53,7 +46,7 @@ def test_a_model_and_its_export_measure_the_same(measure, model_file, onnx_file,
     assert number(one[0]) == pytest.approx(number(other[0]), rel=0.01)
 
 
-def test_what_a_run_trained_on_is_what_its_model_is_compared_with(measure, model_file, pictures):
+def test_a_model_is_compared_with_what_its_run_trained_on(measure, model_file, pictures):
     settings = model_file.with_name("config.toml")
     settings.write_text(f'[data]\nsource = "{pictures}"\n')
     try:
@@ -92,7 +85,7 @@ def test_weights_that_are_not_the_standard_ones_are_refused(measure, pictures, t
 
 @pytest.fixture
 def any_weights(tmp_path, measure, monkeypatch):
-    """Weights by chance under the standard names; only their checksums are made to fit."""
+    """Random weights under the standard names, whose checksums are declared to be standard."""
     vgg = downloads.import_torchvision().models.vgg
     import torch_fidelity
     from torch_fidelity import feature_extractor_inceptionv3 as inception
@@ -112,7 +105,7 @@ def any_weights(tmp_path, measure, monkeypatch):
         made[evaluate._INCEPTION] = network.state_dict()
         similarity = torch_fidelity.SampleSimilarityLPIPS("lpips").state_dict()
         made[evaluate._LPIPS] = {k: w.abs() for k, w in similarity.items() if "lin" in k}
-    # 299 pixels would tell no more, in ten times the time.
+    # 299 pixels would prove no more, in ten times the time.
     monkeypatch.setattr(torch_fidelity.FeatureExtractorInceptionV3, "INPUT_IMAGE_SIZE", 96)
     folder = tmp_path / "torch" / "hub" / "checkpoints"
     folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Features equal the reference network's, and the distances in them mean what they say."""
+"""Features equal those of the reference network, and distances equal their definitions."""
 
 import numpy as np
 import pytest
@@ -24,9 +24,9 @@ def test_features_are_those_of_the_published_network(lite0):
     assert np.square(found).sum() == pytest.approx(1262.5278, rel=1e-5)
 
 
-def test_features_do_not_depend_on_how_many_are_asked_for(lite0):
+def test_features_do_not_depend_on_the_number_of_pictures(lite0):
     pictures = RANDOM.integers(0, 256, (9, 32, 48, 3), dtype=np.uint8)
-    one = np.concatenate([lite0(pictures[i : i + 1]) for i in range(9)])
+    one = np.concatenate([lite0(picture[None]) for picture in pictures])
     assert lite0(pictures) == pytest.approx(one, abs=1e-5)
 
 
@@ -40,33 +40,27 @@ def test_the_frechet_distance_of_gaussians_is_the_closed_form():
 
 
 def test_the_frechet_distance_is_exact_with_fewer_rows_than_dimensions():
-    wide = np.zeros((400, 900))
-    wide[:, :16] = X
-    other = np.zeros((400, 900))
-    other[:, :16] = Y
+    wide, other = (np.pad(rows, ((0, 0), (0, 884))) for rows in (X, Y))
     assert distances.frechet(wide, other) == pytest.approx(distances.frechet(X, Y))
 
 
 def test_kid_is_unbiased_and_sees_a_shift():
     assert abs(distances.kid(X, Y)) < 0.02 < 0.5 < distances.kid(X, Y + 1)
-    k = (X @ X.T / 16 + 1) ** 3
-    m = (Y @ Y.T / 16 + 1) ** 3
-    c = (X @ Y.T / 16 + 1) ** 3
-    pairs = 400 * 399
-    expected = (k.sum() - k.trace() + m.sum() - m.trace()) / pairs - 2 * c.mean()
+    xx, yy, xy = ((a @ b.T / 16 + 1) ** 3 for a, b in ((X, X), (Y, Y), (X, Y)))
+    expected = (xx.sum() - xx.trace() + yy.sum() - yy.trace()) / (400 * 399) - 2 * xy.mean()
     assert distances.kid(X, Y) == pytest.approx(expected)
 
 
 def test_recall_falls_with_lost_modes_and_precision_with_strangers(monkeypatch):
-    monkeypatch.setattr(distances, "_ROWS", 37)  # in parts of the table
+    monkeypatch.setattr(distances, "_ROWS", 37)  # the table is computed in parts
     reals = np.concatenate([X, Y + 20])
     assert distances.recall(reals, np.concatenate([Y, X + 20])) > 0.7
     one_mode = np.concatenate([Y, Y + 0.01])
-    assert 0.2 < distances.recall(reals, one_mode) <= 0.5  # only half can be reached
-    assert distances.recall(one_mode, reals) > 0.7  # all that it makes looks real
+    assert 0.2 < distances.recall(reals, one_mode) <= 0.5  # half of the reals are out of reach
+    assert distances.recall(one_mode, reals) > 0.7  # all fakes look real
     strangers = np.concatenate([X, X + 90])
     assert distances.recall(strangers, reals) <= 0.5
 
 
-def test_variety_is_the_share_of_the_distances_between_reals():
+def test_variety_is_a_share_of_the_distances_between_reals():
     assert distances.variety(X, 0.3 * X + 7) == pytest.approx(0.3)

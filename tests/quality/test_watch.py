@@ -1,4 +1,4 @@
-"""Troubles are named once, with what to do; healthy beginnings are not."""
+"""A problem is reported once, with advice. A healthy run reports nothing."""
 
 import numpy as np
 import pytest
@@ -9,18 +9,11 @@ REALS = np.random.default_rng(0).integers(0, 256, (32, 8, 8, 3), dtype=np.uint8)
 SAME = np.repeat(REALS[:1], 32, axis=0)
 
 
-def test_the_distance_of_pictures_is_the_mean_over_all_pairs():
-    pictures = REALS[:5].reshape(5, -1).astype(float)
-    pairs = [((pictures[i] - pictures[j]) ** 2).mean() for i in range(5) for j in range(i)]
-    assert distance(REALS[:5]) == pytest.approx(np.mean(pairs) ** 0.5)
-
-
-def test_the_nearest_of_pictures_is_the_mean_over_each_ones_nearest():
+def test_distances_of_pictures_are_means_over_all_pairs_and_over_nearest_pairs():
     rows = REALS[:5].reshape(5, -1).astype(float)
-    apart = [
-        [((rows[i] - rows[j]) ** 2).mean() ** 0.5 for j in range(5) if j != i] for i in range(5)
-    ]
-    assert nearest(REALS[:5]) == pytest.approx(np.mean([min(row) for row in apart]))
+    squares = [[((rows[i] - rows[j]) ** 2).mean() for j in range(5) if j != i] for i in range(5)]
+    assert distance(REALS[:5]) == pytest.approx(np.mean(squares) ** 0.5)
+    assert nearest(REALS[:5]) == pytest.approx(np.mean([min(row) ** 0.5 for row in squares]))
     assert nearest(np.concatenate([REALS[:4], REALS[:4]])) == pytest.approx(0, abs=1e-4)
 
 
@@ -29,23 +22,23 @@ def watch():
     return Watch(REALS, set())
 
 
-def test_a_collapse_is_named_once_and_with_the_way_out(watch, said):
-    watch.previews(REALS, 5_000)
+def test_a_collapse_is_reported_once_and_with_advice(watch, said):
+    watch.samples(REALS, 5_000)
     assert watch.variety == pytest.approx(1) and said == []
-    watch.previews(SAME, 6_000)
-    watch.previews(SAME, 7_000)
-    assert len(said) == 1 and said[0].startswith("collapse") and "train anew" in said[0]
+    watch.samples(SAME, 6_000)
+    watch.samples(SAME, 7_000)
+    assert len(said) == 1 and said[0].startswith("collapse") and "start again" in said[0]
     assert watch.take_flags() == ("collapse",) and watch.take_flags() == ()
 
 
-def test_grey_fakes_at_the_start_are_no_collapse_but_for_ever_they_are(watch):
-    watch.previews(SAME, 0)
+def test_grey_samples_are_a_collapse_only_after_the_start(watch):
+    watch.samples(SAME, 0)
     assert watch.take_flags() == ()
-    watch.previews(SAME, 21_000)
+    watch.samples(SAME, 21_000)
     assert watch.take_flags() == ("collapse",)
 
 
-def test_the_same_few_pictures_again_and_again_are_named_though_they_vary(watch, said):
+def test_the_same_few_pictures_again_and_again_are_reported_though_they_vary(watch, said):
     watch.fakes(REALS, 30_000)
     assert watch.batch_variety == watch.batch_nearest == pytest.approx(1) and said == []
     few = np.concatenate([REALS[:4]] * 8)
@@ -56,19 +49,14 @@ def test_the_same_few_pictures_again_and_again_are_named_though_they_vary(watch,
     assert len(said) == 1 and said[0].startswith("repetition")
 
 
-def test_a_sure_discriminator_is_named_when_it_stays_sure(watch, said):
+def test_a_sure_discriminator_is_reported_when_it_stays_sure(watch, said):
     for images in range(0, 70_000, 1000):
         watch.certainty(0.9 if images == 50_000 else 0.999, 0.001, images)
         assert bool(said) == (images > 40_000)
     assert len(said) == 1 and said[0].startswith("overpowered")
 
 
-def test_a_resumed_run_begins_anew_to_count_how_long_d_is_sure(watch, said):
-    watch.certainty(0.999, 0.001, 500_000)
-    assert said == []
-
-
-def test_exploding_gradients_are_named_and_wandering_ones_are_not(watch, said):
+def test_exploding_gradients_are_reported_and_varying_ones_are_not(watch, said):
     random = np.random.default_rng(0)
     for _ in range(500):
         watch.gradients(*np.exp(random.normal(0, 1.0, 2)))
@@ -78,12 +66,13 @@ def test_exploding_gradients_are_named_and_wandering_ones_are_not(watch, said):
     assert len(said) == 1 and "gradients of D" in said[0]
 
 
-def test_what_a_run_named_before_it_was_resumed_is_not_named_again(said):
-    Watch(REALS, set(ADVICE)).previews(SAME, 90_000)
+def test_a_resumed_run_repeats_no_report_and_begins_to_count_at_its_start(watch, said):
+    Watch(REALS, set(ADVICE)).samples(SAME, 90_000)
+    watch.certainty(0.999, 0.001, 500_000)
     assert said == []
 
 
-def test_ada_at_its_cap_for_long_is_named_and_a_short_visit_is_not(watch, said):
+def test_ada_at_its_cap_is_reported_when_it_stays_there(watch, said):
     for images in range(0, 100_000, 1000):
         watch.augmentation(0.9 if images == 30_000 else 1.0 if images > 15_000 else 0.5, images)
         assert bool(said) == (images > 50_000)

@@ -1,4 +1,4 @@
-"""The pipeline of a render: overlap, bounds, errors of any stage, and signals."""
+"""The pipeline of a render: order, batches, bounded memory, errors of any stage, and signals."""
 
 import signal
 import subprocess
@@ -12,8 +12,11 @@ from PIL import Image
 
 from tests.paths import loop
 from tests.waiting import wait_until
+from vidgan.cli.main import app
 from vidgan.errors import UsageError
 from vidgan.film.reader import read_frames
+from vidgan.film.segments import Share
+from vidgan.film.target import Target
 from vidgan.film.writer import VideoWriter
 from vidgan.generator import synthesis
 from vidgan.marks import xmp
@@ -21,16 +24,17 @@ from vidgan.render import pipeline
 
 
 class Painter:
-    """A generator that paints its latent, 16x16, and can be told to be slow or to fail."""
+    """A generator that paints its latent in stripes, 16x16, and may fail after some calls."""
 
     z_dim, height, width, classes = 4, 16, 16, 0
     sha256, runs_on = "painter", "numpy"
 
     def __init__(self, fail_after: int | None = None) -> None:
-        self.calls, self._fail_after = 0, fail_after
+        self.calls, self.batches, self._fail_after = 0, [], fail_after
 
     def __call__(self, z: np.ndarray) -> np.ndarray:
         self.calls += 1
+        self.batches.append(z)
         if self._fail_after is not None and self.calls > self._fail_after:
             raise ValueError("the generator broke")
         levels = np.clip(128 + 60 * z, 0, 255).astype(np.uint8)
@@ -38,7 +42,7 @@ class Painter:
 
 
 def writer_to(target, kind=VideoWriter):
-    return kind(target, fps=30, scale=1)
+    return kind(Target.parse(target, scale=1))
 
 
 def path_of(frames, z_dim=4):
@@ -58,11 +62,32 @@ def test_frames_come_in_order_and_none_is_lost_between_the_stages(tmp_path, fram
     assert all(np.array_equal(Image.open(f), w) for f, w in zip(files, wanted, strict=True))
 
 
-def test_frames_do_not_depend_on_batch_size(onnx_file):
+def test_a_frame_is_the_same_alone(onnx_file):
     generator = synthesis.open_generator(onnx_file)
     path = path_of(21, generator.z_dim)
-    one = np.stack(list(pipeline.frames(generator, path, batch_size=1)))
-    assert np.array_equal(one, np.stack(list(pipeline.frames(generator, path, batch_size=16))))
+    alone = [generator(path.latents(i, i + 1))[0] for i in range(21)]
+    assert np.array_equal(np.stack(alone), np.stack(list(pipeline.frames(generator, path))))
+
+
+def test_a_frame_is_computed_in_the_same_batch_whoever_renders_it(tmp_path):
+    """The batch of 16 that starts at the multiple of 16 below it, as sums depend on the batch."""
+    path, ranks = path_of(500), [Painter(), Painter()]
+    threads = [
+        threading.Thread(
+            target=pipeline.render,
+            args=(painter, path, writer_to(tmp_path / "out.mkv")),
+            kwargs={"share": Share(rank, 2)},
+        )
+        for rank, painter in enumerate(ranks)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    z = path.latents(0, 500)
+    aligned = {z[i : i + 16].tobytes() for i in range(0, 500, 16)}
+    batches = [batch.tobytes() for painter in ranks for batch in painter.batches]
+    assert sorted(batches) == sorted(aligned)
 
 
 def test_the_generator_is_only_a_little_ahead_of_the_encoder(tmp_path):
@@ -109,16 +134,16 @@ def test_the_error_of_any_stage_stops_all_and_is_the_one_raised(tmp_path, stage,
 
 
 def interrupted(onnx_file, folder, *options, once):
-    """What a render says that Ctrl-C comes to once there is such a file."""
+    """Send Ctrl-C to a render when there is such a file; returns its stderr."""
     command = [sys.executable, "-m", "vidgan", "render", "--frames", "100000"]
     command += ["--model", str(onnx_file), "--scale", "2", *options]
     running = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: any(folder.rglob(once)), running)
     running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=20)
-    assert running.returncode == 130 and said.splitlines()[-1] == "vidgan: interrupted"
-    assert "Traceback" not in said
-    return said
+    _, stderr = running.communicate(timeout=20)
+    assert running.returncode == 130 and stderr.splitlines()[-1] == "vidgan: interrupted"
+    assert "Traceback" not in stderr
+    return stderr
 
 
 @pytest.mark.parametrize(("name", "once"), [("out.mp4", "0*.mp4"), ("out.webp", "*.part-*")])
@@ -128,8 +153,8 @@ def test_ctrl_c_leaves_nothing_behind(onnx_file, tmp_path, name, once):
 
 
 def test_ctrl_c_keeps_what_resume_goes_on_from(onnx_file, tmp_path):
-    said = interrupted(onnx_file, tmp_path, "--resume", "out.mp4", once="0*.mp4")
-    assert "out.mp4: stopped; the same command goes on from here." in said
+    stderr = interrupted(onnx_file, tmp_path, "--resume", "out.mp4", once="0*.mp4")
+    assert "out.mp4: stopped" in stderr
     assert [path.name for path in tmp_path.iterdir()] == [".out.mp4.segments"]
     assert list(tmp_path.rglob("*.mp4")) and not list(tmp_path.rglob("*.part*"))
 
@@ -155,8 +180,8 @@ def test_a_contact_sheet_shows_frames_spread_over_the_film(tmp_path):
 
 
 def test_the_command_writes_a_marked_contact_sheet_beside_the_film(onnx_file, tmp_path):
-    command = [sys.executable, "-m", "vidgan", "render", "--frames", "40", "--contact-sheet"]
-    subprocess.run([*command, "--model", onnx_file, "out.mp4"], cwd=tmp_path, check=True)
+    options = ["--frames", "40", "--contact-sheet", "--model", str(onnx_file)]
+    app(["render", *options, str(tmp_path / "out.mp4")], result_action="return_value")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out-sheet.png", "out.mp4"]
     assert xmp.find_mark(tmp_path / "out-sheet.png")
     assert len(list(read_frames(tmp_path / "out.mp4"))) == 40

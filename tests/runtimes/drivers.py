@@ -2,9 +2,9 @@
 
     python drivers.py RUNTIME FOLDER SECONDS CASE...
 
-Runs the golden inputs in FOLDER and prints one line of JSON: version, frames, and where there are
-SECONDS to measure it frames per second, one by one. One process per runtime: some of them abort.
-Needs the runtime and numpy, no vidgan.
+It runs the golden inputs in FOLDER and prints one line of JSON: the version and the frames. If
+SECONDS is not 0, it also measures frames per second, one by one, for that long. Each runtime has a
+process of its own, because some of them abort. It needs the runtime and numpy, but not vidgan.
 """
 
 import base64
@@ -44,7 +44,7 @@ def openvino(file):
     import openvino as ov
 
     core = ov.Core()
-    # On CPUs that have it, the default is arithmetic in bfloat16: frames up to 17 levels off.
+    # By default it computes in bfloat16 on CPUs that can, and frames are up to 17 levels off.
     hints = {"INFERENCE_PRECISION_HINT": "f32"}
     model = core.compile_model(core.read_model(file), "CPU", hints)
     return version("openvino"), lambda feed: model(feed)[0]
@@ -77,8 +77,8 @@ def tinygrad(file):
     runner = OnnxRunner(file)
 
     def run(feed):
-        (made,) = runner({name: Tensor(array) for name, array in feed.items()}).values()
-        return made.numpy()
+        (output,) = runner({name: Tensor(array) for name, array in feed.items()}).values()
+        return output.numpy()
 
     return version("tinygrad"), run
 
@@ -87,7 +87,7 @@ def mnn(file):
     import MNN
 
     converted = file.with_suffix(".mnn")
-    # It would install a package that reports its use; without an index it cannot.
+    # It tries to install a package that reports its use. Without a package index it cannot.
     command = ["mnnconvert", "-f", "ONNX", "--modelFile", file, "--MNNModel", converted]
     tool([*command, "--bizCode", "vidgan"], PIP_NO_INDEX="1")
     manager = MNN.nn.create_runtime_manager(({"precision": "high", "numThread": THREADS},))
@@ -95,8 +95,8 @@ def mnn(file):
     net = MNN.nn.load_module_from_file(str(converted), names, ["frames"], runtime_manager=manager)
 
     def run(feed):
-        made = net.forward([constant(MNN, array) for array in feed.values()])
-        return np.array(MNN.expr.convert(made[0], MNN.expr.NCHW).read())
+        outputs = net.forward([constant(MNN, array) for array in feed.values()])
+        return np.array(MNN.expr.convert(outputs[0], MNN.expr.NCHW).read())
 
     return version("MNN"), run
 
@@ -107,7 +107,7 @@ def constant(MNN, array):
 
 
 def iree(file):
-    """Its conversion of float to uint8 is wrong above 127, that through int32 is right."""
+    """It converts floats above 127 to uint8 wrongly, but to int32 rightly. So int32 comes first."""
     import iree.runtime as rt
     import onnx
 
@@ -152,8 +152,8 @@ def litert(file):
     shapes = {"generator": ["z:1,100"], "label": ["z:1,100", "label:1"], "walk": ["t:1"]}[file.stem]
     converted = folder / f"{file.stem}.fixed_float32.tflite"
     if not converted.is_file():
-        copy = shutil.copy(file, file.with_suffix(".fixed.onnx"))  # it writes into what it reads
-        tool(["onnx2tf", "-i", copy, "-o", folder, "-n", "-ois", *shapes])  # a dynamic batch fails
+        copy = shutil.copy(file, file.with_suffix(".fixed.onnx"))  # it changes the file it reads
+        tool(["onnx2tf", "-i", copy, "-o", folder, "-n", "-ois", *shapes])  # no dynamic batch
     net = Interpreter(str(converted), num_threads=THREADS)
     net.allocate_tensors()
     inputs = {d["name"].split(":")[0].rpartition("_")[2]: d for d in net.get_input_details()}
@@ -171,11 +171,11 @@ def litert(file):
 
 
 def ncnn(file):
-    """It knows neither bytes nor batches: one latent at a time through the float form."""
+    """It has neither bytes nor batches, so the float form runs one latent at a time."""
     import ncnn as nc
 
-    assert file.stem == "generator", "knows neither labels nor a 1-D input"
-    # The program alone: the package around it would import torch.
+    assert file.stem == "generator", "ncnn has neither labels nor a 1-D input"
+    # The program is called directly, because the Python package around it imports torch.
     converter = Path(find_spec("pnnx").origin).with_name("pnnx")
     tool([converter, file.with_name("generator-float.onnx"), "inputshape=[1,100]f32", "fp16=0"])
     net = nc.Net()
@@ -198,7 +198,7 @@ def ncnn(file):
 
 
 def tool(command, **environment):
-    """Run a program of the runtime's own, found beside this Python."""
+    """Run a program that belongs to the runtime and lies beside this Python."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = os.environ | environment | {"PATH": path}
     done = subprocess.run(
@@ -216,17 +216,17 @@ RUNTIMES = {
     "tract": tract,
     "tinygrad": tinygrad,
 }
-# Large, or with a converter of their own: `make runtimes` gives each an environment.
+# These are large or have a converter of their own. `make runtimes` installs each separately.
 OTHERS = {"MNN": mnn, "IREE": iree, "TVM": tvm, "LiteRT": litert, "ncnn": ncnn}
 
 
-def unpacked(told):
-    content = base64.b64decode(told["base64"])
-    return np.frombuffer(content, told["type"]).reshape(told["shape"])
+def unpacked(entry):
+    content = base64.b64decode(entry["base64"])
+    return np.frombuffer(content, entry["type"]).reshape(entry["shape"])
 
 
 def speed(run, feed, seconds):
-    """Frames per second by the quickest frame, which a busy machine disturbs least."""
+    """Frames per second of the quickest frame, which a busy machine disturbs least."""
     one = {name: array[:1] for name, array in feed.items()}
     run(one)
     end, quickest = time.perf_counter() + seconds, float("inf")
@@ -239,17 +239,17 @@ def speed(run, feed, seconds):
 
 def main(name, folder, seconds, *cases):
     golden = json.loads((folder / "golden.json").read_text())
-    opened = (RUNTIMES | OTHERS)[name]
+    open_file = (RUNTIMES | OTHERS)[name]
     frames, frames_per_s = {}, None
     for case in cases:
         feed = {key: unpacked(value) for key, value in golden[case].items()}
-        number, run = opened(folder / f"{case}.onnx")
-        made = np.ascontiguousarray(run(feed)).astype(np.uint8)
-        frames[case] = base64.b64encode(made.tobytes()).decode()
+        version_name, run = open_file(folder / f"{case}.onnx")
+        output = np.ascontiguousarray(run(feed)).astype(np.uint8)
+        frames[case] = base64.b64encode(output.tobytes()).decode()
         if seconds and frames_per_s is None:
-            # Opened once more, as tinygrad keeps to the batch size that it has seen.
-            frames_per_s = speed(opened(folder / f"{case}.onnx")[1], feed, seconds)
-    print(json.dumps({"version": number, "frames_per_s": frames_per_s, "frames": frames}))
+            # The file is opened again, because tinygrad keeps the batch size of its first call.
+            frames_per_s = speed(open_file(folder / f"{case}.onnx")[1], feed, seconds)
+    print(json.dumps({"version": version_name, "frames_per_s": frames_per_s, "frames": frames}))
 
 
 if __name__ == "__main__":

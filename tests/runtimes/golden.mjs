@@ -1,12 +1,11 @@
-// What the JavaScript runtimes share: the golden inputs in, one line of JSON out. Runs in Node and,
-// handed over as text, in a browser.
+// Shared by the JavaScript runtimes: it runs the golden inputs. It works in Node and in a browser.
 
 const KINDS = { float32: Float32Array, int32: Int32Array };
 
 const bytesOf = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 const textOf = (bytes) => btoa(Array.from(bytes, (b) => String.fromCharCode(b)).join(""));
 
-/** Run the golden inputs in sessions that `open(case)` makes; frames per second are of the first. */
+/** Run the golden inputs in sessions opened by `open(case)`. The speed is that of the first case. */
 export async function proved(ort, version, golden, seconds, cases, open) {
   const frames = {};
   let framesPerS;
@@ -24,7 +23,7 @@ export async function proved(ort, version, golden, seconds, cases, open) {
   return { version, frames_per_s: framesPerS, frames };
 }
 
-/** Frames per second by the quickest frame, which a busy machine disturbs least. */
+/** Frames per second of the quickest frame, which a busy machine disturbs least. */
 async function speed(session, one, seconds) {
   await session.run(one);
   const end = performance.now() + 1000 * seconds;

@@ -1,4 +1,4 @@
-// onnxruntime-node, and onnxruntime-web's WebAssembly in Node and in Chromium, and its WebGPU:
+// Runs onnxruntime-node, or onnxruntime-web as WebAssembly in Node or Chromium, or as WebGPU:
 //
 //     node node.mjs node|wasm|chromium|webgpu FOLDER SECONDS CASE...
 
@@ -27,11 +27,11 @@ async function wasm() {
   return proved(ort, webVersion(), golden, seconds, cases, (name) => ort.InferenceSession.create(readFileSync(join(folder, `${name}.onnx`))));
 }
 
-/** In a page of a made-up host, whose every file comes from `dist`, `folder` or here. */
+/** Run in a page of an invented host, whose files come from `dist`, `folder` or this folder. */
 async function chromium(provider) {
   const { chromium: browsers } = createRequire(join(root, "export/web/"))("playwright-core");
   const args = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"];
-  // A GPU in software: right, and slow.
+  // A GPU simulated in software: exact, but slow.
   const software = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan", "--use-vulkan=swiftshader", "--ignore-gpu-blocklist"];
   args.push(...(provider === "webgpu" ? software : ["--disable-gpu"]));
   const browser = await browsers.launch({ executablePath: "/usr/bin/chromium", headless: true, args });
@@ -51,7 +51,7 @@ async function chromium(provider) {
   }
 }
 
-/** Of the page: it sees nothing of this file. */
+/** Runs in the page, where no variable of this file exists. */
 async function inPage([provider, version, golden, seconds, cases]) {
   const ort = await import(`/ort.${provider}.min.mjs`);
   const { proved } = await import("/golden.mjs");

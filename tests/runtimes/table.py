@@ -1,9 +1,9 @@
-"""The table of runtimes in export/README.md, measured anew: `make runtimes`.
+"""Measures the table of runtimes in export/README.md: `make runtimes`.
 
     python -m tests.runtimes.table FOLDER
 
-Those that are large or bring a converter of their own are installed into FOLDER, each into an
-environment of its own. One process per runtime and file, so that one that aborts is a line.
+Runtimes that are large or have a converter of their own are installed into FOLDER, each into its
+own environment. Each runtime and file has its own process, so that one that aborts is one line.
 """
 
 import datetime
@@ -18,7 +18,7 @@ from tests.test_runtimes import COMMANDS
 from vidgan.disk.places import bundled
 from vidgan.generator import export
 
-# IREE and TVM read ONNX through its package. ncnn's converter asks for torch, but runs without.
+# IREE and TVM read ONNX with the package onnx. ncnn's converter lists torch but runs without it.
 PACKAGES = {
     "MNN": ("MNN", "numpy"),
     "IREE": ("iree-base-compiler", "iree-base-runtime", "onnx", "numpy"),
@@ -27,8 +27,8 @@ PACKAGES = {
     "ncnn": ("--no-deps", "ncnn", "pnnx", "numpy"),
 }
 BY_DOCUMENTATION = {
-    "TensorRT": "operators and forms it asks for (a test); needs an NVIDIA GPU",
-    "CoreML": "operators it takes, of `--output float` (a test); needs macOS",
+    "TensorRT": "a test checks its operators and their forms; it needs an NVIDIA GPU",
+    "CoreML": "a test checks its operators, for `--output float`; it needs macOS",
 }
 SPEED_S = 3
 
@@ -41,7 +41,7 @@ def main(environments: Path) -> None:
         folder = Path(folder)
         golden.make(folder)
         shipped = bundled("assets/generator.safetensors")
-        export.export(shipped, folder / "generator-float.onnx", output="float")
+        export.export(shipped, folder / "generator-float.onnx", export.Form(output="float"))
         for name, command in COMMANDS.items():
             row(name, command, folder)
         for name in drivers.OTHERS:
@@ -52,27 +52,28 @@ def main(environments: Path) -> None:
                 continue
             row(name, [python, Path(drivers.__file__), name], folder)
     for name, why in BY_DOCUMENTATION.items():
-        line(name, note=f"by documentation: {why}")
+        line(name, note=f"by its documentation: {why}")
 
 
 def row(name: str, command: list[object], folder: Path) -> None:
-    """Run every case; a failing one is told, and the numbers are of the others."""
-    told, failed = {"frames": {}}, {}
+    """Run every case. A case that fails becomes a note, and the numbers are those of the others."""
+    result, failed = {"frames": {}}, {}
     for case in golden.CASES:
+        speed_s = 0 if result["frames"] else SPEED_S
         try:
-            one = golden.run(command, folder, (case,), speed_s=SPEED_S if not told["frames"] else 0)
+            one = golden.run(command, folder, (case,), speed_s=speed_s)
         except (RuntimeError, subprocess.TimeoutExpired) as error:
             failed.setdefault(last(str(error)), []).append(case)
             continue
-        told = one | told | {"frames": told["frames"] | one["frames"]}
+        result = one | result | {"frames": result["frames"] | one["frames"]}
     notes = [f"fails on {', '.join(cases)}: {why}" for why, cases in failed.items()]
-    if not told["frames"]:
+    if not result["frames"]:
         return line(name, note="; ".join(notes))
-    found = golden.compare(told, folder)
-    within = found.max_level <= golden.MAX_LEVEL and found.differing <= golden.MAX_DIFFERING
-    note = "; ".join([*notes, *([] if within else ["beyond the rule"])])
-    numbers = (found.max_level, f"{found.differing:.4%}", speed(told["frames_per_s"]))
-    return line(name, told["version"], *numbers, note=note)
+    off = golden.compare(result, folder)
+    within = off.max_level <= golden.MAX_LEVEL and off.differing <= golden.MAX_DIFFERING
+    note = "; ".join([*notes, *([] if within else ["differs more than allowed"])])
+    numbers = (off.max_level, f"{off.differing:.4%}", speed(result["frames_per_s"]))
+    return line(name, result["version"], *numbers, note=note)
 
 
 def speed(frames_per_s: float) -> str:
@@ -85,7 +86,7 @@ def line(name: str, *numbers: object, note: str = "") -> None:
 
 
 def installed(name: str, environments: Path) -> Path:
-    """The Python of a runtime's own environment, made where it is missing."""
+    """The Python of the runtime's own environment, which is created if it is missing."""
     home = environments / name
     python, ready = home / "bin" / "python", home / "ready"
     if not ready.is_file():

@@ -1,4 +1,4 @@
-"""The simulated steps are Adam's own, and G's gradient flows back through them."""
+"""The simulated steps are those of Adam, and G's gradient flows back through them."""
 
 import copy
 
@@ -16,8 +16,7 @@ def discriminator():
 
 def loss_on(net, real, fake):
     def of(weights):
-        r, f = (functional_call(net, weights, (x,))[:, 0] for x in (real, fake))
-        return losses.nonsaturating_d(r, f)
+        return losses.nonsaturating_d(*(functional_call(net, weights, (x,)) for x in (real, fake)))
 
     return of
 
@@ -25,7 +24,7 @@ def loss_on(net, real, fake):
 def stepped(net, adam, real, fake, steps):
     for _ in range(steps):
         adam.zero_grad()
-        losses.nonsaturating_d(net(real)[:, 0], net(fake)[:, 0]).backward()
+        losses.nonsaturating_d(net(real), net(fake)).backward()
         adam.step()
 
 
@@ -43,7 +42,7 @@ def test_simulated_steps_are_those_adam_would_take_and_change_nothing():
         torch.testing.assert_close(weights[name], weight.detach(), atol=2e-5, rtol=1e-3)
 
 
-def test_the_gradient_of_g_counts_how_d_will_answer():
+def test_the_gradient_of_g_includes_the_answer_of_d():
     net, real = discriminator().double(), torch.randn(16, 2).double()
     adam = torch.optim.Adam(net.parameters(), 1e-2, (0.5, 0.99))
     direction = torch.randn(16, 2).double()
@@ -52,19 +51,19 @@ def test_the_gradient_of_g_counts_how_d_will_answer():
     def loss_g(x):
         fake = start + x * direction
         weights = unrolled.ahead(net, adam, loss_on(net, real, fake), steps=3)
-        return losses.nonsaturating_g(None, functional_call(net, weights, (fake,))[:, 0])
+        return losses.nonsaturating_g(None, functional_call(net, weights, (fake,)))
 
     x = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    (slope,) = torch.autograd.grad(loss_g(x), x)
+    (gradient,) = torch.autograd.grad(loss_g(x), x)
     by_difference = (loss_g(x + 1e-5) - loss_g(x - 1e-5)).item() / 2e-5
-    torch.testing.assert_close(slope.item(), by_difference, rtol=1e-4, atol=1e-8)
+    torch.testing.assert_close(gradient.item(), by_difference, rtol=1e-4, atol=1e-8)
 
 
-def test_a_weight_without_a_slope_does_not_outweigh_the_others():
+def test_a_weight_without_a_gradient_does_not_outweigh_the_others():
     net = torch.nn.Linear(2, 1)
     torch.nn.init.zeros_(net.weight), torch.nn.init.zeros_(net.bias)
     real, fake = torch.randn(2, 16, 2).unbind()
-    fake[:, 1] = real[:, 1]  # what weighs the second number has none
+    fake[:, 1] = real[:, 1]  # so the weight of the second number has no gradient
     fake.requires_grad_()
     adam = torch.optim.Adam(net.parameters(), 1e-3)
     weights = unrolled.ahead(net, adam, loss_on(net, real, fake), steps=1)

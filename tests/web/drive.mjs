@@ -1,6 +1,9 @@
-// Plays a person at the page in real Chromium, and reports as JSON what came of it.
+// Uses the page in real Chromium as a person would, and prints what happened as JSON.
 //
 //     node drive.mjs page|site|still|watch URL FOLDER
+//
+// page: everything on it. site: its first frames. still: a browser with reduced motion and no H.264.
+// watch: how fast it plays.
 
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -11,12 +14,11 @@ const flags = [
   "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
   "--disable-component-update", "--disable-sync", "--no-first-run",
 ];
-// What the page computes has no time limit in Playwright: a drive that hangs says where, and takes its
-// browser along.
+// Playwright sets no time limit for what the page computes. If that hangs, say where, and exit.
 let last = "the launch";
 setTimeout(() => (console.error("hangs after", last), process.exit(1)), 100_000).unref();
 
-/** A page that notes what it was asked last. */
+/** The page, which also notes the name of the last call. */
 const noted = (target) => new Proxy(target, {
   get(_, name) {
     const value = target[name];
@@ -30,52 +32,70 @@ const browser = await chromium.launchPersistentContext(join(folder, `profile-${w
   reducedMotion: what === "still" ? "reduce" : "no-preference",
 });
 const page = noted(browser.pages()[0]);
-const found = { errors: [], requests: [] };
-page.on("pageerror", (error) => found.errors.push(error.message));
-page.on("console", (message) => message.type() === "error" && found.errors.push(message.text()));
-page.on("request", (request) => found.requests.push(request.url()));
+const report = { errors: [], requests: [] };
+page.on("pageerror", (error) => report.errors.push(error.message));
+page.on("console", (message) => message.type() === "error" && report.errors.push(message.text()));
+page.on("request", (request) => report.requests.push(request.url()));
 
 const frames = () => page.evaluate(() => Number(document.documentElement.dataset.frames ?? 0));
 const picture = () => page.evaluate(() => document.getElementById("picture").toDataURL());
 const toast = () => page.textContent("#toast");
 const settled = () => page.waitForTimeout(150);
 
-/** Whether it comes true within ten seconds: a busy machine may need some. */
+/** Whether a condition becomes true within ten seconds; a busy machine may need some of them. */
 async function becomes(holds) {
   for (const end = Date.now() + 10_000; Date.now() < end; await page.waitForTimeout(50)) if (await holds()) return true;
   return false;
 }
 
-/** Keep what the canvas shows, and later say whether it shows that again: Chromium's enlargement may
- * set a byte in a million one level apart. */
+/** Remember what the canvas shows, and say later whether it shows the same. When Chromium enlarges a
+ * picture again, one byte in a million may differ by one level. */
 const remember = () => page.evaluate(() => {
   const canvas = document.getElementById("picture");
   window.shown = () => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
   window.kept = window.shown();
 });
 const isAgain = () => page.evaluate(() => {
-  const off = window.shown().map((level, i) => Math.abs(level - window.kept[i])).filter((level) => level);
-  return off.length < window.kept.length / 1000 && off.every((level) => level === 1);
+  const differences = window.shown().map((level, i) => Math.abs(level - window.kept[i])).filter((level) => level);
+  return differences.length < window.kept.length / 1000 && differences.every((level) => level === 1);
 });
 
-/** The picture that stands for three looks in a row. */
+/** The picture, once it has been the same three times in a row. */
 async function atRest() {
-  const seen = [];
-  await becomes(async () => seen.push(await picture()) > 2 && new Set(seen.slice(-3)).size === 1);
-  return seen.at(-1);
+  const pictures = [];
+  await becomes(async () => pictures.push(await picture()) > 2 && new Set(pictures.slice(-3)).size === 1);
+  return pictures.at(-1);
 }
 
+const firstFrame = () => page.waitForFunction(() => document.documentElement.dataset.frames >= 1, null, { timeout: 15_000 });
+
 async function watched() {
-  await page.waitForFunction(() => document.documentElement.dataset.frames >= 1, null, { timeout: 15_000 });
-  found.first_frame_s = (await page.evaluate(() => performance.now())) / 1000;
+  report.first_frame_s = (await page.evaluate(() => performance.now())) / 1000;
   const [from, since] = [await frames(), Date.now()];
   await page.waitForTimeout(1500);
-  found.frames_per_s = ((await frames()) - from) / ((Date.now() - since) / 1000);
-  found.about = await page.textContent("#about");
-  found.pixels = await page.evaluate(async () => {
+  report.frames_per_s = ((await frames()) - from) / ((Date.now() - since) / 1000);
+}
+
+async function computed() {
+  report.about = await page.textContent("#about");
+  [report.isolated, report.cores] = await page.evaluate(() => [crossOriginIsolated, navigator.hardwareConcurrency]);
+  report.pixels = await page.evaluate(async () => {
     const all = await vidgan.generator.frames([0, 7, 29].map((i) => vidgan.latent(i)));
     return all.map((one) => btoa(String.fromCharCode(...one.data)));
   });
+}
+
+async function stayedStill() {
+  await settled();
+  const resting = await picture();
+  await page.waitForTimeout(400);
+  report.rests = resting === (await picture());
+  report.overflow = [];
+  for (const width of [320, 390, 820, 1280]) {
+    await page.setViewportSize({ width, height: 800 });
+    if (await page.evaluate(() => document.documentElement.scrollWidth > innerWidth)) report.overflow.push(width);
+  }
+  await saved("#record", "film.webm");
 }
 
 async function saved(button, name) {
@@ -101,75 +121,63 @@ async function used() {
   await page.click("#play"); // pause
   const resting = await atRest();
   await settled();
-  found.rests = resting === (await picture());
+  report.rests = resting === (await picture());
   await remember();
   const [x, y] = await middle("#picture");
   await dragged([x, y], [x + 90, y + 40]);
-  found.drag_moves = await becomes(async () => !(await isAgain()));
+  report.drag_moves = await becomes(async () => !(await isAgain()));
   await page.mouse.move(x, y);
-  found.drag_comes_back = await becomes(isAgain);
+  report.drag_comes_back = await becomes(isAgain);
   await page.mouse.move(x + 90, y + 40);
   await page.mouse.up();
   await page.click("#crisp");
-  await saved("#record", "film"); // the path, not where the drag has led
+  await saved("#record", "film"); // of the path, wherever the drag has led
   await saved("#save", "seeds.json");
   await page.click("#keep");
-  found.kept = await keyframes();
+  report.kept = await keyframes();
   await dragged(await middle("#strip .key", 3), [(await middle("#strip .key", 0))[0] - 12, (await middle("#strip .key", 0))[1]]);
   await page.mouse.up();
-  found.reordered = await keyframes();
+  report.reordered = await keyframes();
   await page.locator("#strip .key").nth(1).focus();
   await page.keyboard.press("Delete");
-  found.removed = await keyframes();
+  report.removed = await keyframes();
   await saved("#save", "latents.json");
   await page.setInputFiles("#file", join(folder, "seeds.json"));
   await settled();
-  found.loaded = await keyframes();
+  report.loaded = await keyframes();
   await page.selectOption("#path", "circle");
   await saved("#save", "circle.json");
-  found.circle = await page.evaluate(async () => btoa(String.fromCharCode(...(await vidgan.generator.frames([vidgan.latent(9)]))[0].data)));
-  found.loop_is_fixed = await page.isDisabled("#loop");
-  found.unused = await page.locator("#strip .unused").count();
+  report.circle = await page.evaluate(async () => btoa(String.fromCharCode(...(await vidgan.generator.frames([vidgan.latent(9)]))[0].data)));
+  report.loop_is_fixed = await page.isDisabled("#loop");
+  report.unused = await page.locator("#strip .unused").count();
   await page.setInputFiles("#file", { name: "x.json", mimeType: "application/json", buffer: Buffer.from('{"format": "vidgan-walk-1", "z_dim": 5}') });
   await settled();
-  found.refusal = await toast();
+  report.refusal = await toast();
   await page.fill("#seed", "18446744073709551615");
   await page.keyboard.press("Enter");
   await settled();
   await page.keyboard.press("g");
   await settled();
-  found.nine = await page.evaluate(() => document.getElementById("picture").width / vidgan.generator.info.width);
-  found.hash = await page.evaluate(() => new Promise((done) => setTimeout(() => done(location.hash), 300)));
+  report.nine = await page.evaluate(() => document.getElementById("picture").width / vidgan.generator.info.width);
+  report.hash = await page.evaluate(() => new Promise((done) => setTimeout(() => done(location.hash), 300)));
 }
 
+const visits = { page: [computed, used], site: [computed], still: [stayedStill], watch: [watched] };
 try {
   if (what === "still") {
-    // A browser without H.264, as some are built.
+    // Some builds of Chromium have no H.264.
     await page.addInitScript(() => {
       const known = VideoEncoder.isConfigSupported.bind(VideoEncoder);
       VideoEncoder.isConfigSupported = async (config) => (config.codec.startsWith("avc1") ? { supported: false } : known(config));
     });
   }
   await page.goto(url);
-  if (what === "still") {
-    await page.waitForFunction(() => document.documentElement.dataset.frames >= 1, null, { timeout: 15_000 });
-    await settled();
-    const resting = await picture();
-    await page.waitForTimeout(400);
-    found.rests = resting === (await picture());
-    found.overflow = [];
-    for (const width of [320, 390, 820, 1280]) {
-      await page.setViewportSize({ width, height: 800 });
-      if (await page.evaluate(() => document.documentElement.scrollWidth > innerWidth)) found.overflow.push(width);
-    }
-    await saved("#record", "film.webm");
-  } else await watched();
-  if (what === "page") await used();
-  [found.isolated, found.cores] = await page.evaluate(() => [crossOriginIsolated, navigator.hardwareConcurrency]);
+  await firstFrame();
+  for (const visit of visits[what]) await visit();
 } catch (error) {
-  console.error(JSON.stringify(found), await toast());
+  console.error(JSON.stringify(report), await toast());
   throw error;
 } finally {
   await browser.close();
 }
-console.log(JSON.stringify(found));
+console.log(JSON.stringify(report));

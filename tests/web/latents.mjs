@@ -1,4 +1,4 @@
-// Reads questions as JSON from stdin, answers with what the page's own code computes.
+// Reads questions as JSON from stdin and answers them with the code of the page.
 import { gaussian, position, route } from "../../export/web/src/latents.js";
 import { framesOf, fromHash, fromJson, latentOf, toHash, toJson } from "../../export/web/src/walk.js";
 

@@ -1,4 +1,4 @@
-// Opens report.html in Chromium and tells what a person would see:
+// Opens report.html in Chromium and prints what a person would see, as JSON:
 //
 //     node report.mjs report.html WIDTH light|dark SCREENSHOT
 
@@ -20,7 +20,7 @@ const look = () => page.evaluate(() => ({ picture: document.getElementById("fake
 const last = await look();
 await page.locator("#when").fill("0");
 const first = await look();
-const seen = await page.evaluate(() => ({
+const report = await page.evaluate(() => ({
   lines: [...document.querySelectorAll("section[id]")].map((section) => [section.id, section.querySelectorAll("svg path").length]),
   loaded: [...document.images].every((image) => image.complete && image.naturalWidth > 0),
   overflow: document.documentElement.scrollWidth - innerWidth,
@@ -28,8 +28,8 @@ const seen = await page.evaluate(() => ({
   summary: document.getElementById("summary").textContent,
   text: document.body.innerText,
 }));
-// Chromium's first picture of a tall page fails now and then on a busy machine ("Unable to capture screenshot").
+// On a busy machine, Chromium's first picture of a tall page sometimes fails ("Unable to capture screenshot").
 const shot = () => page.screenshot({ path: screenshot, fullPage: true });
 await shot().catch(shot);
 await browser.close();
-console.log(JSON.stringify({ ...seen, lines: Object.fromEntries(seen.lines), first, last, faults, fetched: fetched.slice(1) }));
+console.log(JSON.stringify({ ...report, lines: Object.fromEntries(report.lines), first, last, faults, fetched: fetched.slice(1) }));

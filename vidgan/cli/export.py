@@ -1,16 +1,19 @@
-"""The verbs that carry a generator elsewhere and back: export, preview, verify, import."""
+"""The verbs that take a generator to other programs and back: export, serve, verify, import."""
 
 import contextlib
 import json
 import sys
 import textwrap
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from vidgan.cli import terminal
 from vidgan.cli.terminal import Whole
 from vidgan.disk.files import check_new
 from vidgan.errors import ModelError, UsageError, VidganError
+
+if TYPE_CHECKING:
+    from vidgan.render.walk import BoundWalk
 
 
 def export(
@@ -29,76 +32,74 @@ def export(
     least_psnr: float | None = None,
     force: bool = False,
 ) -> None:
-    """Write the generator as one ONNX file, proved against torch before it appears.
+    """Write the generator as an ONNX file, which runs without vidgan, or as a web page.
+
+    The file appears only after ONNX Runtime has made the same frames with it as torch.
 
     Parameters
     ----------
     target
-        generator.onnx; generator.json beside it tells the same to runtimes that read no metadata.
+        The file to write: generator.onnx. Beside it, generator.json repeats its metadata for
+        programs that cannot read them in the file.
     html
-        Instead: player.html, one page with everything in it, which opens from a folder or a server.
+        Write this web page instead, for example player.html. It is a single file and opens without
+        a server.
     site
-        Instead: a folder for a web server, with threads and WebGPU; see vidgan preview.
+        Write a folder for a web server instead. It is faster, by threads and WebGPU. To look at
+        it: vidgan serve.
     model
-        generator.safetensors; else the newest run's, else the shipped one.
+        generator.safetensors. By default the newest run in runs/, or else the generator that comes
+        with vidgan.
     output
-        uint8 frames, or float pictures in [-1, 1], NCHW.
+        frames of bytes, or float images [batch, 3, height, width] in [-1, 1].
     layout
-        rgb, or rgba for canvases.
+        The channels of the frames; rgba is what a canvas of a browser takes.
     weights
-        fp16 halves the file; arithmetic stays in float32.
+        fp16 halves the size of the file. It still computes in 32 bits.
     int8
-        A quarter to a third of the file, 8-bit arithmetic; calibrated; refused below 38 dB.
+        Store and compute in 8 bits. The file shrinks to about a third, and frames change a little.
     walk
-        Bake a path in, so that the input is a time t, 1.0 = once round: a path of vidgan render
-        (loop, circle, ...) or the .json of --save-recipe.
+        Put a walk into the file, so that its input is a time from 0 to 1 instead of a latent. Give
+        a path of vidgan render, for example loop, or a file of --save-walk, for example walk.json.
     frames
-        Of the walk; a recipe has its own.
+        The number of frames of a --walk that is not a file.
     seed
-        Of the walk; a recipe has its own.
+        The seed of a --walk that is not a file.
     least_psnr
-        Refuse what is further from torch's frames than this, in dB.
+        Fail if the frames are further from those of torch, as PSNR in dB: by default 60, or 38 for
+        --int8.
     force
-        Overwrite the target.
+        Replace the target if it exists.
     """
     if [target, html, site].count(None) != 2:
-        raise UsageError("export: one of generator.onnx, --html player.html, --site DIR.")
+        raise UsageError("export: give one of generator.onnx, --html player.html, --site DIR.")
     if target is None:
         if walk or int8 or (output, layout, weights, least_psnr) != ("frames", "rgb", "fp32", None):
-            raise UsageError("--html and --site choose the model's form themselves.")
+            raise UsageError("--html and --site: the page sets all other options itself.")
         _page(html, site, model, force=force)
         return
     if int8 and weights == "fp16":
         raise UsageError("--int8 and --weights fp16: one of the two.")
     if output == "float" and layout == "rgba":
-        raise UsageError("--output float has three channels: no --layout rgba.")
+        raise UsageError("--output float has three channels: omit --layout rgba.")
     side = target.with_suffix(".json")
     if walk and Path(walk).absolute() == side.absolute():
-        raise UsageError(f"{target}: {side} beside it would replace the recipe; name it otherwise.")
+        raise UsageError(f"{target}: its metadata {side} would replace the walk; rename one.")
     check_new(target, suffix=".onnx", force=force)
     check_new(side, suffix=".json", force=force)
     from vidgan.generator import export as exporting
 
     source, name = _weights(model)
-    path, recipe = _walk(walk, source, target, frames=frames, seed=seed) if walk else (None, None)
-    proofs = exporting.export(
-        source,
-        target,
-        output=output,
-        layout=layout,
-        weights=weights,
-        int8=int8,
-        walk=path,
-        recipe=recipe,
-        least_psnr_db=least_psnr,
-    )
+    kept = "int8" if int8 else weights
+    form = exporting.Form(output=output, layout=layout, weights=kept, least_psnr_db=least_psnr)
+    bound = _bound(walk, source, frames=frames, seed=seed) if walk else None
+    proofs = exporting.export(source, target, form, walk=bound)
     print("weights      MB  PSNR dB  frames/s")
-    for p in proofs:
-        size_mb, psnr_db = p.size_bytes / 1e6, p.found.psnr_db
-        print(f"{p.weights:6} {size_mb:8.2f} {psnr_db:8.1f} {p.frames_per_s:9.0f}")
-    last = proofs[-1]
-    close = last.found if last.weights == "fp32" else f"{last.found.psnr_db:.1f} dB from torch's"
-    print(f"{target}: {name}; proved on {last.frames} frames: {close}")
+    for proof in proofs:
+        size_mb, psnr_db = proof.size_bytes / 1e6, proof.difference.psnr_db
+        print(f"{proof.weights:6} {size_mb:8.2f} {psnr_db:8.1f} {proof.frames_per_s:9.0f}")
+    close = proof.difference if kept == "fp32" else f"{psnr_db:.1f} dB from torch's"
+    print(f"{target}: {name}; proved on {proof.frames} frames: {close}")
 
 
 def _page(html: Path | None, site: Path | None, model: Path | None, *, force: bool) -> None:
@@ -114,11 +115,11 @@ def _page(html: Path | None, site: Path | None, model: Path | None, *, force: bo
         print(f"{html}: {name}, {html.stat().st_size / 1e6:.1f} MB; open it in a browser.")
     else:
         web_page.write_site(source, site)
-        print(f"{site}: {name}; look at it with: vidgan preview {site}")
+        print(f"{site}: {name}; look at it with: vidgan serve {site}")
 
 
 def _weights(model: Path | None) -> tuple[Path, str]:
-    """`synthesis.find_model` where only the weights will do."""
+    """As `synthesis.find_model`, but an ONNX file will not do."""
     from vidgan.generator import synthesis
 
     source, name = synthesis.find_model(model)
@@ -127,48 +128,66 @@ def _weights(model: Path | None) -> tuple[Path, str]:
     return source, name
 
 
-def preview(folder: Path, *, port: Whole = 8000) -> None:
-    """Serve what --site wrote to the browser of this machine, until Ctrl-C.
+def _bound(walk: str, source: Path, *, frames: int, seed: int) -> "BoundWalk":
+    """The walk to put into the file: of a path's name, or of a file."""
+    from vidgan.generator import synthesis
+    from vidgan.latent import paths
+    from vidgan.render.walk import Walk
+
+    if walk.endswith(".json"):
+        asked = Walk.load(Path(walk))
+    elif walk in paths.PATHS:
+        asked = Walk(path=walk, seed=seed, frames=frames)
+    else:
+        raise UsageError(f"--walk {walk}: known are {', '.join(paths.PATHS)}, or a file walk.json.")
+    if asked.grid:
+        raise UsageError(f"{walk}: an ONNX file cannot show a grid; save the walk without --grid.")
+    generator, name = synthesis.open_default(source)
+    return asked.bind(generator, name=name)
+
+
+def serve(folder: Path, *, port: Whole = 8000) -> None:
+    """Serve the page of vidgan export --site to the browser of this machine, until Ctrl-C.
 
     Parameters
     ----------
     folder
-        As given to vidgan export --site.
+        The folder given to vidgan export --site.
     port
-        On 127.0.0.1; 0 takes a free one.
+        The page is at http://127.0.0.1:PORT/. 0 takes a free port.
     """
-    from vidgan.cli import serve as previewing
+    from vidgan.cli.serve import server
 
-    with previewing.server(folder, port=port) as server, contextlib.suppress(KeyboardInterrupt):
-        print(f"http://127.0.0.1:{server.server_address[1]}/  (Ctrl-C ends)", flush=True)
-        server.serve_forever()
+    with server(folder, port=port) as running, contextlib.suppress(KeyboardInterrupt):
+        print(f"http://127.0.0.1:{running.server_address[1]}/  (Ctrl-C ends)", flush=True)
+        running.serve_forever()
 
 
 def verify(file: Path, /, *more: Path) -> None:
-    """Say what is marked as synthetic and who signed it; run the self-test inside an .onnx file.
+    """Say whether files are marked as synthetic and who signed them, and test ONNX files.
 
-    Exit code 0: all is marked, signatures and self-tests hold. 1: somewhere no mark was found
-    (which says nothing about how it was made), or a signature does not hold. 2 or 4: a file is
-    missing, or a model damaged.
+    Exit code 0: all are marked, and all signatures and self-tests hold. 1: a file has no mark,
+    which says nothing about how it was made, or a signature does not hold. 2 or 4: a file is
+    missing, or a model is damaged.
 
     Parameters
     ----------
     file
         A picture, film, folder of pictures, generator.safetensors or generator.onnx.
     more
-        Others.
+        More of these.
     """
     codes = {0}
     for target in (file, *more):
-        held = sorted(path for path in target.glob("*") if path.is_file()) or [target]
-        said: dict[tuple[str, int], list[Path]] = {}  # most of a folder says the same
+        files = sorted(path for path in target.glob("*") if path.is_file()) or [target]
+        verdicts: dict[tuple[str, int], list[Path]] = {}  # equal for most files of a folder
         try:
-            for path in held:
-                said.setdefault(_verdict(path), []).append(path)
+            for path in files:
+                verdicts.setdefault(_verdict(path), []).append(path)
         except VidganError as error:
-            terminal.say(f"vidgan: {error}")
+            terminal.to_stderr(f"vidgan: {error}")
             codes.add(error.exit_code)
-        for (text, code), (first, *rest) in said.items():
+        for (text, code), (first, *rest) in verdicts.items():
             to = f" to {rest[-1].name} ({1 + len(rest)} files)" if rest else ""
             print(f"{first}{to}: {text}")
             codes.add(code)
@@ -185,11 +204,11 @@ def _verdict(path: Path) -> tuple[str, int]:
     mark, signed = xmp.find_mark(path) or {}, c2pa.find_signature(path)
     source = str((signed | mark).get(xmp.MODEL_KEY, ""))
     signature, comment = signed.get("signature", ""), mark.get("comment", "")
-    facts = {"source": source.rpartition("/")[2], "made by": mark.get("creator_tool", "")}
-    told = comment if isinstance(comment, dict) else {"comment": comment}
+    own = {"source": source.rpartition("/")[2], "made by": mark.get("creator_tool", "")}
+    claims = comment if isinstance(comment, dict) else {"comment": comment}
     lines = ["marked as synthetic" if source else "no mark found"]
-    # The order of the first two, and no word of a stranger in place of what was found.
-    for name, fact in (facts | told | facts | {"signature": signature, "self-test": proof}).items():
+    # The first `own` sets the order. The second keeps a file's comment from replacing facts.
+    for name, fact in (own | claims | own | {"signature": signature, "self-test": proof}).items():
         text = fact if isinstance(fact, str) else json.dumps(fact)
         line = "".join(c if c.isprintable() else "?" for c in f"{name[:16]:10}  {text[:1000]}")
         lines += textwrap.wrap(line, 78, subsequent_indent=" " * 12) if text else []
@@ -197,16 +216,17 @@ def _verdict(path: Path) -> tuple[str, int]:
 
 
 def import_(source: Path, target: Path, *, force: bool = False) -> None:
-    """Make a generator.safetensors of a DCGAN trained elsewhere, from its plain state_dict.
+    """Make a generator.safetensors of the weights of a DCGAN that was trained elsewhere.
 
     Parameters
     ----------
     source
-        weights.pt, as torch.save(netG.state_dict(), ...) writes it; layers named main.0.weight, ...
+        weights.pt, written by torch.save(netG.state_dict(), ...), with layers called
+        main.0.weight, main.1.weight, ...
     target
-        generator.safetensors
+        The file to write: generator.safetensors.
     force
-        Overwrite the target.
+        Replace the target if it exists.
     """
     check_new(target, suffix=".safetensors", force=force)
     from vidgan.generator import import_weights
@@ -214,25 +234,3 @@ def import_(source: Path, target: Path, *, force: bool = False) -> None:
     model = import_weights.import_weights(source, target)
     size = f"{model.width}x{model.height}"
     print(f"{target}: {model.name} {size}, z_dim {model.z_dim}, from {source}")
-
-
-def _walk(
-    walk: str, source: Path, target: Path, *, frames: int, seed: int
-) -> tuple[object, dict[str, object]]:
-    """The path to bake in, and its recipe."""
-    from vidgan.generator import synthesis
-    from vidgan.latent import paths
-    from vidgan.render import walk as recipes
-
-    if not walk.endswith(".json") and walk not in paths.PATHS:
-        raise UsageError(f"--walk {walk}: known are {', '.join(paths.PATHS)}, or a recipe's .json.")
-    generator, name = synthesis.open_default(source)
-    asked = recipes.Recipe(z_dim=0, path=walk, seed=seed, frames=frames)
-    if walk.endswith(".json"):
-        asked = recipes.load(Path(walk))
-    if asked.grid:
-        raise UsageError(f"{walk}: a grid cannot be baked in; leave it out.")
-    asked, drive = asked.heard(target)
-    asked = asked.made_for(generator, name)
-    (path,) = asked.paced(generator, drive)
-    return path, asked.comment()

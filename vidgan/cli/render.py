@@ -1,47 +1,90 @@
-"""The verbs that make pictures and films: render, sample.
-
-Heavy modules are imported inside the verb, so that --help answers at once and rendering an ONNX
-file never loads torch.
-"""
+"""The verbs that make films and pictures: render, sample."""
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from vidgan.cli import terminal
 from vidgan.cli.terminal import Whole
 from vidgan.disk.files import check_new
 from vidgan.errors import UsageError
 
+if TYPE_CHECKING:
+    from vidgan.render.walk import Walk
+
+
+@Parameter(name="*", group=Group("The walk", sort_key=1))
+@dataclass(frozen=True, kw_only=True)
+class WalkOptions:
+    """What the film shows. `render.walk.Walk` keeps these."""
+
+    frames: Whole | None = None
+    """The number of frames. By default 120."""
+    path: str | None = None
+    """How to move from keyframe to keyframe: loop (smooth, the default), lerp (straight), slerp
+    (along a sphere), spline (Catmull-Rom), circle, walk (random) or noise."""
+    seed: Whole | None = None
+    """The number that decides the keyframes. Each seed gives another film. By default 0."""
+    seeds: str | None = None
+    """The seeds of the pictures to pass through, for example 3,17,99. They replace --seed."""
+    keyframes: str | None = None
+    """The number of pictures to pass through, by default one per 30 frames; or a .npy file of their
+    latents, an array [K, z_dim]."""
+    fps: str | None = None
+    """Frames per second, for example 30 (the default), 23.976 or 24000/1001."""
+    loop: Annotated[bool | None, Parameter(negative="--no-loop")] = None
+    """End where the film starts, so that it repeats without a jump. This is the default."""
+    hold: float | None = None
+    """The part of the time to stand still on keyframes, from 0 to below 1, for example 0.3."""
+    ease: str | None = None
+    """How the speed changes between keyframes: linear (the default), smoothstep or in-out."""
+    truncation: str | None = None
+    """The scale of the latents, the numbers that a picture is made from; by default 1. Less is
+    safer and varies less. A list, for example 0.5,1, changes it over the film."""
+    labels: str | None = None
+    """The classes to show, one after the other, for a model that has classes: 3,7,3."""
+    grid: str | None = None
+    """Show several walks side by side, as columns x rows, for example 4x3. Each cell has a seed of
+    its own: --seed, --seed + 1, ..."""
+    constant_speed: bool | None = None
+    """Time the frames so that each changes as much as the next."""
+    audio: Path | None = None
+    """A sound (wav, mp3, flac, ...) to move to. The film is as long, and plays it."""
+
+
+@Parameter(name="*", group=Group("The file", sort_key=2))
+@dataclass(frozen=True, kw_only=True)
+class FileOptions:
+    """How the film is stored. `film.target.Target` keeps these."""
+
+    scale: Whole | None = None
+    """Enlarge frames by this whole factor. By default small frames grow to 512 pixels, except in
+    lossless files."""
+    codec: str | None = None
+    """h264, h265, av1, vp9, prores or ffv1, where the kind of file allows it. h264_nvenc,
+    hevc_nvenc and av1_nvenc encode on a GPU, or in software where that does not work."""
+    quality: Whole | None = None
+    """From 0 (smallest file) to 100 (best picture). By default 80."""
+    lossless: bool = False
+    """Keep every pixel exactly: in .mp4, .mov, .mkv, .webm, .webp, .apng and PNG."""
+
+
+_USUAL_WALK, _USUAL_FILE = WalkOptions(), FileOptions()
+
 
 def render(
     target: Path,
     /,
     *,
-    frames: Whole | None = None,
     model: Path | None = None,
-    path: str | None = None,
-    seed: Whole | None = None,
-    seeds: str | None = None,
-    keyframes: str | None = None,
-    fps: str | None = None,
-    loop: Annotated[bool | None, Parameter(negative="--no-loop")] = None,
-    hold: float | None = None,
-    ease: str | None = None,
-    truncation: str | None = None,
-    labels: str | None = None,
-    grid: str | None = None,
-    constant_speed: bool | None = None,
-    audio: Path | None = None,
-    recipe: Path | None = None,
-    save_recipe: Path | None = None,
-    scale: Whole | None = None,
-    codec: str | None = None,
-    quality: Whole | None = None,
-    lossless: bool = False,
+    walk: Path | None = None,
+    save_walk: Path | None = None,
+    moves: WalkOptions = _USUAL_WALK,
+    file: FileOptions = _USUAL_FILE,
     force: bool = False,
     resume: bool = False,
     contact_sheet: bool = False,
@@ -49,169 +92,117 @@ def render(
     sign_key: Path | None = None,
     yes: bool = False,
 ) -> None:
-    """Render a video: a smooth walk through the generator's latent space.
+    """Render a video: a smooth walk through the pictures that a generator can make.
 
     Parameters
     ----------
     target
-        out.mp4, .webm, .mov (ProRes), .mkv (FFV1), .gif, .apng, .webp, or a folder for PNG.
-    frames
-        Exactly this many; by default 120.
+        The file to write: out.mp4, .webm, .mov (ProRes), .mkv (FFV1), .gif, .apng or .webp; or a
+        folder for PNG files.
     model
-        generator.safetensors or generator.onnx; else the newest run, else the shipped one.
-    path
-        loop (smooth, the default), lerp, slerp, spline (Catmull-Rom), circle, walk or noise.
-    seed
-        Which walk; by default 0.
-    seeds
-        Instead: the seeds of the latents to pass through, 3,17,99.
-    keyframes
-        How many latents to pass through, by default one per 30 frames; or a file of them, a .npy
-        of [K, z_dim].
-    fps
-        Frames per second: 30 (the default), 23.976 or 24000/1001.
-    loop
-        Close the walk, so that the video repeats without a jump.
-    hold
-        Share of the time that stands still on keyframes, 0 to below 1.
-    ease
-        Between keyframes: linear, smoothstep or in-out.
-    truncation
-        Below 1: safer pictures, less variety. Several in turn: 0.5,1.
-    labels
-        Classes in turn, of a model that has them: 3,7,3.
-    grid
-        Columns x rows of walks in one video: 4x3. Cell c has seed + c.
-    constant_speed
-        Move the frames along the path until each changes as much as the next.
-    audio
-        A sound (wav, mp3, flac, ...) that drives speed and truncation; the video is as long.
-    recipe
-        Take all of this but the model from a file that --save-recipe wrote.
-    save_recipe
-        Write such a file beside the video.
-    scale
-        Enlarge by a whole factor; by default small frames grow to 512 pixels, exact ones do not.
-    codec
-        h264, h265, av1, vp9, prores or ffv1, where the target can hold it; or h264_nvenc,
-        hevc_nvenc, av1_nvenc, which make way for software where they do not work.
-    quality
-        0 (smallest file) to 100 (best), on the scale of the codec; by default 80.
-    lossless
-        Every decoded pixel is the generator's: .mp4, .mov, .mkv, .webm, .webp, .apng, PNG.
+        generator.safetensors or generator.onnx. By default the newest run in runs/, or else the
+        generator that comes with vidgan.
+    walk
+        Show the walk of a file that --save-walk wrote. It replaces all options of "The walk".
+    save_walk
+        Also write the walk to this file, for example walk.json, to render it again.
     force
-        Overwrite the target.
+        Replace the target if it exists.
     resume
-        Go on with a render that was killed, to the same frames; give the same command again.
+        Continue a render that was stopped or killed. Repeat its command and add --resume.
     contact_sheet
-        Also write out-sheet.png: 32 frames spread over the film.
+        Also write out-sheet.png, one picture of 32 frames spread over the film.
     sign
-        Sign the video (C2PA) with this certificate and its chain, in PEM. See vidgan verify.
+        Sign the film (C2PA) with this certificate and its chain, a PEM file. See vidgan verify.
     sign_key
-        The certificate's private key, in PEM.
+        The private key of that certificate, a PEM file.
     yes
-        Go on though the job is very large.
+        Render even if it will take hours.
     """
     from vidgan.film import segments
-    from vidgan.film import writer as video
+    from vidgan.film.target import Target
+    from vidgan.film.writer import VideoWriter, write_png
     from vidgan.generator import synthesis
     from vidgan.marks import c2pa
-    from vidgan.render import pipeline as rendering
-    from vidgan.render import walk as recipes
+    from vidgan.render import pipeline
 
-    options = {
-        "frames": frames,
-        "path": path,
-        "seed": seed,
-        "keyframes": _keyframes(seeds, keyframes),
-        "fps": fps,
-        "closed": loop,
-        "hold": hold,
-        "ease": ease,
-        "truncation": _in_turn("--truncation", truncation, float),
-        "labels": _in_turn("--labels", labels, int),
-        "grid": None if grid is None else list(terminal.pair("--grid", grid)),
-        "constant_speed": constant_speed,
-        "audio": audio and str(audio),
-    }
-    options = {key: value for key, value in options.items() if value is not None}
-    if recipe and options:
-        raise UsageError(f"--recipe {recipe}: says {', '.join(options)} itself; give one of both.")
-    if audio and frames is not None:
-        raise UsageError("--audio and --frames: the sound says how long the video is.")
-    # As torchrun tells the processes that share a render.
+    asked = _walk(moves, walk)
+    out = Target.parse(target, fps=asked.fps, **vars(file))
+    # torchrun sets these for processes that share a render.
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    segments.check(target, resume=resume, world=world)
-    # After a kill between the end of a film and that of its segments, both are there.
-    left = resume and segments.folder_of(target).exists()
-    video.check_target(target, force=force or left, codec=codec, quality=quality, lossless=lossless)
+    segments.check(out, resume=resume, world=world)
+    # A render killed at its very end leaves both its segments and the finished film.
+    replace = force or (resume and segments.folder_of(out.path).exists())
+    out.check(force=replace)
+    sheet = out.path.with_name(f"{out.path.stem}-sheet.png") if contact_sheet else None
+    for extra, suffix in ((save_walk, ".json"), (sheet, ".png")):
+        if extra:
+            check_new(extra, suffix=suffix, force=force or resume)
     if (sign is None) != (sign_key is None):
         raise UsageError("--sign cert.pem and --sign-key key.pem: both, or neither.")
-    signer = c2pa.signer(target, sign, sign_key) if sign else None
-    sheet = target.with_name(f"{target.stem}-sheet.png")
-    if save_recipe:
-        check_new(save_recipe, suffix=".json", force=force or resume)
-    if contact_sheet:
-        check_new(sheet, suffix=".png", force=force or resume)
-
-    asked = recipes.load(recipe) if recipe else recipes.Recipe(z_dim=0, **options)
-    asked, drive = asked.heard(target)
-    rendering.check_frames(asked.frames, yes=yes)
-    rate = video.check_fps(asked.fps)
+    signer = c2pa.signer(out.path, sign, sign_key) if sign else None
+    pipeline.check_frames(asked.frames, yes=yes)
     generator, name = synthesis.open_default(model)
-    asked = asked.made_for(generator, name)
-    walk, generator = asked.timed(generator, drive)
-    comment = asked.comment()
+    bound = asked.bind(generator, name=name, sound_into=out)
+    pipeline.check_frames(bound.frames, yes=yes)  # of a sound, only now known
+    comment = bound.comment()
 
     def finish(film: Path) -> None:
-        """What a film needs before it gets its name, so that a killed render gets it too."""
+        """Runs before the film gets its name, so that a killed render can be resumed to here."""
         if signer:
             signer(film)
-        if contact_sheet:
-            video.write_png(sheet, rendering.contact_sheet(generator, walk), comment)
-        if save_recipe:
-            recipes.save(asked, save_recipe)
+        if sheet:
+            write_png(sheet, pipeline.contact_sheet(bound.generator, bound), comment)
+        if save_walk:
+            bound.walk.save(save_walk)
 
-    writer = video.VideoWriter(
-        target,
-        fps=rate,
-        scale=scale,
-        codec=codec,
-        quality=quality,
-        lossless=lossless,
-        force=force or left,
-        sound=asked.audio and Path(asked.audio),
-        finish=finish,
-        comment=comment,
-    )
-    with terminal.rendering_bar(asked.frames) as advance:
-        rendering.render(
-            generator,
-            walk,
-            writer,
-            resume=resume,
-            rank=rank,
-            world=world,
-            progress=advance,
+    sound = bound.walk.audio and Path(bound.walk.audio)
+    writer = VideoWriter(out, force=replace, sound=sound, finish=finish, comment=comment)
+    share = segments.Share(rank, world)
+    with terminal.rendering_bar(bound.frames) as advance:
+        pipeline.render(
+            bound.generator, bound, writer, resume=resume, share=share, progress=advance
         )
-    if rank > 0:
-        return
-    plural = "s" * (asked.frames != 1)
-    print(f"{target}: {asked.frames} frame{plural} of {name}, {generator.runs_on}")
+    if rank == 0:
+        plural = "s" * (bound.frames != 1)
+        print(f"{target}: {bound.frames} frame{plural} of {name}, {generator.runs_on}")
+
+
+def _walk(moves: WalkOptions, file: Path | None) -> "Walk":
+    """The walk of a file, or of options."""
+    from vidgan.render.walk import Walk
+
+    given = {key: value for key, value in vars(moves).items() if value is not None}
+    if file and given:
+        names = ", ".join(f"--{key.replace('_', '-')}" for key in given)
+        raise UsageError(f"--walk {file}: the file sets {names} itself; leave out one of both.")
+    if moves.audio and moves.frames is not None:
+        raise UsageError("--audio and --frames: the film is as long as the sound; omit --frames.")
+    if file:
+        return Walk.load(file)
+    parsed = {
+        "keyframes": _keyframes(given.pop("seeds", None), given.pop("keyframes", None)),
+        "closed": given.pop("loop", None),
+        "truncation": _numbers("--truncation", moves.truncation, float),
+        "labels": _numbers("--labels", moves.labels, int),
+        "grid": None if moves.grid is None else list(terminal.pair("--grid", moves.grid)),
+        "audio": moves.audio and str(moves.audio),
+    }
+    return Walk(**given | {key: value for key, value in parsed.items() if value is not None})
 
 
 def _keyframes(seeds: str | None, keyframes: str | None) -> list | int | None:
-    """What a recipe holds: of --seeds 3,17,99, or --keyframes 5, or --keyframes latents.npy."""
+    """What a walk keeps of --seeds 3,17,99, of --keyframes 5, or of --keyframes latents.npy."""
     if seeds is not None and keyframes is not None:
         raise UsageError("--seeds and --keyframes: one of the two.")
     if seeds is not None:
-        return [{"seed": seed, "index": 0} for seed in _in_turn("--seeds", seeds, int)]
+        return [{"seed": seed, "index": 0} for seed in _numbers("--seeds", seeds, int)]
     if keyframes is None or re.fullmatch(r"-?\d+", keyframes):
         return keyframes and int(keyframes)
     import numpy as np
 
     try:
-        rows = np.lib.format.open_memmap(keyframes, mode="r")  # .npy alone, and no objects
+        rows = np.lib.format.open_memmap(keyframes, mode="r")  # only .npy, and no Python objects
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is neither"
         raise UsageError(f"--keyframes {keyframes}: a number, or a .npy ({reason}).") from error
@@ -220,8 +211,8 @@ def _keyframes(seeds: str | None, keyframes: str | None) -> list | int | None:
     return [{"latent": row.tolist()} for row in rows.astype(np.float32)]
 
 
-def _in_turn(option: str, text: str | None, kind: type[int] | type[float]) -> list | None:
-    """3,7,3 or 3>7>3, which a shell wants quoted."""
+def _numbers(option: str, text: str | None, kind: type[int] | type[float]) -> list | None:
+    """'3,7,3' -> [3, 7, 3]. The shells let pass 3>7>3 only in quotes."""
     if text is None:
         return None
     try:
@@ -241,26 +232,28 @@ def sample(
     seed: Whole = 0,
     force: bool = False,
 ) -> None:
-    """Write stills: --grid 8x4 grid.png, or --count 1000 folder/.
+    """Write pictures: with --grid 8x4 grid.png one file, with --count 100 stills/ a folder.
 
     Parameters
     ----------
     target
         A PNG file for --grid, a folder for --count.
     grid
-        Columns x rows of samples in one picture; 8x4 if neither is given.
+        Columns x rows of pictures in one file. This is the default, with 8x4.
     count
-        This many single PNG files instead.
+        Write this many files instead.
     model
-        generator.safetensors or generator.onnx; else the newest run, else the shipped one.
+        generator.safetensors or generator.onnx. By default the newest run in runs/, or else the
+        generator that comes with vidgan.
     seed
-        Which samples.
+        The number that decides which pictures they are.
     force
-        Overwrite the target.
+        Replace the target if it exists.
     """
-    from vidgan.film import writer as video
+    from vidgan.film.target import Target
+    from vidgan.film.writer import write_png
     from vidgan.generator import synthesis
-    from vidgan.render import pipeline as rendering
+    from vidgan.render import pipeline
 
     if grid and count is not None:
         raise UsageError("--grid and --count: one of the two.")
@@ -268,12 +261,12 @@ def sample(
         columns, rows = terminal.pair("--grid", grid or "8x4")
         check_new(target, suffix=".png", force=force)
         generator, _ = synthesis.open_default(model)
-        picture = rendering.grid(generator, seed=seed, columns=columns, rows=rows)
-        video.write_png(target, picture, {"model": generator.sha256, "seed": seed})
+        picture = pipeline.grid_of_stills(generator, seed=seed, columns=columns, rows=rows)
+        write_png(target, picture, {"model": generator.sha256, "seed": seed})
     else:
         if target.suffix.lower() == ".png":
             raise UsageError(f"{target}: --count writes a folder of PNG; --grid writes one PNG.")
-        video.check_target(f"{target}/", force=force)
+        Target.parse(f"{target}/").check(force=force)
         generator, _ = synthesis.open_default(model)
-        rendering.samples(generator, target, seed=seed, count=count, force=force)
+        pipeline.write_stills(generator, target, seed=seed, count=count, force=force)
     print(target)

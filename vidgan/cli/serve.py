@@ -1,7 +1,7 @@
-"""Serves a folder to this machine's browser, with the headers that threads and WebGPU need.
+"""Serves a folder to the browser on this machine, with the headers that threads and WebGPU need.
 
-For looking at what `vidgan export --site` wrote, not for the world: it listens on 127.0.0.1, knows
-GET alone, answers only to its own name, and gives out nothing from outside the folder.
+It is meant for looking at what `vidgan export --site` wrote, not for publishing it: it listens on
+127.0.0.1, answers only GET and only under its own name, and never leaves the folder.
 """
 
 import functools
@@ -13,9 +13,9 @@ from vidgan.errors import SystemFault, UsageError
 
 
 def server(folder: Path, *, port: int = 0) -> ThreadingHTTPServer:
-    """A server ready to `serve_forever`, on a free port if 0. Raises UsageError, SystemFault."""
+    """A server ready for `serve_forever`, on a free port if 0. Raises UsageError, SystemFault."""
     if not (folder / "index.html").is_file():
-        raise UsageError(f"{folder}: no index.html in it; vidgan export --site DIR makes one.")
+        raise UsageError(f"{folder}: there is no index.html; vidgan export --site DIR makes one.")
     if not 0 <= port < 2**16:
         raise UsageError(f"--port {port}: from 0 to 65535.")
     handler = functools.partial(_Handler, directory=str(folder.resolve()))
@@ -26,13 +26,13 @@ def server(folder: Path, *, port: int = 0) -> ThreadingHTTPServer:
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    extensions_map = mimetypes.MimeTypes().types_map[True]  # Python's own, not that of the system
+    extensions_map = mimetypes.MimeTypes().types_map[True]  # Python's own table, not the system's
 
     def parse_request(self) -> bool:
         if not super().parse_request():
             return False
         port = self.server.server_address[1]
-        # A web site that points its own name at 127.0.0.1 is not let in.
+        # Else a web site whose name points to 127.0.0.1 could read the folder (DNS rebinding).
         known = self.headers.get("Host") in (f"127.0.0.1:{port}", f"localhost:{port}")
         if not known or self.command != "GET":
             self.send_error(405 if known else 421)
@@ -53,4 +53,4 @@ class _Handler(SimpleHTTPRequestHandler):
         super().end_headers()
 
     def log_message(self, *_: object) -> None:
-        pass
+        """Log nothing."""

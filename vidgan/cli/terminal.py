@@ -1,4 +1,4 @@
-"""What a person sees while waiting: bars on a terminal, plain lines in a log. All on stderr.
+"""What a person sees while a command works, on stderr: bars on a terminal, plain lines in a log.
 
 rich is imported only where there is a terminal to draw on.
 """
@@ -19,7 +19,7 @@ from vidgan.errors import UsageError
 
 _LINE_EVERY_S = 10.0
 
-Numbers = object  # a `vidgan.runs.Progress`, which this module may not import
+Numbers = object  # a `vidgan.training.log.Progress`; importing it here would import torch
 
 
 def _whole(kind: type[int], tokens: Sequence[Token]) -> int:
@@ -29,21 +29,29 @@ def _whole(kind: type[int], tokens: Sequence[Token]) -> int:
         raise UsageError(f"{tokens[0].keyword} {tokens[0].value}: a whole number.") from None
 
 
-Whole = Annotated[int, Parameter(converter=_whole)]  # an option that cyclopts would round
+Whole = Annotated[int, Parameter(converter=_whole)]  # cyclopts alone would round 1.5
 
 
-def say(line: str) -> None:
+def pair(option: str, text: str, *, example: str = "8x4") -> tuple[int, int]:
+    """The two numbers of an option such as --grid 8x4."""
+    match = re.fullmatch(r"(\d+)[xX](\d+)", text)
+    if not match:
+        raise UsageError(f"{option} {text}: two whole numbers, for example {example}.")
+    return int(match[1]), int(match[2])
+
+
+def to_stderr(line: str) -> None:
     print(line, file=sys.stderr)
 
 
 class _Messages(logging.Handler):
-    """What the library logs, as lines on stderr; of several processes, those of the first."""
+    """Prints what the library logs on stderr. Of several processes, only the first one prints."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0) == 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        say(self.format(record))
+        to_stderr(self.format(record))
 
 
 @contextmanager
@@ -60,7 +68,7 @@ def messages() -> Iterator[None]:
 
 @contextmanager
 def rendering_bar(frames: int) -> Iterator[Callable[[int, int], None]]:
-    """Yields a function that is told how many frames are done, and of how many."""
+    """Yield a function that takes the number of frames done, and of all frames to do."""
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return
@@ -77,7 +85,7 @@ def rendering_bar(frames: int) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def training_bar(*, images: int, duration_s: float) -> Iterator[Callable[[Numbers], None]]:
-    """Yields a function that shows numbers; the bar ends at images or at duration."""
+    """Yield a function that shows the numbers of a step. The bar ends at images or duration."""
 
     def share(now: Numbers) -> float:
         by_time = now.elapsed_s / duration_s if duration_s else 0.0
@@ -112,7 +120,7 @@ def _plain(share: Callable[[Numbers], float]) -> Callable[[Numbers], None]:
         if now.elapsed_s >= next_s or done == 1:
             next_s = now.elapsed_s + _LINE_EVERY_S
             left = timedelta(seconds=round(now.elapsed_s * (1 - done) / max(done, 1e-9)))
-            say(f"{done:4.0%}  {_numbers(now)}, {left} left")
+            to_stderr(f"{done:4.0%}  {_numbers(now)}, {left} left")
 
     return show
 
@@ -123,10 +131,3 @@ def _numbers(now: Numbers) -> str:
         f"G {now.loss_g:.2f} D {now.loss_d:.2f} "
         f"sure {now.sure_real:.0%}/{1 - now.sure_fake:.0%}"
     )
-
-
-def pair(option: str, text: str, *, example: str = "8x4") -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)[xX](\d+)", text)
-    if not match:
-        raise UsageError(f"{option} {text}: two whole numbers, for example {example}.")
-    return int(match[1]), int(match[2])

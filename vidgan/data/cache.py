@@ -1,7 +1,6 @@
-"""Pictures from anywhere to uint8 [N, 3, H, W] of one size, decoded once into a mapped cache file.
+"""Pictures from anywhere, decoded once into a file of uint8 [N, H, W, 3], which is mapped.
 
-Promises: memory does not grow with the data; an unreadable file costs only itself; the order of
-training is a function of the seed and the images seen. Knows neither floats nor flips nor networks.
+Memory does not grow with the data, and an unreadable file costs only itself.
 """
 
 import contextlib
@@ -11,9 +10,7 @@ import json
 import logging
 import math
 import os
-import secrets
 import shutil
-import time
 import warnings
 from array import array
 from collections.abc import Sequence
@@ -25,74 +22,71 @@ import numpy as np
 from vidgan.config import DataConfig
 from vidgan.data.pictures import Size, shown
 from vidgan.data.sources import READS, Source, find
+from vidgan.disk import files, locks
 from vidgan.disk.files import disk_faults
 from vidgan.disk.places import cache_root
 from vidgan.errors import DataError, SystemFault
 
 logger = logging.getLogger(__name__)
 
-CACHE_FORMAT = 2  # of the cache; a change here, or in how pixels are made, rebuilds every cache
+CACHE_FORMAT = 3  # to be raised when the cache or the making of pixels changes; rebuilds all caches
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Pictures ready for training. Fewer than a batch, even one, will do: `order` repeats them."""
+    """Pictures ready for training. They may be fewer than a batch, for `order` repeats them."""
 
     name: str  # short, for the run folder: "earth", "cifar10", a folder's name
-    frames: np.ndarray  # uint8 [N, H, W, 3], memory-mapped, read-only
+    _frames: np.ndarray  # uint8 [N, H, W, 3], memory-mapped, read-only
     labels: np.ndarray | None  # int32 [N]
     class_names: tuple[str, ...]  # of label 0, 1, ...; empty without labels
-    fingerprint: str  # hex; of the pixels and labels themselves, so that no move or copy changes it
-    skipped: tuple[str, ...]  # names of files that could not be read
+    fingerprint: str  # hex, of the pixels and labels; a copy of the data has the same
 
     def __len__(self) -> int:
-        return len(self.frames)
+        return len(self._frames)
 
     def take(self, indices: np.ndarray) -> np.ndarray:
         """Copy pictures out of the cache: uint8 [B, H, W, 3]."""
-        return np.asarray(self.frames)[indices]
+        return np.asarray(self._frames)[indices]
 
 
 def open_dataset(config: DataConfig, *, width: int, height: int) -> Dataset:
-    """Open the cache of these data at this size; build it first where it is missing or outdated.
+    """Open the cache of these data at this size. Build it first where it is missing or outdated.
 
     Pictures are cropped about their centre to the aspect ratio asked for, then resized. Raises
-    DataError (nothing there, or too much of it unreadable) and SystemFault (disk).
+    DataError (no pictures, or too many unreadable files) and SystemFault (disk).
     """
     source, size = find(config), (width, height)
     facts = [json.dumps(fact) + "\n" for fact in (CACHE_FORMAT, size, *source.identity())]
     key = hashlib.sha256("".join(facts).encode()).hexdigest()[:16]
     folder = cache_root() / f"{source.name}-{width}x{height}-{key}"
     if _read_meta(folder) is None:
-        _build(folder, source, config, size)
+        _build(folder, source, size)
     meta = _read_meta(folder)
     if meta is None:
         raise SystemFault(f"{folder}: a cache just written reads back damaged; check the disk.")
-    _judge(source.where, meta["files"], meta["faults"], config)
+    _check_unreadable(config, meta["files"], meta["faults"])
     for line in meta["notices"]:
         logger.warning(line)
-    if skipped := tuple(name for name, _ in meta["faults"]):
-        logger.warning(
-            f"{source.where}: {len(skipped)} unreadable, skipped: {_first(meta['faults'])}."
-        )
+    if faults := meta["faults"]:
+        logger.warning(f"{config.source}: {len(faults)} unreadable, skipped: {_first(faults)}.")
     shape = (meta["count"], height, width, 3)
     return Dataset(
         name=source.name,
-        frames=np.memmap(folder / "images.u8", np.uint8, "r", shape=shape),
+        _frames=np.memmap(folder / "images.u8", np.uint8, "r", shape=shape),
         labels=np.fromfile(folder / "labels.i32", np.int32) if meta["class_names"] else None,
         class_names=tuple(meta["class_names"]),
         fingerprint=meta["fingerprint"],
-        skipped=skipped,
     )
 
 
 def native_size(config: DataConfig) -> Size:
     """The width and height that suit the data: short side 64, long side a multiple of 8 up to 256.
 
-    Looks at no more than 64 items, spread over the data. Square where aspect ratios are mixed
-    widely or nothing can be read (`open_dataset` says why). Raises DataError if there is nothing.
+    It follows from at most 64 items, evenly spaced. It is square where aspect ratios differ widely
+    and where nothing can be read, which `open_dataset` reports. Raises DataError without any item.
     """
-    with warnings.catch_warnings(action="ignore"):  # Pillow's, of large pictures and odd files
+    with warnings.catch_warnings(action="ignore"):  # Pillow warns of large and of odd files
         shapes = list(find(config).shapes())
     if not shapes:
         return 64, 64
@@ -104,7 +98,7 @@ def native_size(config: DataConfig) -> Size:
 
 
 def spread(dataset: Dataset) -> float:
-    """Mean squared difference of the same value in two pictures, values being in [-1, 1]."""
+    """Mean squared difference of two pictures, over values in [-1, 1], from 500 of them."""
     some = dataset.take(np.linspace(0, len(dataset) - 1, 500).astype(int))
     planes = np.ascontiguousarray(some.transpose(0, 3, 1, 2))  # [N, 3, H, W]
     return float(2 * (planes / np.float32(127.5)).var(0).mean())
@@ -115,18 +109,18 @@ def _first(faults: Sequence[Sequence[str]]) -> str:
     return "; ".join(f"{shown(name)}: {reason}" for name, reason in faults[:5]) + more
 
 
-def _judge(where: str, files: int, faults: list, config: DataConfig) -> None:
-    """Raise DataError if more files are unreadable than the settings let pass."""
-    allowed = int(config.max_bad * files)
-    if config.max_bad and files >= 20:
+def _check_unreadable(config: DataConfig, count: int, faults: list) -> None:
+    """Raise DataError if more of `count` files are unreadable than the settings allow."""
+    allowed = int(config.max_bad * count)
+    if config.max_bad and count >= 20:
         allowed = max(1, allowed)
     if len(faults) <= allowed:
         return
-    good = files - len(faults)
+    good = count - len(faults)
     way_out = f" To skip them, raise data.max_bad ({config.max_bad:g})." if good else ""
     raise DataError(
-        f"{where}: {good} of {files} files could be read as images (first: {_first(faults)}). "
-        f"{READS}{way_out}"
+        f"{config.source}: {good} of {count} files could be read as images "
+        f"(first: {_first(faults)}). {READS}{way_out}"
     )
 
 
@@ -134,7 +128,7 @@ def _judge(where: str, files: int, faults: list, config: DataConfig) -> None:
 
 
 def _read_meta(folder: Path) -> dict | None:
-    """What the cache in this folder holds; None if it is absent, cut or not ours."""
+    """What the cache in this folder holds; None where there is none or it is damaged."""
     try:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         whole = (folder / "images.u8").stat().st_size == meta["image_bytes"]
@@ -145,28 +139,24 @@ def _read_meta(folder: Path) -> dict | None:
     return meta if whole else None
 
 
-def _build(folder: Path, source: Source, config: DataConfig, size: Size) -> None:
-    """Decode everything once into `folder`. Several processes may do so at once; the first wins."""
-    temporary = folder.with_name(f"{folder.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
+def _build(folder: Path, source: Source, size: Size) -> None:
+    """Decode everything once into `folder`. Other processes that want the same wait for it."""
+    part = files.part_of(folder)
     with disk_faults(folder.parent):
-        try:
-            temporary.mkdir(parents=True)
-            _remove_abandoned(folder)
-            _check_space(temporary, source.files() * 3 * size[0] * size[1])
-            logger.info(f"{source.where}: decoding once into {folder}")
-            _write(temporary, source, config, size)
-            _publish(temporary, folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """What a killed process left behind: nothing in it was written for a day."""
-    for old in folder.parent.glob(f"{folder.name}.tmp-*"):
-        with contextlib.suppress(OSError):  # another process may be removing it just now
-            written = max(path.stat().st_mtime for path in (old, *old.iterdir()))
-            if time.time() - written > 86_400:
-                shutil.rmtree(old)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with locks.waiting(folder.with_name(f".{folder.name}.lock")):
+            if _read_meta(folder) is not None:
+                return  # another process has just built it
+            for left in folder.parent.glob(f".{folder.name}.part-*"):  # by one that was killed
+                shutil.rmtree(left, ignore_errors=True)
+            try:
+                part.mkdir()
+                _check_space(part, source.files() * 3 * size[0] * size[1])
+                logger.info(f"{source.config.source}: decoding once into {folder}")
+                _write(part, source, size)
+                files.publish(part, folder)
+            finally:
+                files.remove(part)
 
 
 def _check_space(folder: Path, needed_bytes: int) -> None:
@@ -176,11 +166,11 @@ def _check_space(folder: Path, needed_bytes: int) -> None:
         raise OSError(errno.ENOSPC, f"these pictures need {mb_needed} MB, {mb_free} MB are free")
 
 
-def _write(folder: Path, source: Source, config: DataConfig, size: Size) -> None:
-    """Stream the pictures into `folder`; one at a time is in memory, and a few that wait."""
+def _write(folder: Path, source: Source, size: Size) -> None:
+    """Stream the pictures into `folder`. Only a few of them are in memory at a time."""
     faults, notices, labels, digest = [], [], array("i"), hashlib.sha256()
     with (
-        warnings.catch_warnings(action="ignore"),  # Pillow's, as above
+        warnings.catch_warnings(action="ignore"),
         (folder / "images.u8").open("wb") as images,
         contextlib.closing(source.pictures(size, notices.append)) as pictures,
     ):
@@ -195,7 +185,7 @@ def _write(folder: Path, source: Source, config: DataConfig, size: Size) -> None
         image_bytes = images.tell()
         images.flush()
         os.fsync(images.fileno())
-    _judge(source.where, source.files(), faults, config)
+    _check_unreadable(source.config, source.files(), faults)
     class_names = _class_names(source, labels)
     if class_names:
         (folder / "labels.i32").write_bytes(labels.tobytes())
@@ -218,13 +208,3 @@ def _class_names(source: Source, labels: Sequence[int]) -> list[str]:
         return []
     names = list(source.class_names())
     return names if len(names) > max(labels) else [str(i) for i in range(max(labels) + 1)]
-
-
-def _publish(temporary: Path, folder: Path) -> None:
-    if folder.exists() and _read_meta(folder) is None:
-        shutil.rmtree(folder, ignore_errors=True)  # damaged after it was written
-    try:
-        temporary.rename(folder)
-    except OSError:
-        if _read_meta(folder) is None:
-            raise

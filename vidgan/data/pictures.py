@@ -1,4 +1,9 @@
-"""One still picture of any mode, size and orientation, to uint8 [H, W, 3] of the size asked for."""
+"""One still picture, of any mode, size and orientation, to uint8 [H, W, 3] of the size asked for.
+
+Grey of 16 bits becomes round(255 * value / white). White is 2^n - 1, where n is the fewest of 8,
+10, 12, 14 and 16 bits that hold the largest value of the whole source. A folder of 12-bit pictures
+of a camera so keeps its contrast, and all pictures of a folder are converted alike.
+"""
 
 from typing import BinaryIO
 
@@ -14,15 +19,20 @@ SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib"}
     | {".tif", ".tiff"}
 )
+FULL_WHITE = 2**16 - 1
 MAX_PIXELS = 100_000_000  # of one picture, by its header; a 100-megapixel camera just passes
 
 
 def open_picture(file: BinaryIO) -> Image.Image:
-    """Look at the header only. Raises whatever Pillow raises, and DataError above MAX_PIXELS."""
+    """Read the header only. Raises whatever Pillow raises, and DataError above MAX_PIXELS."""
     image = Image.open(file, formats=FORMATS)
+    check_size(image)
+    return image
+
+
+def check_size(image: Image.Image) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise DataError(f"{image.width} x {image.height} pixels; {MAX_PIXELS:,} at most")
-    return image
 
 
 def display_size(image: Image.Image) -> Size:
@@ -30,34 +40,52 @@ def display_size(image: Image.Image) -> Size:
     return (image.height, image.width) if turned else image.size
 
 
-def fitted(image: Image.Image, size: Size, background: str) -> np.ndarray:
-    """Frame 0, upright, as RGB at the final size: uint8 [H, W, 3]. Colour profiles are ignored."""
-    # A JPEG can decode at 1/2, 1/4 or 1/8, a tenth of the time for 12 megapixels; twice the final
-    # size is left for the filter, and pixels differ by a grey level or two.
+def is_deep(image: Image.Image) -> bool:
+    """Whether it is 16-bit grey."""
+    return image.mode.startswith("I;16")
+
+
+def white_above(image: Image.Image) -> int:
+    """The smallest white that suits the values of 16-bit grey; 0 for other pictures."""
+    if not is_deep(image):
+        return 0
+    largest = np.asarray(image).max()
+    return next(2**bits - 1 for bits in (8, 10, 12, 14, 16) if largest < 2**bits)
+
+
+def fitted(image: Image.Image, size: Size, background: str, white: int = FULL_WHITE) -> np.ndarray:
+    """The picture upright, as RGB at the final size: uint8 [H, W, 3]. Colour profiles are ignored.
+
+    `background` is laid under transparent pixels. In 16-bit grey, the value `white` becomes 255.
+    """
+    # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size, for 12 megapixels in a tenth of the
+    # time. Twice the final size is left for the filter; pixels differ by a grey level or two.
     image.draft(None, (2 * max(size),) * 2)
-    image = _without_odd_modes(ImageOps.exif_transpose(image))
+    image = _rgb_or_rgba(ImageOps.exif_transpose(image), white)
     if image.mode != "RGBA":
         return resized(image, size)
     ground = Image.new("RGBA", size, f"#{background.removeprefix('#')}")
     return np.asarray(Image.alpha_composite(ground, Image.fromarray(resized(image, size))))[..., :3]
 
 
-def _without_odd_modes(image: Image.Image) -> Image.Image:
-    """To RGB, or RGBA where anything may be transparent."""
-    if image.mode.startswith("I;16"):
+def _rgb_or_rgba(image: Image.Image, white: int) -> Image.Image:
+    """RGBA where a pixel may be transparent, else RGB."""
+    if is_deep(image):
         grey = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")
+        levels = np.minimum((255 * grey + white // 2) // white, 255).astype(np.uint8)
+        return Image.fromarray(levels).convert("RGB")
     if image.mode in ("I", "F"):
-        raise DataError("32-bit grey has no agreed white; save it with 8 or 16 bits")
+        raise DataError("grey of 32 bits or with a sign has no agreed white; save it as 8 or 16")
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 
 def resized(image: Image.Image, size: Size) -> np.ndarray:
-    """Cropped about the centre where the aspect ratio asks for it."""
+    """Crop about the centre to the aspect ratio of `size`, then resize."""
     return np.asarray(ImageOps.fit(image, size, Image.Resampling.LANCZOS))
 
 
 def reason(error: Exception) -> str:
+    """What an error says, on one line of at most 160 characters."""
     if isinstance(error, Image.UnidentifiedImageError):
         return "not a picture"  # Pillow would name an object in memory
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -65,4 +93,5 @@ def reason(error: Exception) -> str:
 
 
 def shown(name: str) -> str:
+    """A file's name without line breaks and other characters that cannot be printed."""
     return name if name.isprintable() else ascii(name)

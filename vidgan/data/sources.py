@@ -1,8 +1,8 @@
-"""Where pictures come from, told apart by looking: a folder or zip of pictures, a film, a folder of
-films, a set that is fetched by its name, or the footage that ships with vidgan.
+"""Where pictures come from: a folder or zip of pictures, a stack, a film or a folder of films, a
+set that is fetched by its name, or the footage that ships with vidgan.
 
-A source is found by names and sizes alone; its pictures are decoded when they are asked for, as a
-stream. What is in a zip or a film is hostile until proved otherwise.
+A source is told by the names of its files and the heads of a few. Pictures are decoded when they
+are asked for, as a stream. What is in a file is hostile until proved otherwise.
 """
 
 import contextlib
@@ -11,9 +11,7 @@ import io
 import itertools
 import os
 import re
-import stat
 import typing
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,25 +23,29 @@ import numpy as np
 from PIL import Image
 
 from vidgan.config import DataConfig
-from vidgan.data import downloads
+from vidgan.data import archives, downloads, sequences
+from vidgan.data.archives import is_hidden, parts, suffix
 from vidgan.data.pictures import (
+    FULL_WHITE,
     SUFFIXES,
     Size,
     display_size,
     fitted,
+    is_deep,
     open_picture,
     reason,
     resized,
-    shown,
+    white_above,
 )
 from vidgan.disk.places import bundled
 from vidgan.errors import DataError
 from vidgan.film import reader
-from vidgan.film.reader import Notice
+from vidgan.film.reader import VIDEO_SUFFIXES, Notice
 
 READS = (
-    "vidgan reads folders and zip files of JPEG, PNG, WebP, GIF, BMP and TIFF, video files and "
-    'folders of them, torchvision:NAME, and "earth", "emoji" or "digits".'
+    "vidgan reads folders and zip files of JPEG, PNG, WebP, GIF, BMP and TIFF, TIFF stacks, films "
+    "(video files, animated GIF, WebP and PNG), folders of films, torchvision:NAME, and "
+    '"earth", "emoji" or "digits".'
 )
 
 
@@ -66,61 +68,70 @@ class Source:
     pictures    all of them, in order
     """
 
-    where: str  # as the user wrote it
-    name: str  # short, safe in a file name
     config: DataConfig
+    name: str  # short, safe in a file name
 
     def class_names(self) -> Sequence[str]:
         return ()
 
 
 def find(config: DataConfig) -> Source:
-    """Tell by looking what config.source is. Raises DataError."""
+    """Tell what kind of source `config.source` is. Raises DataError."""
     try:
         return _look(config.source, config)
-    except (OSError, ValueError) as error:  # a folder without permission, a name that cannot be
+    except (OSError, ValueError) as error:  # a folder without permission, an impossible name
         place = getattr(error, "filename", None) or config.source
         raise DataError(f"{place}: cannot be looked at ({reason(error)}).") from error
 
 
 def _look(where: str, config: DataConfig) -> Source:
     if where == "earth":
-        return _Films(where=where, name="earth", config=config, paths=[bundled("assets/earth.mp4")])
+        return _Films(config=config, name="earth", paths=[bundled("assets/earth.mp4")])
     if where.startswith("torchvision:"):
-        name = where.removeprefix("torchvision:").lower()
-        return _Torchvision(where=where, name=name, config=config)
+        return _Torchvision(config=config, name=where.removeprefix("torchvision:").lower())
     if where in downloads.PACKED:
-        return _look_into_folder(where, downloads.unpacked_set(where), config)
+        return _look_into_folder(config, downloads.unpacked_set(where))
     path = Path(where).expanduser()
     if where and path.is_dir():
-        return _look_into_folder(where, path, config)
-    if path.is_file() and path.suffix.lower() in reader.VIDEO_SUFFIXES:
-        return _Films(where=where, name=_slug(path.stem), config=config, paths=[path])
-    if path.is_file() and _starts_like_zip(path):
-        return _look_into_zip(where, path, config)
+        return _look_into_folder(config, path)
+    if path.is_file() and _kind(path) in ("film", "stack"):
+        return _of_files(config, _slug(path.stem), path.parent, [path.name])
+    if path.is_file() and archives.starts_like_zip(path):
+        with archives.opened(path) as archive:
+            members, files = archives.pictures_in(where, archive), archive.namelist()
+        if not members:
+            raise _nothing_in(where, files)
+        return _Stills(
+            config=config, name=_slug(path.stem), path=path, found=files, members=members
+        )
     what = "not something to train on" if path.exists() else "there is no such file or folder"
     raise DataError(f'"{where}": {what}. {READS}')
 
 
-def _look_into_folder(where: str, folder: Path, config: DataConfig) -> Source:
+def _look_into_folder(config: DataConfig, folder: Path) -> Source:
     files = sorted(path.relative_to(folder).as_posix() for path in _walk(folder))
-    name = _slug(folder.resolve().name)
-    if members := [file for file in files if _suffix(file) in SUFFIXES]:
-        return _Stills(
-            where=where, name=name, config=config, path=folder, found=files, members=members
-        )
-    if films := [folder / file for file in files if _suffix(file) in reader.VIDEO_SUFFIXES]:
-        return _Films(where=where, name=name, config=config, paths=films)
-    raise _nothing_in(where, files)
+    return _of_files(config, _slug(folder.resolve().name), folder, files)
 
 
-def _look_into_zip(where: str, path: Path, config: DataConfig) -> Source:
-    with _archive(path) as archive:
-        members, files = sorted(_zip_members(where, archive)), archive.namelist()
-    if not members:
-        raise _nothing_in(where, files)
-    name = _slug(path.stem)
-    return _Stills(where=where, name=name, config=config, path=path, found=files, members=members)
+def _of_files(config: DataConfig, name: str, folder: Path, files: Sequence[str]) -> Source:
+    """Films, where there is one among the files and no still picture; else stills."""
+    stills = [file for file in files if suffix(file) in SUFFIXES]
+    films = [folder / file for file in files if suffix(file) in VIDEO_SUFFIXES | SUFFIXES]
+    if not films:
+        raise _nothing_in(config.source, files)
+    kinds = set()
+    for path in films:
+        kinds.add(_kind(path))
+        if kinds & {"still", "stack"}:  # usually of the first file, so that no other is opened
+            break
+    else:
+        if "film" in kinds:
+            return _Films(config=config, name=name, paths=films)
+    return _Stills(config=config, name=name, path=folder, found=files, members=stills)
+
+
+def _kind(path: Path) -> str:
+    return "film" if suffix(path.name) in VIDEO_SUFFIXES else sequences.kind_of(path)
 
 
 def _slug(name: str) -> str:
@@ -133,12 +144,12 @@ def _nothing_in(where: str, files: Iterable[str]) -> DataError:
 
 def _kinds(files: Iterable[str]) -> str:
     """Count files by suffix: "12 x .heic, 1 x .json"."""
-    kinds = Counter(_suffix(name) or "no suffix" for name in files if not name.endswith("/"))
+    kinds = Counter(suffix(name) or "no suffix" for name in files if not name.endswith("/"))
     return ", ".join(f"{count} x {kind}" for kind, count in kinds.most_common(3))
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """All plain files below, links followed, but no folder twice: links may go in circles."""
+    """All plain files below. Links are followed, but no folder is entered twice."""
 
     def refuse(error: OSError) -> typing.NoReturn:
         raise error
@@ -146,18 +157,10 @@ def _walk(folder: Path) -> Iterator[Path]:
     seen = set()
     for here, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
         real = Path(here).resolve()
-        folders[:] = [] if real in seen else sorted(f for f in folders if not _is_hidden(f))
+        folders[:] = [] if real in seen else sorted(f for f in folders if not is_hidden(f))
         if real not in seen:
-            yield from (p for f in files if not _is_hidden(f) and (p := Path(here, f)).is_file())
+            yield from (p for f in files if not is_hidden(f) and (p := Path(here, f)).is_file())
         seen.add(real)
-
-
-def _is_hidden(part: str) -> bool:
-    return part.startswith(".") or part == "__MACOSX"
-
-
-def _suffix(name: str) -> str:
-    return os.path.splitext(name)[1].lower()  # noqa: PTH122 - a million names, of zips too
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -168,14 +171,9 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _parts(member: str) -> list[str]:
-    # A zip may say ../../x or C:\x; nothing is ever written under such a name.
-    return [part for part in re.split(r"[/\\]", member) if part not in ("", ".", "..")]
-
-
 def _classes(members: Sequence[str]) -> tuple[list[int | None], tuple[str, ...]]:
     """A label for each member, where all lie in two or more folders below the one they share."""
-    folders = [_parts(member)[:-1] for member in members]
+    folders = [parts(member)[:-1] for member in members]
     ends = zip(min(folders), max(folders), strict=False)  # what these share, all between share too
     shared = len(list(itertools.takewhile(lambda pair: pair[0] == pair[1], ends)))
     tops = [folder[shared] if len(folder) > shared else "" for folder in folders]
@@ -186,14 +184,23 @@ def _classes(members: Sequence[str]) -> tuple[list[int | None], tuple[str, ...]]
     return [label[top] for top in tops], tuple(names)
 
 
-def _spread(items: Sequence) -> Sequence:
+def _some_of(items: Sequence) -> Sequence:
     """At most 64 of the items, evenly spaced."""
     return [items[i * len(items) // 64] for i in range(64)] if len(items) > 64 else items
 
 
+def _in_threads(job: Callable, *columns: Sequence) -> Iterator:
+    """The job's results in the order of its arguments; no more than 128 wait to be used."""
+    # Decoding leaves Python's lock: two threads on two cores took 0.6 of the time of one.
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        rows = zip(*columns, strict=True)
+        while chunk := list(itertools.islice(rows, 128)):
+            yield from pool.map(job, *zip(*chunk, strict=True))
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Stills(Source):
-    """Single pictures: the members of a folder or of a zip."""
+    """Single pictures and pages of stacks: the members of a folder or of a zip."""
 
     path: Path
     found: Sequence[str]  # files of every kind
@@ -212,7 +219,7 @@ class _Stills(Source):
         if self.path.is_dir():
             yield lambda member: (self.path / member).open("rb")
             return
-        with _archive(self.path) as archive:
+        with archives.opened(self.path) as archive:
             yield lambda member: io.BytesIO(archive.read(member))
 
     def files(self) -> int:
@@ -223,110 +230,82 @@ class _Stills(Source):
 
     def shapes(self) -> Iterator[Size]:
         with self._opened() as open_member:
-            for member in _spread(self.members):
+            for member in _some_of(self.members):
                 with contextlib.suppress(Exception), open_member(member) as file:
                     yield display_size(open_picture(file))
 
     def pictures(self, size: Size, notice: Notice) -> Iterator[Picture]:
-        other = [file for file in self.found if _suffix(file) not in SUFFIXES | {".txt"}]
-        if kinds := _kinds(file for file in other if not any(map(_is_hidden, _parts(file)))):
-            notice(f"{self.where}: passed over what is no picture ({kinds}).")
-        labels, _ = _classes(self.members)
-        # Decoding leaves Python's lock: two threads on two cores took 0.6 of the time of one.
-        with self._opened() as open_member, ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        other = [file for file in self.found if suffix(file) not in SUFFIXES | {".txt"}]
+        if kinds := _kinds(file for file in other if not any(map(is_hidden, parts(file)))):
+            notice(f"{self.config.source}: left out files that are no pictures ({kinds}).")
+        fit = functools.partial(fitted, size=size, background=self.config.background)
+        labels, white = _classes(self.members)[0], 0
+        with self._opened() as open_member:
 
             def decode(member: str, label: int | None) -> Picture:
+                """Leaves to the loop below a stack, and 16-bit grey until its white is known."""
                 try:
                     with open_member(member) as file:
                         image = open_picture(file)
-                        return Picture(member, fitted(image, size, self.config.background), label)
+                        later = sequences.is_stack(image) or (is_deep(image) and not white)
+                        return Picture(member, None if later else fit(image, white=white), label)
                 except Exception as error:  # decoders raise all sorts of things on hostile bytes
                     return Picture(member, fault=reason(error))
 
-            jobs = zip(self.members, labels, strict=True)
-            while chunk := list(itertools.islice(jobs, 128)):  # bounds what waits to be written
-                yield from pool.map(decode, *zip(*chunk, strict=True))
+            for name, pixels, label, fault in _in_threads(decode, self.members, labels):
+                if pixels is not None or fault:
+                    yield Picture(name, pixels, label, fault)
+                    continue
+                try:
+                    with open_member(name) as file:
+                        for page in sequences.pages(file):
+                            if is_deep(page) and not white:
+                                white = self._white(open_member, notice)
+                            yield Picture(name, fit(page, white=white), label)
+                except Exception as error:
+                    yield Picture(name, fault=reason(error))
 
+    def _white(self, open_member: Callable[[str], BinaryIO], notice: Notice) -> int:
+        """The value of 16-bit grey that becomes 255, see `pictures`."""
 
-# Zip files: read in place, within limits, so that nothing in one can write, or fill memory.
+        def suitable(member: str) -> int:
+            with contextlib.suppress(Exception), open_member(member) as file:
+                return max(map(white_above, sequences.pages(file)))
+            return 0
 
-MAX_MEMBERS = 500_000
-MAX_MEMBER_BYTES = 256 * 2**20
-MAX_RATIO = 200  # of a member above 1 MiB; photographs reach 2, flat drawings in BMP some tens
-
-
-class _Zip(io.FileIO):
-    """Refuses the one large read that `zipfile` ever does: of a directory with too many members."""
-
-    def read(self, size: int = -1) -> bytes:
-        left = os.fstat(self.fileno()).st_size - self.tell()
-        if left > 128 * MAX_MEMBERS and not 0 <= size <= 128 * MAX_MEMBERS:  # bytes
-            raise DataError(f"{self.name}: its directory is too long; at most {MAX_MEMBERS} files.")
-        return super().read(size)
-
-
-def _starts_like_zip(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(2) == b"PK"
-
-
-@contextlib.contextmanager
-def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
-    with contextlib.ExitStack() as stack:
-        try:
-            archive = zipfile.ZipFile(stack.enter_context(_Zip(path)))
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-            raise DataError(f"{path}: damaged or no zip file ({reason(error)}).") from error
-        yield stack.enter_context(archive)
-
-
-def _zip_members(where: str, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """The pictures in it by name. Raises DataError for what no honest zip of pictures holds."""
-    if len(archive.infolist()) > MAX_MEMBERS:
-        raise DataError(f"{where}: more than {MAX_MEMBERS} files; unpack it, give the folder.")
-    members = {
-        info.filename: info
-        for info in archive.infolist()
-        if _suffix(info.filename) in SUFFIXES
-        and not any(map(_is_hidden, _parts(info.filename)))
-        and not stat.S_ISLNK(info.external_attr >> 16)
-    }
-    for name, info in members.items():
-        if info.flag_bits & 1:
-            raise DataError(f"{where}: {shown(name)} is encrypted; give a zip without password.")
-        ratio = info.file_size / max(1, info.compress_size)
-        if info.file_size > MAX_MEMBER_BYTES or (info.file_size > 2**20 and ratio > MAX_RATIO):
-            raise DataError(
-                f"{where}: {shown(name)} would unpack to {info.file_size / 1e6:.0f} MB, "
-                f"{ratio:.0f} times its size in the zip; leave it out, or unpack the zip yourself."
-            )
-    return members
+        white = 255
+        for found in _in_threads(suitable, self.members):
+            white = max(white, found)
+            if white == FULL_WHITE:
+                return white
+        notice(f"{self.config.source}: no value of 16-bit grey is above {white}, which is white.")
+        return white
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Films(Source):
-    """Frames of one or more films."""
+    """Frames of one or more films: video files and animated pictures."""
 
     paths: Sequence[Path]
 
     def identity(self) -> Iterable[object]:
-        yield from ("films", self.config.every, self.config.min_change)
+        yield from ("films", self.config.every, self.config.min_change, self.config.background)
         yield from ([str(path.resolve()), *_stamp(path)] for path in self.paths)
 
     def files(self) -> int:
         return len(self.paths)
 
     def shapes(self) -> Iterator[Size]:
-        for path in _spread(self.paths):
-            with contextlib.suppress(DataError):
-                yield reader.probe(path)
+        for path in _some_of(self.paths):
+            video = suffix(path.name) in VIDEO_SUFFIXES
+            with contextlib.suppress(Exception):
+                yield reader.probe(path) if video else next(sequences.frames(path)).size
 
     def pictures(self, size: Size, notice: Notice) -> Iterator[Picture]:
         kept = None
         for path in self.paths:
             try:
-                for frame in reader.read_frames(path, every=self.config.every, notice=notice):
-                    pixels = resized(Image.fromarray(frame), size)
+                for pixels in self._frames(path, size, notice):
                     grey_levels = np.inf if kept is None else np.abs(pixels - kept).mean()
                     if grey_levels >= self.config.min_change:
                         kept = pixels.astype(np.int16)
@@ -335,6 +314,19 @@ class _Films(Source):
                 if len(self.paths) == 1:
                     raise
                 yield Picture(path.name, fault=str(error))
+
+    def _frames(self, path: Path, size: Size, notice: Notice) -> Iterator[np.ndarray]:
+        """Every n-th frame of a film at its final size."""
+        every = self.config.every
+        if suffix(path.name) in VIDEO_SUFFIXES:
+            for frame in reader.read_frames(path, every=every, notice=notice):
+                yield resized(Image.fromarray(frame), size)
+            return
+        try:
+            for frame in itertools.islice(sequences.frames(path), 0, None, every):
+                yield fitted(frame, size, self.config.background)
+        except Exception as error:
+            raise DataError(f"{path}: cannot be read as film ({reason(error)}).") from error
 
 
 class _Torchvision(Source):
@@ -355,7 +347,7 @@ class _Torchvision(Source):
         return [str(name) for name in getattr(self._dataset, "classes", None) or ()]
 
     def shapes(self) -> Iterator[Size]:
-        for index in _spread(range(self.files())):
+        for index in _some_of(range(self.files())):
             yield self._dataset[index][0].size
 
     def pictures(self, size: Size, notice: Notice) -> Iterator[Picture]:

@@ -1,8 +1,8 @@
-"""Where files lie, whole or absent, and locked.
+"""Files on disk: where they are, how they are written, and which process may write them.
 
     places  the files that ship with vidgan, and the folder of its cache
-    files   a file or folder that appears whole or not at all
+    files   files and folders that appear complete or not at all
     locks   one process at a time
 
-It knows nothing of what is in a file.
+This package does not know what the files contain.
 """

@@ -1,4 +1,4 @@
-"""How a file or folder appears: whole, or not at all."""
+"""Files and folders that appear complete or not at all."""
 
 import contextlib
 import os
@@ -11,6 +11,7 @@ from vidgan.errors import ModelError, SystemFault, UsageError
 
 @contextlib.contextmanager
 def disk_faults(folder: Path, *, cache: bool = True) -> Iterator[None]:
+    """Raise SystemFault for an OSError. With `cache`, say how to move vidgan's cache."""
     advice = " Free some space, or set VIDGAN_CACHE to a folder on another disk." if cache else ""
     try:
         yield
@@ -20,19 +21,19 @@ def disk_faults(folder: Path, *, cache: bool = True) -> Iterator[None]:
 
 
 def check_new(target: Path, *, force: bool, suffix: str = "") -> None:
-    """Refuse a file that could not be written, while nothing is lost yet. Raises UsageError."""
+    """Raise UsageError if the file cannot be written; called before any work is done."""
     if not target.name.endswith(suffix):
         raise UsageError(f"{target}: its name must end in {suffix}.")
     if not target.absolute().parent.is_dir():
         raise UsageError(f"{target}: there is no folder {target.parent}; create it first.")
     if suffix and target.is_dir():
-        raise UsageError(f"{target}: is a folder, where a file shall be; give another name.")
+        raise UsageError(f"{target}: is a folder; give the file another name.")
     if target.exists() and not force:
         raise UsageError(f"{target}: exists already; give another name, or --force to replace it.")
 
 
 def check_file(path: Path) -> None:
-    """Raises ModelError where there is no file to read a model from."""
+    """Raise ModelError if there is no such file to read a model from."""
     if not path.is_file():
         what = "a folder, not a file" if path.is_dir() else "there is no such file"
         raise ModelError(f"{path}: {what}.")
@@ -40,9 +41,9 @@ def check_file(path: Path) -> None:
 
 @contextlib.contextmanager
 def whole(target: Path) -> Iterator[Path]:
-    """Where to write a file or folder that becomes `target` when the block ends well, else nothing.
+    """Give a hidden path to write to. What lies there becomes `target` at the end of the block.
 
-    It takes the place of an older target. Raises SystemFault for what the disk refuses.
+    After an exception it is deleted, and an older target stays. Raises SystemFault for an OSError.
     """
     part = part_of(target)
     try:
@@ -55,15 +56,15 @@ def whole(target: Path) -> Iterator[Path]:
 
 
 def part_of(target: Path) -> Path:
-    """The hidden name of what is to become `target`."""
-    # An absolute path, so that FFmpeg never takes "a:b.mp4" for a protocol.
+    """The hidden path under which `target` is written until it is complete."""
+    # The path is absolute, or FFmpeg would take "a:b.mp4" for a protocol.
     return target.absolute().with_name(f".{target.name}.part-{os.getpid()}")
 
 
 def publish(part: Path, target: Path) -> None:
-    """Rename a finished file or folder onto its target, whose old content goes."""
+    """Rename a finished file or folder to its target. An older target is deleted."""
     if not part.is_dir():
-        with part.open("r+b") as file:  # Windows flushes only what is open for writing
+        with part.open("r+b") as file:  # Windows can flush only files that are open for writing
             os.fsync(file.fileno())
         part.replace(target)
     elif target.is_dir():
@@ -76,7 +77,7 @@ def publish(part: Path, target: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """A file, a folder, or nothing."""
+    """Delete a file or a folder, if there is one."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:

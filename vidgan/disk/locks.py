@@ -1,21 +1,37 @@
-"""One process at a time."""
+"""One process at a time. The system frees the lock of a process that ends, however it ends."""
 
-import os
-import sys
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import filelock
+
+from vidgan.errors import SystemFault
+
+logger = logging.getLogger(__name__)
 
 
-def take_lock(descriptor: int) -> bool:
-    """Lock an open file until it is closed or the process ends; False where another has it."""
+def take(path: Path, *, busy: str) -> filelock.BaseFileLock:
+    """Lock a file until `release()`. Raises SystemFault(busy) if another process has locked it."""
+    lock = filelock.FileLock(path, thread_local=False)
     try:
-        if sys.platform == "win32":
-            import msvcrt
+        lock.acquire(blocking=False)
+    except (filelock.Timeout, FileNotFoundError):  # the last owner may just delete the folder
+        raise SystemFault(busy) from None
+    return lock
 
-            os.lseek(descriptor, 1 << 30, os.SEEK_SET)  # nobody could read a byte that is locked
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
 
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+@contextlib.contextmanager
+def waiting(path: Path) -> Iterator[None]:
+    """Lock a file during the block. First wait while another process has locked it."""
+    lock = filelock.FileLock(path, thread_local=False)
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        logger.info(f"{path}: another process holds this lock; waiting for it.")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

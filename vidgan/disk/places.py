@@ -1,4 +1,4 @@
-"""The files that ship with vidgan, in a wheel or in a checkout, and the folder of its cache."""
+"""The files that ship with vidgan, and the folder of its cache."""
 
 import os
 import sys
@@ -8,10 +8,10 @@ from vidgan.errors import SystemFault
 
 
 def bundled(relative: str) -> Path:
-    """Find "assets/earth.mp4", "train" and the like. Raises SystemFault where it is absent."""
+    """Find "assets/earth.mp4" or "train", in a wheel or a checkout. Raises SystemFault."""
     package = Path(__file__).resolve().parents[1]
     homes = [package / "_bundled"]
-    # Beside an installed package lie other people's folders: only a checkout counts.
+    # Only a checkout has them beside the package. Beside an installed one are other packages.
     if (package.parent / "pyproject.toml").is_file():
         homes.append(package.parent)
     for home in homes:
@@ -24,7 +24,7 @@ def bundled(relative: str) -> Path:
 
 
 def cache_root() -> Path:
-    """VIDGAN_CACHE, or vidgan's folder in the place where the platform keeps caches."""
+    """VIDGAN_CACHE, or a folder where this platform keeps caches."""
     if given := os.environ.get("VIDGAN_CACHE"):
         return Path(given).expanduser().resolve()
     if sys.platform == "win32":

@@ -1,12 +1,13 @@
 """Frames to files and back. A frame is uint8 [H, W, 3] RGB.
 
-    codecs    the kinds of file, and the codecs that each can hold
-    reader    a film that somebody recorded, to frames
+    codecs    the containers, and the codecs that each can hold
+    target    what to write and how: path, container, codec, frame rate, scale, quality
+    reader    films to frames
     encoders  frames to one file of one codec
-    sound     a sound to numbers per frame, and into a film
-    writer    frames to a target that is whole or absent
+    sound     sound to numbers per frame, and sound into a film
+    writer    frames to a target that is complete or absent
     segments  a long film in pieces, which several processes can share
-    tiles     several frames side by side in one
+    tiles     several pictures side by side in one
 
-It knows neither latents nor models.
+This package knows neither latents nor models.
 """

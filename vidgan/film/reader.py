@@ -1,7 +1,7 @@
-"""Film to frames: what others recorded becomes uint8 [H, W, 3] RGB, upright, pixels square.
+"""Film to frames: films that others recorded, as uint8 [H, W, 3] RGB, upright, with square pixels.
 
-A film is hostile until proved otherwise: nothing is opened but the named file, sizes are capped
-before decoding, and a damaged one gives the part that can be read. Memory stays flat.
+A film may be hostile. Only the named file is opened, and its size is checked before it is decoded.
+A damaged film gives the part that can be read. Memory does not grow with the film.
 """
 
 import contextlib
@@ -24,9 +24,9 @@ logger = logging.getLogger(__name__)
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts"}
 )
-MAX_PIXELS = 64_000_000  # of one frame that is read; 8K has 33 million
+MAX_PIXELS = 64_000_000  # of one frame; 8K has 33 million
 
-# Bicubic, and neither colour nor rounding cut short: what the conversion to and from RGB needs.
+# Conversion to and from RGB needs full chroma and exact rounding.
 ACCURATE = (
     Interpolation.BICUBIC
     | Interpolation.FULL_CHR_H_INT
@@ -34,7 +34,7 @@ ACCURATE = (
     | Interpolation.ACCURATE_RND
 )
 
-Notice = Callable[[str], None]  # takes one line that the user should know and did not ask for
+Notice = Callable[[str], None]  # takes one line for the user
 
 
 class VideoInfo(NamedTuple):
@@ -43,20 +43,20 @@ class VideoInfo(NamedTuple):
 
 
 def probe(source: Path | str) -> VideoInfo:
-    """Look at the head and the first frame of a video. Raises DataError."""
+    """Read the size of a video from its first frame. Raises DataError."""
     with _opened(source) as (container, stream):
         frame = next(_decode(source, container, stream, notice=lambda line: None))
         size = _display_size(frame, stream)
-        return VideoInfo(*(size[::-1] if _quarter_turns(frame) % 2 else size))
+        return VideoInfo(*(size[::-1] if round(frame.rotation / 90) % 2 else size))
 
 
 def read_frames(
     source: Path | str, *, every: int = 1, notice: Notice = logger.warning
 ) -> Iterator[np.ndarray]:
-    """Stream every n-th frame, uint8 [H, W, 3], turned upright, pixels square, full-range RGB.
+    """Give every n-th frame, uint8 [H, W, 3], upright, with square pixels, as full-range RGB.
 
-    A damaged or cut video gives the part that can be read, then a notice. Raises DataError: not a
-    video, no frame to decode, frames larger than MAX_PIXELS.
+    A damaged or cut video gives the part that can be read, and then a notice. Raises DataError for
+    what is not a video, for a video without a frame, and for frames larger than MAX_PIXELS.
     """
     assert every >= 1
     with _opened(source) as (container, stream):
@@ -73,28 +73,24 @@ def _opened(source: Path | str) -> Iterator[tuple[InputContainer, av.VideoStream
         remote = re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", str(source))
         hint = "only local files are read, download it" if remote else "there is no such file"
         raise DataError(f"{source}: {hint}.")
-    # Whatever its name, a file may be a list of other files or addresses (ffconcat, HLS): only
-    # plain containers, and only this file. An absolute path is never taken for a protocol.
+    # A file of any name may be a list of other files or addresses (ffconcat, HLS). So only plain
+    # containers are read, and only this file. FFmpeg takes no absolute path for a protocol.
     formats = "mov,mp4,matroska,webm,avi,mpegts"
     options = {"format_whitelist": formats, "protocol_whitelist": "file"}
     try:
         container = av.open(str(Path(source).resolve()), options=options)
     except (av.FFmpegError, OSError) as error:
-        raise DataError(
-            f"{source}: cannot be read as video ({error.strerror}). "
-            "vidgan reads MP4, MOV, MKV, WebM, AVI and MPEG-TS."
-        ) from error
+        reads = "vidgan reads MP4, MOV, MKV, WebM, AVI and MPEG-TS."
+        raise DataError(f"{source}: cannot be read as video ({error.strerror}). {reads}") from error
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{source}: its tags are not UTF-8; write it without: "
-            "ffmpeg -i IN -map_metadata -1 -c copy OUT"
-        ) from error
+        remove = "remove them: ffmpeg -i IN -map_metadata -1 -c copy OUT"
+        raise DataError(f"{source}: its tags are not UTF-8; {remove}") from error
     with container:
-        cover = av.stream.Disposition.attached_pic  # of a song; and no codec context: codec unknown
-        films = (s for s in container.streams.video if s.codec_context)
+        cover = av.stream.Disposition.attached_pic  # the picture of a song
+        films = (s for s in container.streams.video if s.codec_context)  # None: unknown codec
         stream = next((s for s in films if not s.disposition & cover), None)
         if stream is None:
-            raise DataError(f"{source}: no film in it that can be decoded (sound only?).")
+            raise DataError(f"{source}: it has no video that can be decoded (sound only?).")
         _check_pixels(source, stream.width, stream.height)
         yield container, stream
 
@@ -102,8 +98,8 @@ def _opened(source: Path | str) -> Iterator[tuple[InputContainer, av.VideoStream
 def _check_pixels(source: Path | str, width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise DataError(
-            f"{source}: frames of {width}x{height} pixels; at most {MAX_PIXELS // 10**6} million "
-            "pixels are read, make it smaller first."
+            f"{source}: frames of {width}x{height} pixels; vidgan reads at most "
+            f"{MAX_PIXELS // 10**6} million pixels. Make the film smaller first."
         )
 
 
@@ -115,7 +111,7 @@ def _decode(
         for packet in container.demux(stream):
             try:
                 pictures = packet.decode()
-            except av.FFmpegError:  # one bad packet; those after the next keyframe may be good
+            except av.FFmpegError:  # a damaged packet; after the next keyframe all may be well
                 broken += 1
                 continue
             for frame in pictures:
@@ -131,7 +127,9 @@ def _decode(
         raise DataError(f"{source}: not one frame of it can be decoded; is it damaged?")
     start_s = float((stream.start_time or 0) * stream.time_base)
     fps = stream.average_rate or stream.guessed_rate or 25
-    missing_s = _duration_s(container, stream) - (end_s - start_s) - float(1 / fps)
+    file_s = (container.duration or 0) / 1e6  # microseconds
+    stated_s = float(stream.duration * stream.time_base) if stream.duration else file_s
+    missing_s = stated_s - (end_s - start_s) - float(1 / fps)
     if missing_s > max(0.2, 0.02 * end_s):
         damage = damage or f"{missing_s:.1f} s are missing"
     if broken:
@@ -154,16 +152,12 @@ def _upright_rgb(
         interpolation=ACCURATE,
         threads=1,
     )
-    return np.ascontiguousarray(np.rot90(rgb.to_ndarray(), _quarter_turns(frame)))
-
-
-def _quarter_turns(frame: av.VideoFrame) -> int:
-    """Counter-clockwise, as np.rot90 counts; a mirrored picture stays mirrored."""
-    return round(frame.rotation / 90)
+    quarter_turns = round(frame.rotation / 90)  # counter-clockwise; a mirrored frame stays mirrored
+    return np.ascontiguousarray(np.rot90(rgb.to_ndarray(), quarter_turns))
 
 
 def _display_size(frame: av.VideoFrame, stream: av.VideoStream) -> tuple[int, int]:
-    """Width and height with square pixels, before rotation. A side only ever grows."""
+    """Width and height with square pixels, before rotation. One side grows, none shrinks."""
     aspect = stream.sample_aspect_ratio or Fraction(1)
     if aspect >= 1:
         return round(frame.width * aspect), frame.height
@@ -171,15 +165,8 @@ def _display_size(frame: av.VideoFrame, stream: av.VideoStream) -> tuple[int, in
 
 
 def _colorspace(frame: av.VideoFrame) -> Colorspace:
-    """The matrix that the frame's tag (ITU-T H.273) names; untagged, the habit of its size."""
+    """The matrix of the frame's tag (ITU-T H.273); without one, what is usual for its height."""
     tagged = {1: Colorspace.ITU709, 4: Colorspace.FCC, 7: Colorspace.SMPTE240M}
     tagged |= dict.fromkeys((5, 6), Colorspace.ITU601) | dict.fromkeys((9, 10), Colorspace.BT2020)
     untagged = Colorspace.ITU601 if frame.height < 720 else Colorspace.ITU709
     return tagged.get(frame.colorspace, untagged)
-
-
-def _duration_s(container: InputContainer, stream: av.VideoStream) -> float:
-    """What the file says of its length; 0.0 where it says nothing."""
-    if stream.duration:
-        return float(stream.duration * stream.time_base)
-    return (container.duration or 0) / 1e6  # microseconds

@@ -1,63 +1,70 @@
-"""A film in segments: closed pieces in a hidden folder beside the target, joined by stream copy.
+"""A film in segments: short films in a hidden folder beside the target, joined without encoding.
 
-Each segment is a whole small film of its own, so it may be made by any process at any time: a
-killed render goes on where it stopped, and several processes share one film. What the frames depend
-on stands in a manifest; other segments are never joined. Knows nothing of models and paths.
+Any process can write a segment at any time. So a render that was killed can continue, and several
+processes can share a film. A manifest says what the frames depend on; only segments with an equal
+manifest are joined. This module does not know how frames are made.
 """
 
 import contextlib
 import json
 import logging
-import os
-import sys
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import IO
 
 import av
 
+from vidgan.disk import locks
 from vidgan.disk.files import disk_faults, publish, remove, write_bytes
-from vidgan.disk.locks import take_lock
 from vidgan.errors import SystemFault, UsageError
 from vidgan.film import codecs
+from vidgan.film.target import Target
 from vidgan.film.writer import VideoWriter
 from vidgan.marks import xmp
 
 logger = logging.getLogger(__name__)
 
-SEGMENT_FRAMES = 240  # below x264's own limit of 250, so that a segment costs no further key frame
+SEGMENT_FRAMES = 240  # x264 starts a new group at 250 frames: a shorter segment adds no keyframe
 _POLL_S = 0.05
-_PATIENCE_S = 600.0  # in which rank 0 takes away what an older render left
+_PATIENCE_S = 600.0  # for rank 0 to delete what an older render left
 
 
-def check(target: Path, *, resume: bool, world: int) -> None:
-    """Refuse to resume or share what cannot be joined, while nothing is lost yet."""
-    asked = "--resume" if resume else f"a render by {world} processes"
-    if (resume or world > 1) and not codecs.kind_of(target).voice:
+@dataclass(frozen=True)
+class Share:
+    """Which of the processes that share a film this one is."""
+
+    rank: int = 0
+    world: int = 1  # the number of processes
+
+
+def check(target: Target, *, resume: bool, world: int) -> None:
+    """Raise UsageError if a render cannot be resumed or shared, before any work is done."""
+    if (resume or world > 1) and not target.kind.audio_encoder:
+        asked = "--resume" if resume else f"a render by {world} processes"
         raise UsageError(
-            f"{target}: {asked} needs a kind whose parts are joined without encoding again: "
-            f"{', '.join(codecs.FILMS)}."
+            f"{target.path}: {asked} works only where pieces can be joined without encoding "
+            f"again: {', '.join(codecs.FILM_SUFFIXES)}."
         )
 
 
-def folder_of(target: Path) -> Path:
-    """Where the segments of a target stand while it is not finished."""
-    return target.absolute().with_name(f".{target.name}.segments")
+def folder_of(path: Path) -> Path:
+    """The folder of the segments of a film while it is not finished."""
+    return path.absolute().with_name(f".{path.name}.segments")
 
 
 class Film:
-    """The pieces of one target that this process has to write, and the target at the end.
+    """The pieces of a film that this process has to write, and the joined film at the end.
 
-    writer        what says target and settings; it is copied for each piece
-    key           all else that the frames depend on, as JSON; --resume compares it
-    rank, world   this process, and how many share the film through the file system
+    writer   has the target and its settings; each piece gets a copy of it
+    key      all else that the frames depend on, as JSON; compared before segments are reused
+    resume   reuse the segments that a render with the same settings left
+    share    with several processes, rank 0 makes the folder, waits for all others and joins
 
-    Segments are left behind by a process that was killed, or that was interrupted with `resume`.
-    With more than one process, rank 0 prepares, waits for all and joins; segments with an equal
-    manifest are then taken over as with `resume`; it takes the folder away only when all have come.
-    A kind that cannot be joined is one piece.
+    Segments stay on disk if the process is killed, or interrupted with `resume`. Several processes
+    always reuse segments, because each must see those of the others. A film of a container that
+    cannot be joined is one piece.
     """
 
     def __init__(
@@ -67,68 +74,52 @@ class Film:
         frames: int,
         key: Mapping[str, object],
         resume: bool = False,
-        rank: int = 0,
-        world: int = 1,
+        share: Share = Share(),
         segment_frames: int = SEGMENT_FRAMES,
     ) -> None:
-        check(writer.target, resume=resume, world=world)
-        self._writer, self._frames, self._resume = writer, frames, resume
-        self._rank, self._world, self._keep = rank, world, resume or world > 1
-        self._target, self._folder = writer.target, folder_of(writer.target)
-        self._joined = codecs.kind_of(writer.target).voice is not None
-        self._length = segment_frames if self._joined else frames
-        facts = {"format": "vidgan-segments-1", "frames": frames, "segment": self._length}
-        # As JSON gives it back, so that it can be compared with what a file holds.
+        check(writer.target, resume=resume, world=share.world)
+        self._writer, self._frames, self._share = writer, frames, share
+        self._resume, self._reuse = resume, resume or share.world > 1
+        self._path, self._folder = writer.target.path, folder_of(writer.target.path)
+        self._joinable = writer.target.kind.audio_encoder is not None
+        length = segment_frames if self._joinable else frames
+        self._pieces = [range(i, min(i + length, frames)) for i in range(0, frames, length)]
+        facts = {"format": "vidgan-segments-1", "frames": frames, "segment": length}
+        # To JSON and back, so that it equals what is read from a file.
         self._manifest = json.loads(json.dumps(facts | writer.settings | dict(key), default=str))
 
     @contextlib.contextmanager
     def made(self) -> Iterator[None]:
-        """Around the writing of the pieces: the folder before, the target or nothing after it."""
-        if not self._joined:
-            yield
-            return
+        """Write the pieces within this block. At its end the target is there."""
         self._check_begun()
-        lock = self._locked() if self._rank == 0 else None
-        try:
-            if lock:
-                self._prepare()
-            else:
-                self._wait_for_rank_0()
-                self._arrival(self._rank).touch()
+        if not self._joinable:
             yield
-            if lock:
+        elif self._share.rank:
+            self._wait_for_rank_0()
+            self._arrival(self._share.rank).touch()
+            yield
+        else:
+            with self._locked_folder():
+                self._prepare()
+                yield
                 self._finish()
-        except KeyboardInterrupt:
-            if lock and self._resume:
-                lock.close()
-                lock = None
-                logger.info(f"{self._target}: stopped; the same command goes on from here.")
-            raise
-        finally:
-            if lock:
-                self._leave(lock)
 
     def missing(self) -> Iterator[range]:
-        """The frames of each piece that this process has yet to write, in order."""
-        for number, piece in enumerate(self._pieces()):
-            if number % self._world == self._rank and not (
-                self._keep and self._file(piece).exists()
-            ):
+        """The frames of each piece that this process still has to write, in order."""
+        for number, piece in enumerate(self._pieces):
+            done = self._reuse and self._file(piece).exists()
+            if number % self._share.world == self._share.rank and not done:
                 yield piece
 
     def open(self, piece: range) -> VideoWriter:
-        """A writer for the frames of one piece; it appears when it is whole."""
-        return self._writer.copy(self._file(piece)) if self._joined else self._writer
-
-    def _pieces(self) -> Iterator[range]:
-        for start in range(0, self._frames, self._length):
-            yield range(start, min(start + self._length, self._frames))
+        """A writer for the frames of one piece. The piece appears when it is complete."""
+        return self._writer.for_piece(self._file(piece)) if self._joinable else self._writer
 
     def _file(self, piece: range) -> Path:
-        return self._folder / f"{piece.start:09d}{self._target.suffix.lower()}"
+        return self._folder / f"{piece.start:09d}{self._path.suffix.lower()}"
 
     def _arrival(self, rank: int) -> Path:
-        """Is there as soon as that process is past all checks, which a finished film would fail."""
+        """A file that means: the process has passed all checks, which a finished film fails."""
         return self._folder / f"rank{rank}"
 
     def _found(self) -> dict[str, object]:
@@ -143,12 +134,12 @@ class Film:
 
     def _wait_for_rank_0(self) -> None:
         since = time.monotonic()
-        while (found := self._found()) != self._manifest:  # it is still preparing
+        while (found := self._found()) != self._manifest:  # rank 0 is still preparing
             if time.monotonic() - since > _PATIENCE_S:
                 reason = f"has another {self._differing(found)} than" if found else "saw nothing of"
                 raise UsageError(
-                    f"{self._target}: rank {self._rank} {reason} rank 0; start all together, with "
-                    "the same command, model and versions."
+                    f"{self._path}: rank {self._share.rank} {reason} rank 0. Start all processes "
+                    "together, with the same command, model and versions."
                 )
             time.sleep(_POLL_S)
 
@@ -156,31 +147,34 @@ class Film:
         found = self._found()
         if self._resume and found and found != self._manifest:
             raise UsageError(
-                f"--resume: {self._target} was begun with another {self._differing(found)}; repeat "
-                "that command, or leave out --resume to start anew."
+                f"--resume: {self._path} was begun with another {self._differing(found)}. Repeat "
+                "that command, or leave out --resume to start again."
             )
 
-    def _locked(self) -> IO[str]:
-        """The folder's lock, until it is closed or this process ends."""
-        path = self._folder / "lock"
+    @contextlib.contextmanager
+    def _locked_folder(self) -> Iterator[None]:
+        """Lock the folder, and delete it at the end unless an interrupted render may resume."""
+        lock_file, keep = self._folder / "lock", False
         with disk_faults(self._folder, cache=False):
             self._folder.mkdir(exist_ok=True)
-            lock = path.open("a")
-            # Whoever had it may have taken it away since it was opened here.
-            if not take_lock(lock.fileno()) or not _is_at(lock, path):
-                lock.close()
-                raise SystemFault(f"{self._target}: another process is rendering it; end that.")
-        return lock
-
-    def _leave(self, lock: IO[str]) -> None:
-        """Take the folder away, the lock last: who finds none begins a folder of its own."""
-        with contextlib.suppress(OSError):
-            self._empty()
-            if sys.platform == "win32":  # which keeps a file that is open
-                lock.close()
-            (self._folder / "lock").unlink()
-            self._folder.rmdir()
-        lock.close()
+            # This also refuses a lock file that its last owner deletes at this moment.
+            busy = f"{self._path}: another process is rendering it; stop that process first."
+            lock = locks.take(lock_file, busy=busy)
+        try:
+            yield
+        except KeyboardInterrupt:
+            if keep := self._resume:
+                logger.info(f"{self._path}: stopped. The same command continues from here.")
+            raise
+        finally:
+            with contextlib.suppress(OSError):
+                if not keep:
+                    self._empty()
+                    lock_file.unlink()  # last; whoever then finds no lock makes one of its own
+            lock.release()
+            with contextlib.suppress(OSError):
+                if not keep:
+                    self._folder.rmdir()
 
     def _empty(self) -> None:
         for old in self._folder.iterdir():
@@ -188,67 +182,63 @@ class Film:
                 remove(old)
 
     def _prepare(self) -> None:
-        """Take over what lies in the folder with the same manifest if wanted, or else empty it."""
-        if self._keep and self._found() == self._manifest:
-            held = sum(len(piece) for piece in self._pieces() if self._file(piece).exists())
-            logger.info(f"{self._target}: {held} of {self._frames} frames are there already.")
+        """Reuse the segments in the folder if that is wanted and possible, or else delete them."""
+        if self._reuse and self._found() == self._manifest:
+            frames = sum(len(piece) for piece in self._pieces if self._file(piece).exists())
+            logger.info(f"{self._path}: {frames} of {self._frames} frames are there already.")
             return
         if self._resume:
-            logger.info(f"{self._target}: nothing to resume, starting with frame 0.")
+            logger.info(f"{self._path}: nothing to resume, starting with frame 0.")
         with disk_faults(self._folder, cache=False):
             self._empty()
         write_bytes(self._folder / "manifest.json", json.dumps(self._manifest, indent=1).encode())
 
     def _finish(self) -> None:
-        counts = {self._file(piece): len(piece) for piece in self._pieces()}
-        others = map(self._arrival, range(1, self._world))
-        for awaited in [*counts, *others] if self._world > 1 else ():
-            while not awaited.exists():
-                time.sleep(_POLL_S)
-        whole = next(iter(counts))  # already what the target shall be, if it is the only one
+        counts = {self._file(piece): len(piece) for piece in self._pieces}
+        if self._share.world > 1:
+            for file in [*counts, *map(self._arrival, range(1, self._share.world))]:
+                while not file.exists():
+                    time.sleep(_POLL_S)
+        film = next(iter(counts))  # a single piece is the film
         try:
             if len(counts) > 1:
-                whole = self._folder / f"joined{self._target.suffix.lower()}"
-                join(counts, whole, fps=self._writer.fps)
-            self._writer.seal(whole)
-            publish(whole, self._target)
+                film = self._folder / f"joined{self._path.suffix.lower()}"
+                join(counts, film, self._writer.target)
+            self._writer.complete(film)
+            publish(film, self._path)
         except (OSError, av.FFmpegError) as error:
-            raise SystemFault(f"{self._target}: cannot be written ({error.strerror}).") from error
+            raise SystemFault(f"{self._path}: cannot be written ({error.strerror}).") from error
 
 
-def _is_at(file: IO[str], path: Path) -> bool:
-    return path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())
+def join(counts: Mapping[Path, int], film: Path, target: Target) -> None:
+    """Copy segments, each with its number of frames, into one film with the same mark.
 
-
-def join(counts: Mapping[Path, int], target: Path, *, fps: Fraction) -> None:
-    """Copy films of equal settings, each with its number of frames, into one with the same mark.
-
-    Times come from the running number of the frame, so that rounding never adds up.
-    Raises SystemFault where a film holds another number of frames.
+    Times are computed from the number of the frame in the film, so that rounding errors do not add
+    up. Raises SystemFault if a segment has another number of frames.
     """
     comment = (xmp.find_mark(next(iter(counts))) or {}).get("comment")
-    kind, stream, first = codecs.kind_of(target), None, 0
-    options = codecs.muxer_options(kind, fps)
-    with av.open(str(target), "w", format=kind.container, container_options=options) as film:
+    kind, fps, stream, first = target.kind, target.fps, None, 0
+    options = kind.options(fps)
+    with av.open(str(film), "w", format=kind.muxer, container_options=options) as joined:
         for file, count in counts.items():
-            with av.open(str(file)) as source:
-                template, seen = source.streams.video[0], 0
-                clock = Fraction(template.time_base.numerator, template.time_base.denominator)
-                ticks = 1 / (clock * fps)  # per frame
+            with av.open(str(file)) as segment:
+                template, seen = segment.streams.video[0], 0
+                time_base = Fraction(template.time_base.numerator, template.time_base.denominator)
+                ticks = 1 / (time_base * fps)  # per frame
                 if stream is None:
-                    film.metadata.update(source.metadata)
-                    stream = codecs.add_copied(film, template)
-                    stream.time_base = clock
-                    early = codecs.EARLY * bool(template.codec_context.has_b_frames)
-                for packet in source.demux(template):
-                    if not packet.size:  # the last one is empty and only ends the stream
+                    joined.metadata.update(segment.metadata)
+                    stream = codecs.add_copied_stream(joined, template)
+                    stream.time_base = time_base
+                    reordered = codecs.REORDER_FRAMES * bool(template.codec_context.has_b_frames)
+                for packet in segment.demux(template):
+                    if not packet.size:  # the last packet is empty and only ends the stream
                         break
-                    at, dts = first + round(packet.pts / ticks), first + seen - early
+                    at, dts = first + round(packet.pts / ticks), first + seen - reordered
                     packet.pts, packet.dts, end = (round(i * ticks) for i in (at, dts, at + 1))
                     packet.duration, packet.stream = end - packet.pts, stream
-                    film.mux(packet)
+                    joined.mux(packet)
                     seen += 1
             if seen != count:
                 raise SystemFault(f"{file}: damaged, {seen} of {count} frames; render again.")
             first += count
-    xmp.append_mark(target, comment)
+    xmp.append_mark(film, comment)

@@ -1,7 +1,7 @@
-"""Sound in: how loud it is and where notes begin, frame by frame; and the sound put into a film.
+"""Sound: how loud it is and where notes begin, for each frame; and sound into a film.
 
-Decoded by PyAV as a stream: memory holds one number or two per 23 ms of sound, never the sound.
-Knows no path and no model.
+PyAV decodes it as a stream. Memory holds two numbers per 23 ms of sound, never the sound itself.
+This module knows neither walks nor models.
 """
 
 import heapq
@@ -16,40 +16,42 @@ import numpy as np
 
 from vidgan.errors import DataError, SystemFault, UsageError
 from vidgan.film import codecs
+from vidgan.film.target import Target
 from vidgan.marks import xmp
 
-_RATE, _HOP, _WINDOW = 22_050, 512, 1024  # samples; of the analysis only
-_DECAY_S = 0.2  # in which the push of an onset falls to a third
-# Only what a file can hold by itself: a playlist would make FFmpeg open other files.
+_RATE, _HOP, _WINDOW = 22_050, 512, 1024  # samples, for the analysis only
+_DECAY_S = 0.2  # the effect of an onset falls to a third in this time
+# Formats that refer to no other file. A playlist would make FFmpeg open others.
 _SAFE = {"format_whitelist": "wav,mp3,flac,ogg,aac,aiff,mov,matroska", "protocol_whitelist": "file"}
 
 
 @dataclass(frozen=True, eq=False)
 class Drive:
-    """What a sound does to a path, per frame, float64 [frames]."""
+    """How a sound moves a walk, for each frame, float64 [frames]."""
 
-    speed: np.ndarray  # above 0; onsets and loudness push
-    gain: np.ndarray  # of the truncation, 0.6 (silence) to 1 (loud)
+    speed: np.ndarray  # above 0; rises with onsets and loudness
+    gain: np.ndarray  # a factor of the truncation, 0.6 (silence) to 1 (loud)
 
     def timing(self, steps: int) -> np.ndarray:
-        """Positions [steps + 1] rising from 0 to 1 at this speed."""
-        way = np.concatenate([[0], np.cumsum(self.speed[:steps])])
-        return way / max(way[-1], 1e-12)
+        """Positions [steps + 1] that rise from 0 to 1 at this speed."""
+        positions = np.concatenate([[0], np.cumsum(self.speed[:steps])])
+        return positions / max(positions[-1], 1e-12)
 
 
-def check(sound: Path, target: Path) -> None:
-    """Refuse a sound that cannot be read, or a kind of film that holds none."""
-    if not codecs.kind_of(target).voice:
-        raise UsageError(f"{target}: holds no sound; with --audio: {', '.join(codecs.FILMS)}.")
+def check(sound: Path, target: Target) -> None:
+    """Raise DataError if the sound cannot be read, UsageError if the target can hold none."""
+    if not target.kind.audio_encoder:
+        suffixes = ", ".join(codecs.FILM_SUFFIXES)
+        raise UsageError(f"{target.path}: holds no sound; --audio goes into {suffixes}.")
     with _opened(sound):
         pass
 
 
 def listen(sound: Path, *, fps: Fraction) -> Drive:
-    """Analyse a sound; the number of frames is its length at `fps`, rounded. Raises DataError."""
+    """Analyse a sound. It has as many frames as it is long at `fps`, rounded. Raises DataError."""
     loudness, onset, samples = [], [], 0
     rest, before = np.zeros(0), None
-    taper, fall = np.hanning(_WINDOW) / (_WINDOW / 4), np.exp(-_HOP / _RATE / _DECAY_S)
+    taper, decay = np.hanning(_WINDOW) / (_WINDOW / 4), np.exp(-_HOP / _RATE / _DECAY_S)
     for block in _mono(sound):
         samples += len(block)
         rest = np.concatenate([rest, block])
@@ -63,9 +65,9 @@ def listen(sound: Path, *, fps: Fraction) -> Drive:
         rest = rest[max(0, (len(rest) - _WINDOW) // _HOP + 1) * _HOP :]
     if not samples:
         raise DataError(f"{sound}: not one sample of sound in it; is it damaged?")
-    loud, push = _scaled(loudness, 95), _scaled(onset, 99) ** 2
-    for i in range(1, len(push)):  # struck, then dying away
-        push[i] = max(push[i], push[i - 1] * fall)
+    loud, push = _normalized(loudness, 95), _normalized(onset, 99) ** 2
+    for i in range(1, len(push)):  # an onset dies away like a struck string
+        push[i] = max(push[i], push[i - 1] * decay)
     loud = np.convolve(np.pad(loud, 5, mode="edge"), np.full(11, 1 / 11), mode="valid")
     at_s = (np.arange(max(1, round(Fraction(samples, _RATE) * fps))) + 0.5) / float(fps)
     hop_s = (np.arange(len(loud)) * _HOP + _WINDOW / 2) / _RATE
@@ -74,23 +76,23 @@ def listen(sound: Path, *, fps: Fraction) -> Drive:
 
 
 def add_sound(
-    film: Path, sound: Path, kind: codecs.Kind, comment: Mapping[str, object] | None = None
+    film: Path, sound: Path, target: Target, comment: Mapping[str, object] | None = None
 ) -> None:
-    """Put a sound into a finished film, which is copied, and mark it again. Raises SystemFault."""
-    part = film.with_name(f"{film.name}.sound")
+    """Put a sound into a finished film like the target, and mark it again. Raises SystemFault."""
+    part, kind = film.with_name(f"{film.name}.sound"), target.kind
     try:
         with av.open(str(film)) as source, _opened(sound) as song:
-            picture = source.streams.video[0]
-            options = codecs.muxer_options(kind, 1 / picture.time_base)
-            with av.open(str(part), "w", format=kind.container, container_options=options) as out:
+            video = source.streams.video[0]
+            options = kind.options(1 / video.time_base)
+            with av.open(str(part), "w", format=kind.muxer, container_options=options) as out:
                 out.metadata.update(source.metadata)
-                copy = codecs.add_copied(out, picture)
-                voice = out.add_stream(kind.voice, rate=48_000)
-                voice.codec_context.options = {"flags": "+bitexact"}
-                # Matroska gives the length of the whole file alone.
-                end_s = (picture.duration or 0) * picture.time_base or source.duration / 10**6
-                packets = _copied(source, picture, copy), _encoded(song, voice, end_s)
-                # By time, or FFmpeg would keep all of one stream in memory.
+                copy = codecs.add_copied_stream(out, video)
+                audio = out.add_stream(kind.audio_encoder, rate=48_000)
+                audio.codec_context.options = {"flags": "+bitexact"}
+                # Matroska gives no duration of a stream, only that of the file.
+                end_s = (video.duration or 0) * video.time_base or source.duration / 10**6
+                packets = _copied(source, video, copy), _encoded(song, audio, end_s)
+                # In order of time, or FFmpeg would keep all of one stream in memory.
                 for packet in heapq.merge(*packets, key=_time_s):
                     out.mux(packet)
         xmp.append_mark(part, comment)
@@ -105,7 +107,7 @@ def _opened(sound: Path) -> av.container.InputContainer:
     try:
         container = av.open(str(sound.resolve()), options=_SAFE)
     except (av.FFmpegError, OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "no name of a file"
+        reason = getattr(error, "strerror", None) or "not a file name"
         raise DataError(f"{sound}: cannot be read as sound ({reason}).") from error
     if not container.streams.audio:
         container.close()
@@ -126,41 +128,41 @@ def _decoded(song: av.container.InputContainer) -> Iterator[av.AudioFrame]:
         try:
             yield from packet.decode()
         except av.FFmpegError:
-            continue  # a damaged packet; players go on too
+            continue  # a damaged packet is skipped, as players do
 
 
 def _encoded(
-    song: av.container.InputContainer, voice: av.AudioStream, end_s: Fraction
+    song: av.container.InputContainer, audio: av.AudioStream, end_s: Fraction
 ) -> Iterator[av.Packet]:
-    """The sound in packets; the last one is cut where the film ends."""
-    resampler = av.AudioResampler(format=voice.format, layout=voice.layout, rate=voice.rate)
-    end, samples = round(end_s * voice.rate), 0
+    """The sound in packets. The last packet ends where the film ends."""
+    resampler = av.AudioResampler(format=audio.format, layout=audio.layout, rate=audio.rate)
+    end, samples = round(end_s * audio.rate), 0
     for frame in itertools.chain(_decoded(song), [None]):
         parts = resampler.resample(frame)
         for part in parts if frame else [*parts, None]:
             if part:
                 part.pts, samples = samples, samples + part.samples
-            for packet in voice.encode(part):
+            for packet in audio.encode(part):
                 if packet.pts < end:
                     packet.duration = max(1, min(packet.duration, end - packet.pts))
                     yield packet
 
 
 def _copied(
-    source: av.container.InputContainer, film: av.VideoStream, copy: av.VideoStream
+    source: av.container.InputContainer, video: av.VideoStream, copy: av.VideoStream
 ) -> Iterator[av.Packet]:
-    for packet in source.demux(film):
-        if packet.size:  # the last one is empty and only ends the stream
+    for packet in source.demux(video):
+        if packet.size:  # the last packet is empty and only ends the stream
             packet.stream = copy
             yield packet
 
 
 def _time_s(packet: av.Packet) -> float:
-    at = packet.pts if packet.dts is None else packet.dts  # Matroska has no dts
-    return float(at * packet.time_base)
+    ticks = packet.pts if packet.dts is None else packet.dts  # Matroska has no dts
+    return float(ticks * packet.time_base)
 
 
-def _scaled(values: list[float], percentile: float) -> np.ndarray:
-    """Against the strongest, 0 to 1; silence stays 0."""
+def _normalized(values: list[float], percentile: float) -> np.ndarray:
+    """From 0 (silence) to 1 (this percentile, and what is above it)."""
     array = np.array(values or [0.0])  # a sound shorter than one window
     return np.clip(array / max(np.percentile(array, percentile), 1e-4), 0, 1)

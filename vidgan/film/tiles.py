@@ -1,4 +1,4 @@
-"""Several frames side by side in one."""
+"""Several pictures side by side in one."""
 
 import numpy as np
 

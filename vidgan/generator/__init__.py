@@ -2,10 +2,10 @@
 
     checkpoint      safetensors files of weights, verified when they are read
     onnx_file       an ONNX file in ONNX Runtime
-    synthesis       latents in, frames out, whichever of the two runs the generator
-    selftest        an ONNX file that proves itself
-    graph           what stands around a generator in an ONNX file
-    variants        smaller forms of a graph: float16, int8
+    synthesis       a generator of either kind, for frames or for images with gradients
+    selftest        the self-test that an ONNX file contains
+    graph           the graphs around a generator in an ONNX file
+    variants        smaller forms of the graph of a generator: float16, int8
     export          a generator to an ONNX file, with the proof
     import_weights  a DCGAN that was trained elsewhere
     web_page        a generator as a page for a browser

@@ -1,7 +1,7 @@
-"""Files that hold weights: the generator a person keeps, and the training state a run resumes from.
+"""Files of weights: a trained generator, or the state from which a training run resumes.
 
-Both are one safetensors file: tensors and JSON, never code. It carries a SHA-256 over its tensors
-that is checked when it is read.
+Each is a single safetensors file, which holds tensors and JSON but no code. A SHA-256 of the
+tensors is checked whenever a file is read.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from vidgan.config import ModelConfig
 from vidgan.disk.files import check_file, write_bytes
 from vidgan.errors import ConfigError, ModelError
 from vidgan.marks.xmp import DIGITAL_SOURCE_TYPE
-from vidgan.networks.architectures import NETWORKS
+from vidgan.networks.architectures import make_generator
 
 FORMAT_VERSION = 1
 
@@ -27,36 +27,36 @@ FORMAT_VERSION = 1
 def save_generator(
     path: Path, generator: torch.nn.Module, model: ModelConfig, *, facts: Mapping[str, object]
 ) -> None:
-    """Write `generator.safetensors`: weights, model, facts (images seen, data, ...) and mark."""
+    """Write weights, model, facts (images seen, data, ...) and the mark of synthetic media."""
     meta = {"kind": "generator", "model": config.to_dict(model), "facts": dict(facts)}
     write(path, generator.state_dict(), meta)
 
 
 def load_generator(path: Path) -> tuple[torch.nn.Module, ModelConfig, dict[str, object]]:
-    """The generator in eval mode on the CPU, its model and the facts. Raises ModelError."""
+    """The generator (on the CPU, in eval mode), its model and its facts. Raises ModelError."""
     tensors, meta = read(path, kind="generator")
     try:
         model = config.from_dict({"model": meta["model"]}).model
     except (KeyError, ConfigError) as error:
-        reason = error if isinstance(error, ConfigError) else "it has none"
-        raise ModelError(f"{path}: its description of the model is unusable ({reason}).") from error
-    generator = NETWORKS[model.name][0](model)
+        reason = error if isinstance(error, ConfigError) else "it is missing"
+        raise ModelError(f"{path}: the model in its metadata is unusable ({reason}).") from error
+    generator = make_generator(model)
     load_into(path, generator, tensors)
     return generator.eval(), model, dict(meta.get("facts", {}))
 
 
 def load_into(path: Path, module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
-    """All or nothing: names and shapes must match exactly."""
+    """Load weights into a module, whose names and shapes they must match exactly."""
     own = module.state_dict()
     wrong = sorted(own.keys() ^ tensors.keys())
     wrong += [k for k in own.keys() & tensors.keys() if own[k].shape != tensors[k].shape]
     if wrong:
-        raise ModelError(f"{path}: does not fit its own model ({len(wrong)} tensors, {wrong[0]}).")
+        raise ModelError(f"{path}: {len(wrong)} tensors do not fit its own model ({wrong[0]}).")
     module.load_state_dict(dict(tensors))
 
 
 def write(path: Path, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, object]) -> None:
-    """Write tensors and a JSON description whole or not at all."""
+    """Write tensors and a description, which is stored as JSON. The file appears whole or not."""
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     meta = {**meta, "format_version": FORMAT_VERSION, "vidgan_version": __version__}
     header = {
@@ -68,14 +68,14 @@ def write(path: Path, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, ob
 
 
 def read(path: Path, *, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
-    """Tensors and description, verified. Raises ModelError for anything but a file `write` made."""
+    """Tensors and description of a file of `write`, verified. Raises ModelError."""
     check_file(path)
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         meta = json.loads(header["vidgan"])
-        held, maker = meta["kind"], meta["vidgan_version"]
+        actual_kind, version = meta["kind"], meta["vidgan_version"]
         newer = meta["format_version"] > FORMAT_VERSION
     except (SafetensorError, LookupError, TypeError, ValueError, OSError, struct.error) as error:
         raise ModelError(
@@ -84,10 +84,10 @@ def read(path: Path, *, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, o
         ) from error
     if newer:
         raise ModelError(
-            f"{path}: made by a newer vidgan ({maker}); this is {__version__}. Update vidgan."
+            f"{path}: made by a newer vidgan ({version}); this is {__version__}. Update vidgan."
         )
-    if held != kind:
-        raise ModelError(f"{path}: holds a {held}, not a {kind}.")
+    if actual_kind != kind:
+        raise ModelError(f"{path}: holds a {actual_kind}, not a {kind}.")
     if _digest(tensors) != header.get("sha256"):
         raise ModelError(f"{path}: damaged (its checksum does not match); use another copy.")
     return tensors, meta

@@ -1,7 +1,7 @@
-"""A generator to one ONNX file, and the proof that it makes the same frames.
+"""A generator becomes one ONNX file, which is proved to make the same frames.
 
-The file appears under its name only after ONNX Runtime has reproduced torch: at most 1 grey level,
-at most 0.1 % of bytes, over several batch sizes, and exactly the same frames whatever the batch.
+The file appears under its name only after ONNX Runtime has reproduced the frames of torch: at most
+1 grey level off, at most 0.1 % of bytes, and the same frames bit by bit for any batch size.
 """
 
 import contextlib
@@ -11,9 +11,10 @@ import json
 import re
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import onnx
@@ -23,7 +24,7 @@ from vidgan import __version__, config
 from vidgan.config import ModelConfig
 from vidgan.disk.files import whole
 from vidgan.errors import ModelError
-from vidgan.generator import checkpoint, graph, onnx_file, selftest, variants
+from vidgan.generator import graph, onnx_file, selftest, synthesis, variants
 from vidgan.generator.graph import OPSET
 from vidgan.latent import paths, seeds
 from vidgan.marks.xmp import DIGITAL_SOURCE_TYPE
@@ -41,90 +42,91 @@ LEAST_PSNR_DB = {"fp32": 60.0, "fp16": 60.0, "int8": 38.0}
 _PROOF_BATCHES = (1, 2, 5, 16)
 _PROOF_TIMES = (0, 0.5, -0.3, 0.9999999, 2.6, -1e-9, 0.013, 1)
 _SELF_TEST_ROWS = 3
-_LARGEST_BYTES = 2**31 - 2**24  # what one ONNX file holds, less what stands around the weights
+_LARGEST_BYTES = 2**31 - 2**24  # of weights and path; the rest of the file takes less than 16 MB
 _LOCAL_TRACE = re.compile(rb"stack_trace|site-packages|\.py\b|/home/|/Users/|/tmp/")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """What the exported file shall be like; export/README.md says what that means."""
+
+    output: str = "frames"  # or "float": images in [-1, 1], float32 [B, 3, H, W]
+    layout: str = "rgb"  # or "rgba"; of frames only
+    weights: str = "fp32"  # or "fp16", which is cast to float32 at load, or "int8"
+    least_psnr_db: float | None = None  # frames further from torch's are refused; None: as above
+
+
+class BoundWalk(Protocol):
+    """A walk to bake in, so that the input is a time: `render.walk.BoundWalk`."""
+
+    frames: int
+    paths: Sequence[paths.Path]
+
+    def latents(self, start: int, stop: int) -> np.ndarray: ...
+    def comment(self) -> dict[str, object]: ...
 
 
 @dataclass(frozen=True)
 class Proof:
     weights: str
     frames: int
-    found: selftest.Difference  # from torch
+    difference: selftest.Difference  # from torch
     size_bytes: int
-    frames_per_s: float  # one by one in ONNX Runtime, here
+    frames_per_s: float  # one frame at a time in ONNX Runtime, on this machine
 
 
 def export(
-    model_file: Path,
-    target: Path,
-    *,
-    output: str = "frames",
-    layout: str = "rgb",
-    weights: str = "fp32",
-    int8: bool = False,
-    walk: paths.Path | None = None,
-    recipe: Mapping[str, object] | None = None,
-    least_psnr_db: float | None = None,
+    model_file: Path, target: Path, form: Form = Form(), *, walk: BoundWalk | None = None
 ) -> list[Proof]:
-    """Write an ONNX file (its contract: export/README.md) and a side file from
-    generator.safetensors.
+    """Write generator.safetensors as an ONNX file, with its metadata in a side file (JSON).
 
-    output          "frames", or "float" for `image` float32 [B, 3, H, W] in [-1, 1]
-    layout          "rgb" or "rgba", of frames
-    weights         "fp32", or "fp16" as stored; arithmetic stays float32
-    int8            8-bit weights and arithmetic instead
-    walk            a path to bake in, so that the input is a time; `recipe` tells how it was made
-    least_psnr_db   refuse what comes out worse; by default as in LEAST_PSNR_DB
-    Returns the proofs of the fp32 form and, last, of the file. Raises ModelError.
+    Returns the proof of the fp32 form and, last, that of the file. Raises ModelError.
     """
-    generator, model, facts = checkpoint.load_generator(model_file)
-    numbers = sum(w.numel() for w in generator.state_dict().values())
+    generator = synthesis.open_differentiable(model_file, device="cpu")
+    model = generator.model
+    numbers = sum(w.numel() for w in generator.network.state_dict().values())
     numbers += walk.frames * (model.z_dim + model.classes) if walk else 0
     if numbers * 4 > _LARGEST_BYTES:
-        raise ModelError(
-            f"{model_file}: over 2 GB of weights and path, more than one ONNX file can hold."
-        )
-    core = _core(generator, model, mixed=walk is not None)
-    rows = None if walk is None else _rows(walk, model.classes)
-    inputs, seen = _probe(model, rows, closed=walk is None or walk.closed)
-    with torch.inference_mode():  # row by row: sums may take another order in another batch
-        rowwise = zip(*(torch.from_numpy(x).split(1) for x in seen), strict=True)
-        expected = torch.cat([generator(*row) for row in rowwise]).numpy()
-    meta = _meta(model, facts) | {"output": output, "layout": layout}
-    if walk is not None:
-        meta |= {"contract": onnx_file.WALK, "recipe": recipe, "frames": walk.frames}
-    weights = "int8" if int8 else weights
+        raise ModelError(f"{model_file}: over 2 GB of weights and walk do not fit in an ONNX file.")
+    core = _core(generator.network, model, mixed=walk is not None)
+    rows = None if walk is None else _rows(walk, model)
+    closed = walk is None or walk.paths[0].closed
+    inputs, latents = _probe(model, rows, closed=closed)
+    one_by_one = zip(*(torch.from_numpy(x).split(1) for x in latents), strict=True)
+    expected = torch.cat([generator(*row) for row in one_by_one]).numpy()
+    meta = _meta(generator, form, walk)
     proofs = []
-    # The inner one is renamed first: no side file of a model that never came.
+    # The inner file is renamed first, so that no side file is left without its model.
     with whole(target.with_suffix(".json")) as side, whole(target) as part:
-        for meta["weights"] in dict.fromkeys(("fp32", weights)):
-            proto = _smaller(core, meta["weights"], model)
-            if output == "frames":
-                proto = graph.with_pixels(proto, layout=layout)
+        for weights in dict.fromkeys(("fp32", form.weights)):
+            proto, meta["weights"] = _smaller(core, weights, model), weights
+            if form.output == "frames":
+                proto = graph.with_pixels(proto, layout=form.layout)
             if rows is not None:
-                proto = graph.with_walk(proto, rows, closed=walk.closed)
+                proto = graph.with_walk(proto, rows, closed=closed)
             _strip(proto)
             _check(proto)
             _write(part, proto, meta)
-            made, proof = _prove(part, meta["weights"], inputs, expected)
-            _judge(proof, least_psnr_db)
+            output, proof = _prove(part, weights, inputs, expected)
+            _judge(proof, form.least_psnr_db)
             proofs.append(proof)
-        own = {name: array[:_SELF_TEST_ROWS] for name, array in inputs.items()}
-        meta["self_test"] = selftest.vectors(own, made[:_SELF_TEST_ROWS], exact=not int8)
+        first = {name: array[:_SELF_TEST_ROWS] for name, array in inputs.items()}
+        exact = form.weights != "int8"
+        meta["self_test"] = selftest.vectors(first, output[:_SELF_TEST_ROWS], exact=exact)
         meta["onnx_sha256"] = _write(part, proto, meta)
         selftest.verify(part)
-        proofs[-1] = replace(proofs[-1], size_bytes=part.stat().st_size)  # with its self-test
+        proofs[-1] = replace(proofs[-1], size_bytes=part.stat().st_size)  # with the self-test
         side.write_text(json.dumps(meta, indent=1))
     return proofs
 
 
-def _core(generator: torch.nn.Module, model: ModelConfig, *, mixed: bool) -> onnx.ModelProto:
-    """z (and label int32 [B], or where classes mix class_weights) -> image."""
+def _core(network: torch.nn.Module, model: ModelConfig, *, mixed: bool) -> onnx.ModelProto:
+    """The graph of a generator: z, and label int32 [B] or, if `mixed`, class_weights -> image."""
     example = _feed(model, 0, np.arange(2), mixed=mixed)
-    # The exporter's own deprecations are not the user's.
+    # torch's exporter warns of its own deprecations, which the user cannot change.
     with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
         program = torch.onnx.export(
-            generator.eval(),
+            network,
             tuple(map(torch.from_numpy, example.values())),
             dynamo=True,
             opset_version=OPSET,
@@ -145,7 +147,7 @@ def _smaller(core: onnx.ModelProto, weights: str, model: ModelConfig) -> onnx.Mo
     if weights == "fp32":
         return core
     mixed = core.graph.input[-1].name == "class_weights"
-    # 128 latents of the model's own kind; the proof uses others.
+    # int8 is calibrated on 128 latents; the proof uses others.
     batches = np.arange(128).reshape(-1, 16)
     return variants.int8(core, (_feed(model, 1, index, mixed=mixed) for index in batches))
 
@@ -153,7 +155,7 @@ def _smaller(core: onnx.ModelProto, weights: str, model: ModelConfig) -> onnx.Mo
 def _feed(
     model: ModelConfig, seed: int, index: np.ndarray, *, mixed: bool = False
 ) -> dict[str, np.ndarray]:
-    """Latents of a seed, with the classes in turn."""
+    """Inputs of the core: latents of a seed, and one class after the other."""
     feed = {"z": seeds.gaussian(seed, index, z_dim=model.z_dim)}
     if model.classes:
         label = (index % model.classes).astype(np.int32)
@@ -162,45 +164,50 @@ def _feed(
     return feed
 
 
-def _rows(walk: paths.Path, classes: int) -> np.ndarray:
-    """float32 [F, Z + classes]: latents, and class weights where the model knows classes."""
-    z = walk.latents(0, walk.frames)
-    if not classes:
-        return z
-    weights = walk.class_weights(0, walk.frames)
-    first = np.eye(1, classes, dtype=np.float32).repeat(len(z), 0)
-    return np.concatenate([z, first if weights is None else weights], axis=1)
+def _rows(walk: BoundWalk, model: ModelConfig) -> np.ndarray:
+    """The table of a walk, float32 [F, Z + classes]; without labels it shows the first class."""
+    rows = walk.latents(0, walk.frames)
+    if rows.shape[1] == model.z_dim:
+        first = np.eye(1, model.classes, dtype=np.float32)
+        rows = np.concatenate([rows, first.repeat(len(rows), 0)], axis=1)
+    return rows
 
 
 def _probe(
     model: ModelConfig, rows: np.ndarray | None, *, closed: bool
 ) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
-    """What the proof feeds the file, and what the generator in torch must see for it."""
+    """Inputs of the file for its proof, and the inputs of the generator for the same frames."""
     count = sum(_PROOF_BATCHES)
     if rows is None:
         feed = _feed(model, 0, np.arange(count))
         return feed, list(feed.values())
     on_rows = np.arange(count - len(_PROOF_TIMES)) * 37 % len(rows) / len(rows)
     t = np.concatenate([_PROOF_TIMES, on_rows]).astype(np.float32)
-    way = graph.walk_rows(rows, t, closed=closed)
-    return {"t": t}, [way[:, : model.z_dim], way[:, model.z_dim :]][: 1 + bool(model.classes)]
+    parts = np.split(graph.walk_rows(rows, t, closed=closed), [model.z_dim], axis=1)
+    return {"t": t}, parts[: 1 + bool(model.classes)]
 
 
-def _meta(model: ModelConfig, facts: Mapping[str, object]) -> dict[str, object]:
-    """What stands in the file's metadata (as text) and in the side file (as JSON)."""
-    return {
-        "contract": onnx_file.GENERATOR,
+def _meta(
+    generator: synthesis.Differentiable, form: Form, walk: BoundWalk | None
+) -> dict[str, object]:
+    """The entries of the file's metadata (as text) and of the side file (as JSON)."""
+    model = generator.model
+    meta = {
+        "contract": onnx_file.WALK if walk else onnx_file.GENERATOR,
         **{name: getattr(model, name) for name in ("z_dim", "width", "height", "classes")},
         "model": config.to_dict(model),
-        "facts": facts,
+        "facts": generator.facts,
         "seed": "Threefry-2x32-20 + Box-Muller: key = seed, counter = (pair, index)",
         "digital_source_type": DIGITAL_SOURCE_TYPE,
         "vidgan_version": __version__,
+        "output": form.output,
+        "layout": form.layout,
     }
+    return meta | ({"walk": walk.comment(), "frames": walk.frames} if walk else {})
 
 
 def _strip(proto: onnx.ModelProto) -> None:
-    """Remove what the exporter tells of this machine: source lines and stack traces."""
+    """Remove what the exporter writes about this machine: source lines and stack traces."""
     graph = proto.graph
     for part in (graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
         del part.metadata_props[:]
@@ -212,22 +219,25 @@ def _strip(proto: onnx.ModelProto) -> None:
 
 
 def _check(proto: onnx.ModelProto) -> None:
+    """Refuse a graph that breaks the contract: other operators, or paths of this machine."""
     onnx.checker.check_model(proto, full_check=True)
     operators = {node.op_type for node in proto.graph.node}
     if operators - ALLOWED:
         raise ModelError(f"the exported graph uses {sorted(operators - ALLOWED)}: a bug in vidgan.")
-    told = onnx.ModelProto()
-    told.CopyFrom(proto)
-    for weights in told.graph.initializer:  # among millions of random bytes some spell ".py"
+    text = onnx.ModelProto()
+    text.CopyFrom(proto)
+    for weights in text.graph.initializer:  # among millions of random bytes some spell ".py"
         weights.ClearField("raw_data")
-    if found := _LOCAL_TRACE.search(told.SerializeToString()):
-        raise ModelError(f"the exported file tells of its maker ({found[0]!r}): a bug in vidgan.")
+    if trace := _LOCAL_TRACE.search(text.SerializeToString()):
+        raise ModelError(
+            f"the exported file contains a path of this machine ({trace[0]!r}): a bug in vidgan."
+        )
 
 
 def _write(part: Path, proto: onnx.ModelProto, meta: Mapping[str, object]) -> str:
     """Returns the SHA-256 of the file."""
-    told = {k: v if isinstance(v, str) else json.dumps(v) for k, v in meta.items()}
-    onnx.helper.set_model_props(proto, told)
+    texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in meta.items()}
+    onnx.helper.set_model_props(proto, texts)
     content = proto.SerializeToString(deterministic=True)
     part.write_bytes(content)
     return hashlib.sha256(content).hexdigest()
@@ -236,30 +246,31 @@ def _write(part: Path, proto: onnx.ModelProto, meta: Mapping[str, object]) -> st
 def _prove(
     file: Path, weights: str, inputs: dict[str, np.ndarray], expected: np.ndarray
 ) -> tuple[np.ndarray, Proof]:
-    """Run the file in batches and, timed, one by one."""
+    """Run the file in batches and then row by row, and compare the output with that of torch."""
     opened = onnx_file.OnnxFile(file)
-    cuts = np.cumsum(_PROOF_BATCHES)[:-1]
-    batches = zip(*(np.split(x, cuts) for x in inputs.values()), strict=True)
-    made = np.concatenate([opened.run(dict(zip(inputs, b, strict=True))) for b in batches])
+    ends = np.cumsum(_PROOF_BATCHES)[:-1]
+    batches = zip(*(np.split(x, ends) for x in inputs.values()), strict=True)
+    output = np.concatenate([opened.run(dict(zip(inputs, b, strict=True))) for b in batches])
     start = time.perf_counter()
-    rows = ({name: x[i : i + 1] for name, x in inputs.items()} for i in range(len(made)))
-    if not np.array_equal(made, np.concatenate([opened.run(row) for row in rows])):
+    rows = ({name: x[i : i + 1] for name, x in inputs.items()} for i in range(len(output)))
+    if not np.array_equal(output, np.concatenate([opened.run(row) for row in rows])):
         raise ModelError(f"{file.name}: its frames depend on the batch size; nothing was written.")
-    frames_per_s = len(made) / (time.perf_counter() - start)
-    found = selftest.difference(made, expected)
-    return made, Proof(weights, len(made), found, file.stat().st_size, frames_per_s)
+    frames_per_s = len(output) / (time.perf_counter() - start)
+    difference = selftest.difference(output, expected)
+    size_bytes = file.stat().st_size
+    return output, Proof(weights, len(output), difference, size_bytes, frames_per_s)
 
 
 def _judge(proof: Proof, least_psnr_db: float | None) -> None:
-    found, least = proof.found, least_psnr_db
-    if proof.weights == "fp32" and (found.max_level > 1 or found.differing > 0.001):
+    difference, least = proof.difference, least_psnr_db
+    if proof.weights == "fp32" and (difference.max_level > 1 or difference.differing > 0.001):
         raise ModelError(
-            f"the exported file differs from torch by up to {found.max_level} grey levels in "
-            f"{found.differing:.2%} of bytes (allowed: 1 level, 0.1 %); nothing was written."
+            f"the exported file differs from torch by up to {difference.max_level} grey levels in "
+            f"{difference.differing:.2%} of bytes (allowed: 1 level, 0.1 %); nothing was written."
         )
     least = LEAST_PSNR_DB[proof.weights] if least is None else least
-    if found.psnr_db < least:
+    if difference.psnr_db < least:
         raise ModelError(
-            f"with {proof.weights} weights the frames are {found.psnr_db:.1f} dB from torch's, "
-            f"below {least:g} dB; nothing was written. --least-psnr takes a lower bound."
+            f"the frames with {proof.weights} are {difference.psnr_db:.1f} dB from torch's, below "
+            f"{least:g} dB; nothing was written. --least-psnr sets a lower bound."
         )

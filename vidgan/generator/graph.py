@@ -1,7 +1,7 @@
-"""What stands around a generator in an exported file: the pixel tail, and the head of a walk.
+"""The graphs around the generator in an exported file, made of standard operators.
 
-Built from standard operators with onnx and numpy alone. The generator itself, from latents to a
-picture in [-1, 1], is called the core.
+The pixel graph behind it turns its image in [-1, 1] into uint8 frames. The walk graph in front of
+it turns a time into a latent. The graph of the generator itself is called the core.
 
     B batch   F frames   Z z_dim   N classes   H W pixels
 """
@@ -12,7 +12,7 @@ from onnx import compose, numpy_helper, parser
 
 OPSET = 18
 _HEADER = f'<ir_version: 10, opset_import: ["" : {OPSET}]>'
-# Clip before Cast, which is undefined beyond 255; the runtime's Round takes halves to even.
+# Clip comes before Cast, which is undefined beyond 255. Round takes halves to the even number.
 _PIXELS = """pixels (float[batch, 3, {h}, {w}] image) => (uint8[batch, {h}, {w}, {c}] frames)
 <float half = {{127.5}}, float black = {{0.0}}, float white = {{255.0}}{pads}> {{
     scaled = Mul(image, half)
@@ -24,7 +24,7 @@ _PIXELS = """pixels (float[batch, 3, {h}, {w}] image) => (uint8[batch, {h}, {w},
     frames = Cast<to = 2>({last})
 }}"""
 _PADS = ", int64[8] pads = {0, 0, 0, 0, 0, 0, 0, 1}"
-# In float until both row numbers stand: whole-number arithmetic goes wrong in some runtimes.
+# Both row numbers are computed as floats, because some runtimes get integer arithmetic wrong.
 _WALK = """walk (float[batch] t) => ({outputs})
 <float count = {{{count}}}, float one = {{1.0}}, int64[1] axis = {{1}}{cuts}> {{
     rounds = Floor(t)
@@ -46,7 +46,7 @@ _WALK = """walk (float[batch] t) => ({outputs})
 
 
 def with_pixels(core: onnx.ModelProto, *, layout: str) -> onnx.ModelProto:
-    """image float32 [B, 3, H, W] -> frames uint8 [B, H, W, 3], or 4 with an alpha of 255."""
+    """Add the pixel graph: frames uint8 [B, H, W, 3], or for "rgba" 4 with an alpha of 255."""
     h, w = (d.dim_value for d in core.graph.output[0].type.tensor_type.shape.dim[2:])
     opaque = layout == "rgba"
     text = _PIXELS.format(
@@ -61,9 +61,9 @@ def with_pixels(core: onnx.ModelProto, *, layout: str) -> onnx.ModelProto:
 
 
 def with_walk(model: onnx.ModelProto, rows: np.ndarray, *, closed: bool) -> onnx.ModelProto:
-    """t float32 [B] -> what `model` makes of the latents on the way, rows [F, Z + N].
+    """Add the walk graph: t float32 [B] -> latents, from a table of rows [F, Z + N].
 
-    Row i stands at t = i / F and t counts rounds; between rows the way is straight.
+    Row i belongs to t = i / F, and t = 1 is one full round. Between rows it interpolates linearly.
     """
     widths = {i.name: i.type.tensor_type.shape.dim[1].dim_value for i in model.graph.input}
     ends = np.cumsum([0, *widths.values()])
@@ -86,7 +86,7 @@ def with_walk(model: onnx.ModelProto, rows: np.ndarray, *, closed: bool) -> onnx
 
 
 def walk_rows(rows: np.ndarray, t: np.ndarray, *, closed: bool) -> np.ndarray:
-    """What the head of a walk computes, float32 for float32: [B, Z + N]."""
+    """The output of the walk graph, [B, Z + N], computed in the same float32 steps."""
     table = _table(rows, closed)
     at = (t - np.floor(t)) * np.float32(len(rows))
     first = np.floor(at)
@@ -95,14 +95,14 @@ def walk_rows(rows: np.ndarray, t: np.ndarray, *, closed: bool) -> np.ndarray:
 
 
 def _table(rows: np.ndarray, closed: bool) -> np.ndarray:
-    """Rows and two more, as float32 may make i + 1 = F + 1 just below a whole t: the first ones
-    again, or the last of an open path."""
+    """The rows, and two more for i + 1, which float32 may round to F + 1 just below a whole t:
+    the first two of a closed path, the last one twice of an open path."""
     spare = rows[[0, 1 % len(rows)]] if closed else rows[[-1, -1]]
     return np.concatenate([rows, spare]).astype(np.float32)
 
 
 def _join(first: onnx.ModelProto, second: onnx.ModelProto) -> onnx.ModelProto:
-    """The outputs of `first` go into the inputs of `second` that bear their names."""
+    """Connect each output of `first` to the input of `second` that has its name."""
     first, second = (
         compose.add_prefix(m, f"{m.graph.name}_", rename_inputs=False, rename_outputs=False)
         for m in (first, second)

@@ -1,6 +1,7 @@
-"""An exported file in ONNX Runtime: opened warily, on the fastest provider that really works.
+"""An exported file in ONNX Runtime, on the fastest provider that works on this machine.
 
-A file is read into memory first, so that nothing in it can name another file. Imports no torch.
+The whole file is read into memory first. ONNX Runtime then has no folder in which it could look up
+other files that the model names. This module imports no torch.
 """
 
 import contextlib
@@ -9,6 +10,7 @@ import hashlib
 import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +20,16 @@ from vidgan.disk.places import cache_root
 from vidgan.errors import ModelError
 
 GENERATOR, WALK = "vidgan-generator-1", "vidgan-walk-1"  # values of the metadata key `contract`
-_BATCH = 16  # on a GPU, where each new shape would be tuned and captured anew
-_LARGEST_BYTES = 2**31 - 1  # of a protobuf message
-# The entry `location` of external data, however its length (8) is spelled in protobuf's varints.
+_LARGEST_BATCH, _LARGEST_BATCH_BYTES = 16, 16_000_000  # bytes of frames
+_LARGEST_FILE_BYTES = 2**31 - 1  # limit of a protobuf message
+# The key `location` of external data. Its length (8) is a varint, which may have needless bytes.
 _EXTERNAL = re.compile(rb"\x0a(?:\x08|\x88\x80*\x00)location")
 _DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 _TENSORRT = "nvinfer_10.dll" if sys.platform == "win32" else "libnvinfer.so.10"
 
 
 class OnnxFile:
-    """Inputs by name go in, `frames` (or `image`) of any batch come out. Raises ModelError."""
+    """An opened file. `run` maps inputs by name to `frames` (or `image`). Raises ModelError."""
 
     def __init__(self, path: Path) -> None:
         import onnxruntime
@@ -36,7 +38,7 @@ class OnnxFile:
         try:
             self.session = _open(onnxruntime, content)
         except Exception as error:  # ONNX Runtime's exceptions share no base of their own
-            raise ModelError(f"{path}: not an ONNX file, or damaged ({_said(error)}).") from error
+            raise ModelError(f"{path}: not an ONNX file, or damaged ({_reason(error)}).") from error
         self.meta: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
         if self.meta.get("contract") not in (GENERATOR, WALK):
             raise ModelError(
@@ -49,20 +51,24 @@ class OnnxFile:
         self.runs_on = f"ONNX Runtime {onnxruntime.__version__} on {provider}"
         self._bound = None
 
+    @property
+    def frame_size(self) -> list[int]:
+        """[H, W] of the frames, according to the graph."""
+        (output,) = self.session.get_outputs()
+        return output.shape[1:3] if output.type == "tensor(uint8)" else output.shape[2:4]
+
     def run(self, feed: dict[str, np.ndarray]) -> np.ndarray:
         try:
             if self.device == "cpu":
                 return self.session.run(None, feed)[0]
-            count = len(next(iter(feed.values())))
-            starts = range(0, count, _BATCH)
-            return np.concatenate([self.run_fixed(_cut(feed, s)) for s in starts])[:count]
+            # A GPU would tune and capture its kernels again for every new batch size.
+            size, count = batch_size_for(*self.frame_size), len(next(iter(feed.values())))
+            return np.concatenate([self.run_fixed(b) for b in batches(feed, size)])[:count]
         except Exception as error:
-            raise ModelError(
-                f"{self.path}: does not run on {self.runs_on} ({_said(error)})."
-            ) from error
+            raise ModelError(f"{self.path}: fails on {self.runs_on} ({_reason(error)}).") from error
 
     def run_fixed(self, feed: dict[str, np.ndarray]) -> np.ndarray:
-        """One batch of a size that never changes, through buffers that stay where they are."""
+        """Run one batch through buffers that are allocated once. Its size may never change."""
         if self._bound is None:
             self._bind(feed)
         for name, array in feed.items():
@@ -87,43 +93,58 @@ class OnnxFile:
         self._bound.bind_ortvalue_output(out.name, self._output)
 
 
+def batch_size_for(height: int, width: int) -> int:
+    """How many frames are computed at once: 16, or fewer (a power of two) if they exceed 16 MB."""
+    fitting = min(_LARGEST_BATCH, _LARGEST_BATCH_BYTES // (height * width * 3))
+    return 1 << max(fitting, 1).bit_length() - 1
+
+
+def batches(feed: dict[str, np.ndarray], size: int) -> Iterator[dict[str, np.ndarray]]:
+    """Split arrays into batches of exactly `size` rows. The last batch repeats its last row."""
+    count = len(next(iter(feed.values())))
+    for start in range(0, count, size):
+        index = np.minimum(np.arange(start, start + size), count - 1)
+        yield {name: array[index] for name, array in feed.items()}
+
+
 def local_gpu() -> int:
-    """Which of this machine's GPUs is for this process, by its rank here, as torchrun tells it."""
+    """The number of the GPU that this process uses: its local rank, as torchrun sets it."""
     return int(os.environ.get("LOCAL_RANK", 0)) % max(_gpus(), 1)
 
 
 def to_frames(image: np.ndarray) -> np.ndarray:
-    """float32 [B, 3, H, W] in [-1, 1] -> uint8 [B, H, W, 3], as the files themselves do it."""
+    """float32 [B, 3, H, W] in [-1, 1] -> uint8 [B, H, W, 3], computed as in exported files."""
     half = np.float32(127.5)
     levels = np.clip(np.round(image * half + half), 0, 255)
     return levels.transpose(0, 2, 3, 1).astype(np.uint8)
 
 
 def candidates(onnxruntime: object) -> list[list]:
-    """Lists of providers to try in turn; the last is the CPU alone.
+    """Lists of providers to try one after the other. The last list is the CPU alone.
 
-    The list of what was compiled in names CUDA on machines that have none, and a session then falls
-    to the CPU in silence. So a GPU is tried only where one was found, or its driver loads.
+    `get_available_providers` names CUDA even on machines without a GPU, and a session then falls
+    back to the CPU silently. So CUDA is tried only if a device was found or the driver loads.
     """
     cpu = "CPUExecutionProvider"
-    found = {device.ep_name for device in onnxruntime.get_ep_devices()}
+    devices = {device.ep_name for device in onnxruntime.get_ep_devices()}
     compiled = onnxruntime.get_available_providers()
     if "CUDAExecutionProvider" not in compiled or not (
-        "CUDAExecutionProvider" in found or _loads(_DRIVER)
+        "CUDAExecutionProvider" in devices or _loads(_DRIVER)
     ):
         return [[cpu]]
     gpu = str(local_gpu())
     onnxruntime.preload_dlls()
-    # TF32 off: its 10 bits of mantissa would change frames; and so would a search for the quickest
-    # kernel, from run to run. A graph: one launch for all kernels, if all are on the card.
+    # TF32 is off because its 10 bits of mantissa change frames. The exhaustive search for the
+    # fastest kernel is off because its result changes from run to run. A CUDA graph launches all
+    # kernels at once, which works only if all of them are on the GPU.
     exact = {"device_id": gpu, "use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
     cuda = ("CUDAExecutionProvider", exact)
     graph = ("CUDAExecutionProvider", exact | {"enable_cuda_graph": "1"})
     if "TensorrtExecutionProvider" not in compiled or not _loads(_TENSORRT):
         return [[graph, cpu], [cuda, cpu], [cpu]]
-    os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # TensorRT's provider has no setting for it
+    os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # the TensorRT provider has no such option
     cache = cache_root() / "tensorrt"
-    with contextlib.suppress(OSError):  # it would make the last folder only
+    with contextlib.suppress(OSError):  # TensorRT itself creates only the last folder of the path
         cache.mkdir(parents=True, exist_ok=True)
     settings = {
         "device_id": gpu,
@@ -137,7 +158,7 @@ def candidates(onnxruntime: object) -> list[list]:
 
 
 def cpu_session(content: bytes) -> object:
-    """For numbers that shall not depend on whether there is a GPU."""
+    """A session on the CPU, for numbers that may not depend on whether there is a GPU."""
     import onnxruntime
 
     cpu = ["CPUExecutionProvider"]
@@ -147,7 +168,7 @@ def cpu_session(content: bytes) -> object:
 def _options(onnxruntime: object) -> object:
     onnxruntime.set_default_logger_severity(4)  # failures come as exceptions
     options = onnxruntime.SessionOptions()
-    # Two threads that spin on a busy machine take longer than one.
+    # On a busy machine, two threads that spin while they wait are slower than one thread.
     threads = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -158,41 +179,35 @@ def _open(onnxruntime: object, content: bytes) -> object:
     options = _options(onnxruntime)
     *accelerated, cpu = candidates(onnxruntime)
     for providers in accelerated:
-        try:  # without its own way down to the CPU, which prints to stdout
+        try:  # no fallback by ONNX Runtime itself, which prints to stdout
             session = onnxruntime.InferenceSession(
                 content, options, providers=providers, enable_fallback=0
             )
-        except Exception:  # noqa: S112  the next one says what is wrong, if anything is
+        except Exception:  # noqa: S112  the CPU comes last and raises what is wrong with the file
             continue
         if session.get_providers()[0] == providers[0][0]:
             return session
     return onnxruntime.InferenceSession(content, options, providers=cpu)
 
 
-def _said(error: Exception) -> str:
-    """ONNX Runtime's first line, less its name, number and code."""
+def _reason(error: Exception) -> str:
+    """The first line of ONNX Runtime's message, without its prefix of name, number and code."""
     line = str(error).partition("\n")[0]
     return re.sub(r"^\[ONNX\w+\] : \d+ : \w+ : ", "", line)[:120].rstrip(". ")
 
 
 def _read(path: Path) -> bytes:
     check_file(path)
-    if path.stat().st_size > _LARGEST_BYTES:
-        raise ModelError(f"{path}: over 2 GB, which one ONNX file cannot be.")
+    if path.stat().st_size > _LARGEST_FILE_BYTES:
+        raise ModelError(f"{path}: over 2 GB, but a single ONNX file is at most 2 GB.")
     content = path.read_bytes()
     if _EXTERNAL.search(content):
-        raise ModelError(f"{path}: keeps weights in other files; vidgan opens single files only.")
+        raise ModelError(f"{path}: its weights are in other files; vidgan opens single files only.")
     return content
 
 
-def _cut(feed: dict[str, np.ndarray], start: int) -> dict[str, np.ndarray]:
-    """One batch of `_BATCH`, the last row repeated where rows run out."""
-    index = np.arange(start, start + _BATCH)
-    return {name: array[np.minimum(index, len(array) - 1)] for name, array in feed.items()}
-
-
 def _gpus() -> int:
-    """How many the driver shows to this process."""
+    """How many GPUs the driver shows to this process."""
     try:
         driver, count = ctypes.CDLL(_DRIVER), ctypes.c_int(0)
     except OSError:

@@ -1,7 +1,7 @@
-"""A model file that proves itself: inputs and what they made, kept in its own metadata.
+"""The self-test of an ONNX file: inputs and the frames that they must give, in its metadata.
 
-`vidgan verify` runs them again wherever the file has got to, with ONNX Runtime alone. The same
-vectors stand in the side file (JSON) for players in other languages. Knows no torch.
+`vidgan verify` runs it on any machine, with ONNX Runtime and without torch. The side file (JSON)
+holds the same self-test for players in other languages.
 """
 
 import base64
@@ -15,15 +15,14 @@ import numpy as np
 from vidgan.errors import ModelError
 from vidgan.generator import onnx_file
 
-# How close another run must come. Halves may round either way in any runtime; integer kernels
-# differ more.
+# How far another runtime may be off. It may round halves otherwise; in int8 it may differ more.
 _BOUNDS = {"max_level": 1, "max_differing": 0.001}
 _BOUNDS_INT8 = {"max_level": 8, "max_differing": 1.0}
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Between two runs of one generator, in bytes; images are compared as the bytes they become."""
+    """Between two sets of frames, in bytes. Images are compared as the frames they become."""
 
     max_level: int
     differing: float  # fraction of bytes
@@ -44,7 +43,7 @@ def difference(actual: np.ndarray, expected: np.ndarray) -> Difference:
 
 
 def vectors(inputs: dict[str, np.ndarray], output: np.ndarray, *, exact: bool) -> dict[str, object]:
-    """The self-test as it stands in the metadata."""
+    """The self-test as the metadata hold it. `exact` is False for int8."""
     return {
         "inputs": {name: packed(array) for name, array in inputs.items()},
         "outputs": {"frames" if output.dtype == np.uint8 else "image": packed(output)},
@@ -53,11 +52,11 @@ def vectors(inputs: dict[str, np.ndarray], output: np.ndarray, *, exact: bool) -
 
 
 def verify(path: Path) -> str:
-    """Run a file's self-test; says what held. Raises ModelError where it does not."""
+    """Run the self-test of a file. Returns the result in words; raises ModelError if it fails."""
     model = onnx_file.OnnxFile(path)
     side = path.with_suffix(".json")
-    told = side.read_text(errors="replace") if side.is_file() else ""
-    if "onnx_sha256" in told and model.sha256 not in told:  # the page's model.json is another
+    text = side.read_text(errors="replace") if side.is_file() else ""
+    if "onnx_sha256" in text and model.sha256 not in text:  # model.json of a site has no checksum
         raise ModelError(f"{side}: does not belong to {path}; export both again.")
     try:
         test = json.loads(model.meta["self_test"])
@@ -71,16 +70,16 @@ def verify(path: Path) -> str:
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise ModelError(f"{path}: its self-test is missing or damaged ({error}).") from error
     if actual.shape != expected.shape or actual.dtype != expected.dtype:
-        raise ModelError(f"{path}: makes {actual.shape} where {expected.shape} was promised.")
-    found = difference(actual, expected)
-    if found.max_level > max_level or found.differing > max_differing:
+        raise ModelError(f"{path}: gives {actual.shape}, but its self-test has {expected.shape}.")
+    off = difference(actual, expected)
+    if off.max_level > max_level or off.differing > max_differing:
         raise ModelError(
-            f"{path}: fails its self-test on {model.runs_on}: {found} (allowed: {max_level}, "
+            f"{path}: fails its self-test on {model.runs_on}: {off} (allowed: {max_level}, "
             f"{max_differing:.1%}). Use another copy of the file."
         )
     if model.device == "cpu" and not np.array_equal(actual, np.concatenate(single)):
-        raise ModelError(f"{path}: its frames depend on the batch size.")
-    return f"proved on {model.runs_on}, {len(actual)} frames: {found}"
+        raise ModelError(f"{path}: its frames depend on the batch size; export it again.")
+    return f"proved on {model.runs_on}, {len(actual)} frames: {off}"
 
 
 def packed(array: np.ndarray) -> dict[str, object]:

@@ -1,25 +1,30 @@
-"""The one seam: latents go in, uint8 frames come out, whatever runs the generator.
+"""A generator, opened from its file: for frames, or for images with gradients.
 
-A frame does not depend on how many are asked for at once: on a CPU a generator file runs latent by
-latent, and an ONNX file is exact in its batch by contract. torch is imported only for .safetensors.
+A frame does not depend on how many are asked for at once. torch always computes batches of the
+same size, and an ONNX file is exact for any batch by contract. Frames of an .onnx file need no
+torch.
 """
 
 import hashlib
 import json
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from vidgan.disk.places import bundled
 from vidgan.errors import ModelError
 from vidgan.generator import onnx_file
+from vidgan.generator.onnx_file import batch_size_for
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Synthesize(Protocol):
-    """A generator, opened. Calling it maps z float32 [B, Z] to frames uint8 [B, H, W, 3].
+    """An opened generator. Calling it maps z float32 [B, Z] to frames uint8 [B, H, W, 3].
 
-    A model of classes also takes class weights float32 [B, classes], rows that sum to 1; without
+    A model of classes also takes class weights float32 [B, classes], whose rows sum to 1. Without
     them it shows its first class.
     """
 
@@ -27,9 +32,9 @@ class Synthesize(Protocol):
     height: int
     width: int
     class_names: tuple[str, ...]
-    classes: int  # 0 = the model knows none
+    classes: int  # 0 for a model without classes
     sha256: str  # of the file
-    runs_on: str  # for a person: runtime and device
+    runs_on: str  # runtime and device, for people
 
     def __call__(self, z: np.ndarray, class_weights: np.ndarray | None = None) -> np.ndarray: ...
 
@@ -46,14 +51,21 @@ def open_generator(path: Path | str) -> Synthesize:
     )
 
 
+def open_differentiable(path: Path | str, *, device: str | None = None) -> "Differentiable":
+    """Open `generator.safetensors` for gradients, by default on the GPU. Raises ModelError."""
+    if Path(path).suffix != ".safetensors":
+        raise ModelError(f"{path}: this needs the weights themselves; use generator.safetensors.")
+    return Differentiable(Path(path), device)
+
+
 def find_model(model: Path | None) -> tuple[Path, str]:
-    """A model's file and how to call it: the one asked for, else the newest run's, else the shipped
-    one. Raises SystemFault where even that is missing."""
+    """A generator's file and its name for messages: by default the newest run's, else the shipped
+    one. Raises SystemFault if even that is missing."""
     if model:
         return model, str(model)
-    found = list(Path("runs").glob("*/generator.safetensors"))
-    if found:
-        newest = max(found, key=lambda path: path.stat().st_mtime_ns)
+    runs = list(Path("runs").glob("*/generator.safetensors"))
+    if runs:
+        newest = max(runs, key=lambda path: path.stat().st_mtime_ns)
         return newest, str(newest)
     return bundled("assets/generator.safetensors"), "the shipped generator"
 
@@ -63,75 +75,90 @@ def open_default(model: Path | None) -> tuple[Synthesize, str]:
     return open_generator(path), name
 
 
+class Differentiable:
+    """A torch generator with frozen weights, in eval mode. Gradients reach z and class weights.
+
+    Calling it maps z float32 [B, Z] to images float32 [B, 3, H, W], about in [-1, 1]. A model of
+    classes also takes class weights float32 [B, classes], or labels int [B].
+    """
+
+    def __init__(self, path: Path, device: str | None) -> None:
+        import torch
+
+        from vidgan.generator import checkpoint
+
+        network, self.model, self.facts = checkpoint.load_generator(path)
+        gpu = f"cuda:{onnx_file.local_gpu()}" if torch.cuda.is_available() else "cpu"
+        self.device = torch.device(device or gpu)
+        self.network = network.requires_grad_(False).to(self.device)
+        self.z_dim, self.height, self.width = self.model.z_dim, self.model.height, self.model.width
+        self.class_names, self.classes = self.model.class_names, self.model.classes
+
+    def __call__(self, z: "Tensor", classes: "Tensor | None" = None) -> "Tensor":
+        return self.network(z, classes)
+
+
+class _Torch:
+    """A .safetensors file as `Synthesize`. It computes in float32, whatever it was trained in."""
+
+    def __init__(self, path: Path) -> None:
+        import torch
+
+        self._image = image = open_differentiable(path)
+        self.z_dim, self.height, self.width = image.z_dim, image.height, image.width
+        self.class_names, self.classes = image.class_names, image.classes
+        self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        self.runs_on = f"torch {torch.__version__} on {image.device.type.upper()}"
+
+    def __call__(self, z: np.ndarray, class_weights: np.ndarray | None = None) -> np.ndarray:
+        import torch
+
+        from vidgan.networks.pixels import to_frames
+
+        feed = {"z": np.ascontiguousarray(z, np.float32)}
+        if self.classes:
+            feed["class_weights"] = _weights(class_weights, len(z), self.classes)
+        frames = []
+        # For another batch size, a convolution may add its terms in another order.
+        for batch in onnx_file.batches(feed, batch_size_for(self.height, self.width)):
+            inputs = (torch.from_numpy(x).to(self._image.device) for x in batch.values())
+            frames.append(to_frames(self._image(*inputs)).cpu().numpy())
+        return np.concatenate(frames)[: len(z)]
+
+
 class _Onnx:
-    """An exported file, of any layout and output."""
+    """An exported file as `Synthesize`, whatever its layout and its output are."""
 
     def __init__(self, path: Path) -> None:
         self._file = file = onnx_file.OnnxFile(path)
         if file.meta["contract"] != onnx_file.GENERATOR:
-            raise ModelError(f"{path}: a walk has its path inside; render generator.onnx instead.")
+            raise ModelError(f"{path}: a baked walk has its path inside; render generator.onnx.")
         try:
             model = json.loads(file.meta["model"])
-            self.z_dim, self.height, self.width = self._sizes()  # of the graph, whatever is told
+            # The metadata repeat these sizes, but only the graph's are certain.
+            sizes = [file.session.get_inputs()[0].shape[1], *file.frame_size]
+            if len(sizes) != 3 or not all(type(size) is int and size > 0 for size in sizes):
+                raise ValueError(f"sizes {sizes}")
             self.class_names = tuple(model.get("class_names", ()))
         except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
             raise ModelError(f"{path}: its metadata cannot be read; export it again.") from error
+        self.z_dim, self.height, self.width = sizes
         self.classes = len(self.class_names)
         self.sha256, self.runs_on = file.sha256, file.runs_on
-
-    def _sizes(self) -> list[int]:
-        latent, (made,) = self._file.session.get_inputs()[0], self._file.session.get_outputs()
-        sides = made.shape[1:3] if made.type == "tensor(uint8)" else made.shape[2:4]
-        sizes = [latent.shape[1], *sides]
-        if len(sizes) != 3 or not all(type(size) is int and size > 0 for size in sizes):
-            raise ValueError(f"sizes {sizes}")
-        return sizes
 
     def __call__(self, z: np.ndarray, class_weights: np.ndarray | None = None) -> np.ndarray:
         feed = {"z": np.ascontiguousarray(z, np.float32)}
         if self.classes:
             weights = _weights(class_weights, len(z), self.classes)
             if not np.isin(weights, (0, 1)).all():
-                raise ModelError(
-                    "an .onnx file shows one class a frame; render the .safetensors to mix classes."
-                )
+                raise ModelError("an .onnx file cannot mix classes; render the .safetensors file.")
             feed["label"] = weights.argmax(1).astype(np.int32)
-        made = self._file.run(feed)
-        return made[..., :3] if made.dtype == np.uint8 else onnx_file.to_frames(made)
-
-
-class _Torch:
-    """The weights in torch; float32 arithmetic whatever they were trained in."""
-
-    def __init__(self, path: Path) -> None:
-        import torch
-
-        from vidgan.generator import checkpoint
-        from vidgan.networks import pixels
-
-        generator, model, _ = checkpoint.load_generator(path)
-        on_gpu = torch.cuda.is_available()
-        device = torch.device("cuda", onnx_file.local_gpu()) if on_gpu else torch.device("cpu")
-        self._generator, self._device = generator.to(device), device
-        self._torch, self._to_frames = torch, pixels.to_frames
-        self.z_dim, self.height, self.width = model.z_dim, model.height, model.width
-        self.class_names, self.classes = model.class_names, model.classes
-        self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        self.runs_on = f"torch {torch.__version__} on {device.type.upper()}"
-
-    def __call__(self, z: np.ndarray, class_weights: np.ndarray | None = None) -> np.ndarray:
-        inputs = [np.ascontiguousarray(z, np.float32)]
-        if self.classes:
-            inputs.append(_weights(class_weights, len(z), self.classes))
-        # One latent at a time: convolutions may sum in another order for another batch size.
-        with self._torch.inference_mode():
-            split = [self._torch.from_numpy(x).to(self._device).split(1) for x in inputs]
-            frames = [self._to_frames(self._generator(*row)) for row in zip(*split, strict=True)]
-            return self._torch.cat(frames).cpu().numpy()
+        output = self._file.run(feed)
+        return output[..., :3] if output.dtype == np.uint8 else onnx_file.to_frames(output)
 
 
 def _weights(given: np.ndarray | None, count: int, classes: int) -> np.ndarray:
-    """Class weights float32 [count, classes]; the first class where none are given."""
+    """Class weights float32 [count, classes]. The default is the first class."""
     if given is None:
         return np.repeat(np.eye(1, classes, dtype=np.float32), count, axis=0)
     assert given.shape == (count, classes), f"class weights {given.shape} for {classes} classes"

@@ -1,12 +1,10 @@
-"""Smaller forms of a generator's graph: half-precision storage, and int8 through sub-pixel steps.
-
-Each takes an ONNX model with its weights inside and gives another of the same inputs and outputs.
-"""
+"""Smaller forms of the graph of a generator, with the same inputs and outputs: float16 and int8."""
 
 import logging
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -15,11 +13,11 @@ from onnx import TensorProto, helper, numpy_helper
 from vidgan.errors import ModelError
 
 Step = tuple[str, list[np.ndarray], dict[str, object]]  # operator, its constants, its attributes
-_SMALL = 1000  # initializers of at most so many numbers stay as they are
+_SMALL = 1000  # initializers of at most this many numbers stay in float32
 
 
 def half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Weights stored in float16 and cast back at load: half the file, float32 arithmetic."""
+    """Store the weights in float16 and cast them at load: half the file, float32 arithmetic."""
     stored, casts = [], []
     for weights in model.graph.initializer:
         if weights.data_type != TensorProto.FLOAT or np.prod(weights.dims) <= _SMALL:
@@ -27,33 +25,25 @@ def half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
             continue
         name, wide = weights.name, numpy_helper.to_array(weights)
         if not np.abs(wide).max() <= np.finfo(np.float16).max:
-            raise ModelError(f"weights of {np.abs(wide).max():.3g} do not fit float16; use fp32.")
+            raise ModelError(f"a weight of {np.abs(wide).max():.3g} exceeds float16; use fp32.")
         stored.append(numpy_helper.from_array(wide.astype(np.float16), f"{name}_h"))
         casts.append(helper.make_node("Cast", [f"{name}_h"], [name], to=TensorProto.FLOAT))
     return _rebuilt(model, [*casts, *model.graph.node], stored)
 
 
 def int8(model: onnx.ModelProto, feeds: Iterable[dict[str, np.ndarray]]) -> onnx.ModelProto:
-    """Convolutions in 8-bit integers, ranges taken from running `feeds`; tanh stays in float."""
+    """Compute convolutions in 8-bit integers, whose ranges are measured on `feeds`."""
     from onnxruntime import quantization as q
 
-    class Feeds(q.CalibrationDataReader):
-        def __init__(self) -> None:
-            self._left = iter(feeds)
-
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            return next(self._left, None)
-
-    model = subpixel(model)
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # it recommends a preparation that this graph has had
+    model, feeds, before = subpixel(model), iter(feeds), logging.root.manager.disable
+    logging.disable(logging.WARNING)  # advice to prepare the graph, which the exporter has done
     try:
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / "int8.onnx"
             q.quantize_static(
                 model,
                 target,
-                Feeds(),
+                SimpleNamespace(get_next=lambda: next(feeds, None)),
                 quant_format=q.QuantFormat.QDQ,
                 per_channel=True,
                 activation_type=q.QuantType.QUInt8,
@@ -64,13 +54,12 @@ def int8(model: onnx.ModelProto, feeds: Iterable[dict[str, np.ndarray]]) -> onnx
     finally:
         logging.disable(before)
     del result.opset_import[:]
-    result.opset_import.extend(model.opset_import)  # it adds domains that nothing uses
+    result.opset_import.extend(model.opset_import)  # without the domains that it adds needlessly
     return result
 
 
 def subpixel(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Every ConvTranspose as a plain convolution, exactly: ONNX Runtime has no int8 form of the
-    former."""
+    """Replace every ConvTranspose, which ONNX Runtime cannot run in int8, by an equal Conv."""
     weights = {w.name: numpy_helper.to_array(w) for w in model.graph.initializer}
     nodes, stored = [], list(model.graph.initializer)
     for node in model.graph.node:
@@ -80,21 +69,21 @@ def subpixel(model: onnx.ModelProto) -> onnx.ModelProto:
         settings = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         kernel = weights[node.input[1]]  # [C, O, kh, kw]
         bias = weights[node.input[2]] if len(node.input) > 2 else np.zeros(kernel.shape[1], "f4")
-        one_place = settings["strides"] == [1, 1] and not any(settings["pads"])
-        steps = _spread(kernel, bias) if one_place else _doubled(kernel, bias, settings)
-        at = node.input[0]
+        first = settings["strides"] == [1, 1] and not any(settings["pads"])
+        steps = _first_layer(kernel, bias) if first else _doubling_layer(kernel, bias, settings)
+        x = node.input[0]
         for number, (operator, constants, attributes) in enumerate(steps, 1):
-            end = node.output[0] + ("" if number == len(steps) else f"_{number}")
+            y = node.output[0] + ("" if number == len(steps) else f"_{number}")
             names = [f"{node.output[0]}_{number}_{k}" for k in range(len(constants))]
             stored.extend(map(numpy_helper.from_array, constants, names))
-            nodes.append(helper.make_node(operator, [at, *names], [end], f"{end}_", **attributes))
-            at = end
+            nodes.append(helper.make_node(operator, [x, *names], [y], f"{y}_", **attributes))
+            x = y
     used = {name for node in nodes for name in node.input}
     return _rebuilt(model, nodes, [w for w in stored if w.name in used])
 
 
-def _spread(w: np.ndarray, bias: np.ndarray) -> list[Step]:
-    """The first layer spreads one place over the whole kernel: a matrix product."""
+def _first_layer(w: np.ndarray, bias: np.ndarray) -> list[Step]:
+    """A single pixel becomes h x k pixels, one per place of the kernel: a matrix product."""
     c, o, h, k = w.shape
     return [
         ("Reshape", [np.array([-1, c])], {}),
@@ -103,13 +92,13 @@ def _spread(w: np.ndarray, bias: np.ndarray) -> list[Step]:
     ]
 
 
-def _doubled(w: np.ndarray, bias: np.ndarray, settings: dict) -> list[Step]:
-    """Kernel 4, stride 2: each place of a 2x2 convolution holds a 2x2 block of the result.
+def _doubling_layer(w: np.ndarray, bias: np.ndarray, settings: dict) -> list[Step]:
+    """Kernel 4, stride 2: a 2x2 convolution computes each 2x2 block of the result as one pixel.
 
-    Row 2j + a of the uncropped result reads w[a] of row j and w[2 + a] of row j - 1.
+    Row 2j + a of the result, before it is cropped, is w[a] of row j plus w[2 + a] of row j - 1.
     """
     c, o, *kernel = w.shape
-    assert kernel == [4, 4] and settings["strides"] == [2, 2], "not a doubling of the side"
+    assert kernel == [4, 4] and settings["strides"] == [2, 2], "does not double the side"
     taps = w.reshape(c, o, 2, 2, 2, 2)[:, :, ::-1, :, ::-1]  # [C, O, i, a, j, e]
     taps = taps.transpose(1, 3, 5, 0, 2, 4).reshape(4 * o, c, 2, 2)
     top, left, bottom, right = settings["pads"]

@@ -1,7 +1,7 @@
-"""A generator as a web page: one HTML file that plays from file://, or a folder for a web server.
+"""A generator as a web page: one HTML file that works from file://, or a folder for a web server.
 
-The page's own code is built from export/web/ beforehand and travels with vidgan; here it meets a
-generator. Knows nothing of how the page works, only where its parts go.
+The code of the page is built beforehand from export/web/ and is part of vidgan. This module puts a
+generator into it.
 """
 
 import base64
@@ -10,6 +10,7 @@ import hashlib
 import html
 import json
 import lzma
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -19,11 +20,11 @@ from vidgan.disk.places import bundled
 from vidgan.generator import export
 
 _WASM = ("ort-wasm-simd-threaded.wasm", "ort-wasm-simd-threaded.asyncify.wasm")
-_TOLD = ("z_dim", "width", "height", "classes", "vidgan_version", "self_test")
+_INFO_KEYS = ("z_dim", "width", "height", "classes", "vidgan_version", "self_test")
 
 
 def write_html(model_file: Path, target: Path) -> None:
-    """Write one self-contained page. Raises ModelError; SystemFault for a missing template."""
+    """Write one page that needs no other file. Raises ModelError, and SystemFault as `bundled`."""
     page = bundled("export/web/built/page.html").read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         model, info = _generator(model_file, Path(folder))
@@ -31,16 +32,14 @@ def write_html(model_file: Path, target: Path) -> None:
         "TITLE": html.escape(info["title"]),
         "INFO": json.dumps(info).replace("<", "\\u003c"),
         "WASM": _packed(_runtime(_WASM[0])),
-        # All low bytes, then all high ones: float16 weights then pack a tenth smaller.
+        # First all low bytes, then all high bytes: float16 weights are compressed 10 % smaller.
         "MODEL": _packed(model[0::2] + model[1::2]),
     }
-    for key, value in values.items():
-        page = page.replace(f"@@{key}@@", value)
-    write_bytes(target, page.encode())
+    write_bytes(target, re.sub(r"@@([A-Z]+)@@", lambda key: values[key[1]], page).encode())
 
 
 def write_site(model_file: Path, target: Path) -> None:
-    """Write the hosted form in place of a folder `target`, if any. Raises as `write_html`."""
+    """Write a folder for a web server; it replaces `target`. Raises the errors of `write_html`."""
     with whole(target) as part:
         shutil.copytree(bundled("export/web/built/site"), part)
         for name in _WASM:
@@ -53,22 +52,22 @@ def write_site(model_file: Path, target: Path) -> None:
 
 
 def is_site(folder: Path) -> bool:
-    """Whether it holds what `write_site` writes, and nothing that would be lost with it."""
+    """Whether a folder holds only files of `write_site`, so that it can be replaced."""
     written = {file.name for file in bundled("export/web/built/site").iterdir()}
     written |= {*_WASM, "model.onnx", "model.json"}
-    held = {file.name for file in folder.iterdir()}
-    return "model.onnx" in held and held <= written
+    names = {file.name for file in folder.iterdir()}
+    return "model.onnx" in names and names <= written
 
 
 def _generator(model_file: Path, folder: Path) -> tuple[bytes, dict[str, object]]:
-    """model.onnx in `folder`, proved; its bytes, and what the page must know of it."""
+    """Export model.onnx into `folder`. Returns its bytes and the facts that the page needs."""
     file = folder / "model.onnx"
-    export.export(model_file, file, weights="fp16", layout="rgba")
+    export.export(model_file, file, export.Form(weights="fp16", layout="rgba"))
     meta = json.loads(file.with_suffix(".json").read_text())
-    info = {key: meta[key] for key in _TOLD}
+    info = {key: meta[key] for key in _INFO_KEYS}
     info["title"] = Path(str(meta["facts"].get("data", "vidgan"))).stem
     info["class_names"] = list(meta["model"].get("class_names", ()))
-    info["sha256"] = hashlib.sha256(model_file.read_bytes()).hexdigest()  # for recipes
+    info["sha256"] = hashlib.sha256(model_file.read_bytes()).hexdigest()  # for saved walks
     return file.read_bytes(), info
 
 

@@ -1,7 +1,7 @@
 """Numbers in, latents out: numpy alone, and no model.
 
-    seeds  from a seed and an index to a Gaussian latent, the same in every language
-    paths  from a frame index to a latent on a path
+    seeds  maps a seed and an index to a Gaussian latent, the same in every language
+    paths  maps a frame index to a latent on a path
 
 A latent is a vector z of z_dim numbers. A generator turns it into a picture.
 """

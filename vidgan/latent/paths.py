@@ -1,8 +1,8 @@
-"""Paths through latent space: a frame index goes in, a latent comes out.
+"""Paths through latent space: functions from a frame index to a latent.
 
-A path is a pure function of its settings and the index. Only what was measured elsewhere (a pace,
-a song) is a table; otherwise a path of a million frames costs what one of ten costs. numpy only.
-It knows no model, no video and no clock.
+A path depends on nothing but its settings and the index. It holds no table of its frames, except
+for what was measured elsewhere (a constant speed, a sound), so that a path of a million frames
+takes no more memory than one of ten.
 
     K keyframes   Z z_dim   t position on the path, 0 to 1   at position counted in keyframes
 """
@@ -16,20 +16,19 @@ from vidgan.errors import UsageError
 from vidgan.latent import seeds
 
 # A C2 cubic spline with unit spacing has slopes m with m[i-1] + 4 m[i] + m[i+1] = 3 (p[i+1] -
-# p[i-1]). The inverse of (1, 4, 1) on an endless line is r^|d| / (2 sqrt 3), r = sqrt 3 - 2; its
-# tail beyond 24 neighbours is below 1e-13, so the sum over a window is the exact spline, with no
-# system to solve.
+# p[i-1]). The inverse of (1, 4, 1) on an endless line is r^|d| / (2 sqrt 3), r = sqrt 3 - 2. Beyond
+# 24 neighbours it is below 1e-13, so a sum over a window replaces the solution of a linear system.
 _CUBIC = 3 / (2 * 3**0.5) * (3**0.5 - 2) ** np.abs(np.arange(-24, 25))
 _CATMULL_ROM = np.array([0.5])
 _FRAMES_PER_KEYFRAME = 30
-_SMOOTHING = 0.7  # deviation of the walk's Gaussian, in keyframes
-_REACH = 5  # keyframes beyond which that Gaussian is below 1e-11
+_SMOOTHING = 0.7  # standard deviation of the Gaussian of `walk`, in keyframes
+_REACH = 5  # keyframes; beyond them that Gaussian is below 1e-11
 _OCTAVES = 4
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Keyframes:
-    """Latents 0 <= i < count, called with an array of i: drawn from a seed, or given [K, Z]."""
+    """Maps an array of numbers 0 <= i < count to latents, drawn from a seed or given as [K, Z]."""
 
     z_dim: int
     count: int
@@ -45,7 +44,7 @@ class Keyframes:
             shape = list(self.given.shape)
             raise UsageError(f"keyframes of shape {shape}: this model takes [K, {self.z_dim}].")
         if not np.isfinite(self.given).all() or not self.given.any(axis=1).all():
-            raise UsageError("keyframes: a latent is all zero, or holds what is no number.")
+            raise UsageError("keyframes: a latent is all zero, or contains NaN or infinity.")
 
     def __call__(self, index: np.ndarray) -> np.ndarray:
         if self.given is not None:
@@ -53,22 +52,23 @@ class Keyframes:
         return seeds.gaussian(self.seed, index, z_dim=self.z_dim).astype(np.float64)
 
 
-# The curves. Each maps positions at float64 [n] to latents float64 [n, Z]; closed curves go round.
+# The curves. Each maps positions at float64 [n] to latents float64 [n, Z]. A closed curve goes on
+# from the last keyframe to the first.
 
 
 def lerp(keyframes: Keyframes, at: np.ndarray, closed: bool) -> np.ndarray:
-    """Straight from keyframe to keyframe; half-way a Gaussian latent is too short (0.71)."""
+    """Straight lines. Half-way, the norm of a Gaussian latent falls to 0.71 of the usual."""
     p, q, u = _between(keyframes, at, closed)
     return (1 - u) * p + u * q
 
 
 def slerp(keyframes: Keyframes, at: np.ndarray, closed: bool) -> np.ndarray:
-    """Along the great circle between directions, the norms straight (Shoemake 1985)."""
+    """Great circles between directions, with norms interpolated linearly (Shoemake 1985)."""
     p, q, u = _between(keyframes, at, closed)
     p_norm, q_norm = _norm(p), _norm(q)
     a, b = p / p_norm, q / q_norm
     angle = np.arccos(np.clip((a * b).sum(1, keepdims=True), -1, 1))
-    flat = np.sin(angle) < 1e-6  # parallel: no great circle, or no single one
+    flat = np.sin(angle) < 1e-6  # parallel directions span no great circle, or many
     sine = np.where(flat, 1, np.sin(angle))
     p_weight = np.where(flat, 1 - u, np.sin((1 - u) * angle) / sine)
     q_weight = np.where(flat, u, np.sin(u * angle) / sine)
@@ -76,29 +76,29 @@ def slerp(keyframes: Keyframes, at: np.ndarray, closed: bool) -> np.ndarray:
 
 
 def cubic(keyframes: Keyframes, at: np.ndarray, closed: bool) -> np.ndarray:
-    """Twice continuously differentiable; open: a natural spline, straight at its ends."""
+    """A C2 cubic spline. If open, it is a natural spline, which is straight at its ends."""
     return _hermite(keyframes, at, closed, _CUBIC)
 
 
 def spline(keyframes: Keyframes, at: np.ndarray, closed: bool) -> np.ndarray:
-    """Catmull-Rom: once differentiable, and a keyframe bends only its two neighbours' segments."""
+    """A C1 Catmull-Rom spline. A keyframe changes only the two segments on either side of it."""
     return _hermite(keyframes, at, closed, _CATMULL_ROM)
 
 
 def circle(keyframes: Keyframes, at: np.ndarray, closed: bool) -> np.ndarray:
-    """One turn from keyframe 0 towards keyframe 1, on orthonormal axes, the norm kept."""
+    """One turn around the origin from keyframe 0 towards keyframe 1, with the norm of the first."""
     a, b = keyframes(np.arange(2))
     radius = np.linalg.norm(a)
     a = a / radius
     b = b - (a * b).sum() * a
     if np.linalg.norm(b) < 1e-6 * radius:
-        raise UsageError("--path circle: its two keyframes point the same way; give others.")
+        raise UsageError("--path circle: both keyframes point the same way; give others.")
     angle = 2 * np.pi * at[:, None] / keyframes.count
     return radius * (np.cos(angle) * a + np.sin(angle) * (b / np.linalg.norm(b)))
 
 
 def walk(keyframes: Keyframes, at: np.ndarray, closed: bool) -> np.ndarray:
-    """White noise (the keyframes) under a Gaussian, wrapped, at the typical norm sqrt Z."""
+    """A random walk: the keyframes smoothed by a Gaussian, scaled to the usual norm sqrt Z."""
     first = np.floor(at).astype(np.int64)
     low = int(first.min()) - _REACH
     index = np.arange(low, int(first.max()) + _REACH + 2)
@@ -112,10 +112,10 @@ def walk(keyframes: Keyframes, at: np.ndarray, closed: bool) -> np.ndarray:
 
 
 def noise(keyframes: Keyframes, at: np.ndarray, closed: bool) -> np.ndarray:
-    """Octaves of looping noise; every point is exactly N(0, I).
+    """Octaves of looping noise. Every point is exactly N(0, I).
 
-    sum of w_f (cos(2 pi f t) a_f + sin(2 pi f t) b_f) with w_f ~ 1 / f and sum of w_f^2 = 1. The
-    frequencies are odd and each is twice the next plus or minus one, so that no shorter loop hides.
+    sum of w_f (cos(2 pi f t) a_f + sin(2 pi f t) b_f) with w_f ~ 1 / f and sum of w_f^2 = 1. Odd
+    frequencies f, each twice the next plus or minus one, keep any part of the loop from repeating.
     """
     top = max(1, keyframes.count // 2)
     frequencies = sorted({(top >> octave) | 1 for octave in range(_OCTAVES)})
@@ -138,7 +138,7 @@ PATHS: dict[str, Curve] = {
     "walk": walk,
     "noise": noise,
 }
-THROUGH_KEYFRAMES = ("loop", "lerp", "slerp", "spline")  # where one can hold or ease
+THROUGH_KEYFRAMES = ("loop", "lerp", "slerp", "spline")  # these can hold and ease
 ALWAYS_CLOSED = ("circle", "noise")
 EASES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "linear": lambda u: u,
@@ -149,16 +149,16 @@ EASES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Path:
-    """A curve of PATHS and its timing. Raises UsageError where settings do not go together.
+    """A curve of PATHS and its timing. Raises UsageError for settings that exclude each other.
 
-    Closed: frame i stands at i / frames of the round, so that the last is followed by the first
-    with no frame doubled. Open: the first and the last frame are the two ends.
+    On a closed path, frame i is at i / frames of the round: the first frame follows the last, and
+    none is doubled. On an open path, the first and the last frame are the two ends.
 
-    hold         share of the time between two keyframes that is spent standing on them, below 1
-    truncation   scale of the latents, below 1 safer pictures, less variety; several: in turn
-    labels       classes in turn, of the `classes` that the model knows
-    timings      tables [m + 1] rising from 0 to 1, applied in turn: positions at equal steps
-    gain         times the truncation, [frames]
+    hold         the part of the time between two keyframes that stands still on them, below 1
+    truncation   the scale of the latents; several are gone through over the film
+    labels       classes to go through over the film, of the `classes` that the model knows
+    timings      tables [m + 1] of positions from 0 to 1 at equal steps, applied one by one
+    gain         a factor of the truncation per frame, [frames]
     """
 
     kind: str
@@ -177,20 +177,20 @@ class Path:
         if self.ease not in EASES:
             raise UsageError(f"--ease {self.ease}: known are {', '.join(EASES)}.")
         if not 0 <= self.hold < 1:
-            raise UsageError(f"--hold {self.hold:g}: a share of the time, from 0 to below 1.")
+            raise UsageError(f"--hold {self.hold:g}: a part of the time, from 0 to below 1.")
         if self.kind in ALWAYS_CLOSED and not self.closed:
-            raise UsageError(f"--path {self.kind} is always a loop; loop, walk, ... can be open.")
+            raise UsageError(f"--path {self.kind} is always a loop: omit --no-loop, or try walk.")
         if self.kind in ALWAYS_CLOSED and self.keyframes.count < 2:
             raise UsageError(f"--path {self.kind}: at least two keyframes.")
         if self.kind == "circle" and self.keyframes.count > 2:
-            raise UsageError("--path circle: turns through two keyframes; try loop for more.")
-        if self.keyframes.count > 1000 * self.frames:  # memory holds what lies between two frames
+            raise UsageError("--path circle: takes two keyframes; --path loop takes more.")
+        if self.keyframes.count > 1000 * self.frames:  # all keyframes between two frames are kept
             raise UsageError(f"keyframes = {self.keyframes.count}: at most 1000 per frame.")
         if (self.hold or self.ease != "linear") and self.kind not in THROUGH_KEYFRAMES:
-            raise UsageError(f"--path {self.kind} stops at no keyframe: no --hold, no --ease.")
+            raise UsageError(f"--path {self.kind} stops at no keyframe: omit --hold and --ease.")
         scales = np.array(self.truncation)
         if not len(scales) or not (np.isfinite(scales) & (scales >= 0)).all():
-            raise UsageError("--truncation: a number from 0, or several in turn: 0.5,1.")
+            raise UsageError("--truncation: a number from 0, or a list of them: 0.5,1.")
         if len(self.labels) and not self.classes:
             raise UsageError("--labels: this model was trained without classes.")
         if wrong := [label for label in self.labels if not 0 <= label < self.classes]:
@@ -198,7 +198,7 @@ class Path:
 
     @property
     def steps(self) -> int:
-        """Changes between neighbouring frames; a loop has one more, from the last to the first."""
+        """Steps from frame to frame. A loop also has one from the last to the first."""
         return self.frames if self.closed else self.frames - 1
 
     @property
@@ -215,11 +215,11 @@ class Path:
         return self.class_weights_at(self._positions(start, stop))
 
     def latents_at(self, t: np.ndarray) -> np.ndarray:
-        """The curve itself, whatever its timing: float32 [n, Z] at positions [n] from 0 to 1."""
+        """The curve without timings and gain: float32 [n, Z] at positions [n] from 0 to 1."""
         at = t * self.segments
         if self.hold or self.ease != "linear":
             whole = np.floor(at)
-            # Half of the hold on either side of a keyframe.
+            # Half of the hold is before a keyframe, the other half after it.
             u = np.clip((at - whole - self.hold / 2) / (1 - self.hold), 0, 1)
             at = whole + EASES[self.ease](u)
         z = PATHS[self.kind](self.keyframes, at, self.closed)
@@ -241,7 +241,7 @@ class Path:
 def seeded(
     kind: str, *, seed: int, z_dim: int, frames: int, closed: bool = True, count: int | None = None
 ) -> Keyframes:
-    """Keyframes 0, 1, 2, ... of a seed for a kind of path; by default one per 30 frames."""
+    """Keyframes 0, 1, 2, ... of a seed, by default one per 30 frames or what the path needs."""
     seeds.check_seed(seed)
     if kind not in PATHS:
         raise UsageError(f"--path {kind}: known are {', '.join(PATHS)}.")
@@ -258,9 +258,9 @@ def _norm(z: np.ndarray) -> np.ndarray:
 
 
 def _in_turn(values: np.ndarray, t: np.ndarray, closed: bool) -> np.ndarray:
-    """values [V, D] in turn over the path, gently from each to the next: [n, D]."""
+    """Values [V, D] one after the other over the path, with smooth changes: [n, D]."""
     if closed and len(values) > 1 and np.array_equal(values[0], values[-1]):
-        values = values[:-1]  # the round comes back by itself
+        values = values[:-1]  # a closed path returns by itself
     at = t * (len(values) if closed else len(values) - 1)
     i = np.floor(at).astype(np.int64)
     u = EASES["smoothstep"](at - i)[:, None]
@@ -268,7 +268,7 @@ def _in_turn(values: np.ndarray, t: np.ndarray, closed: bool) -> np.ndarray:
 
 
 def _segment(keyframes: Keyframes, at: np.ndarray, closed: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Number i of the segment, and u [n, 1] on the way from keyframe i to the next."""
+    """The number i of the segment, and u [n, 1], from 0 at keyframe i to 1 at the next."""
     i = np.floor(at).astype(np.int64)
     if not closed:
         i = np.minimum(i, max(keyframes.count - 2, 0))
@@ -283,10 +283,10 @@ def _between(
 
 
 def _hermite(keyframes: Keyframes, at: np.ndarray, closed: bool, weights: np.ndarray) -> np.ndarray:
-    """A cubic through keyframes whose slopes weigh the differences of neighbours.
+    """A cubic through keyframes. Its slopes are weighted differences of neighbours.
 
-    Norms are carried along as one more coordinate and restored, because the middle between two
-    latents of a Gaussian is too short.
+    The norm is interpolated as one more coordinate, and the result is scaled to it, because the
+    middle between two Gaussian latents is too short.
     """
     i, u = _segment(keyframes, at, closed)
     window = len(weights) // 2
@@ -307,7 +307,7 @@ def _hermite(keyframes: Keyframes, at: np.ndarray, closed: bool, weights: np.nda
 
 
 def _continued(keyframes: Keyframes, index: np.ndarray, closed: bool) -> np.ndarray:
-    """Keyframes float64 [n, Z + 1], norm last, continued past both ends."""
+    """Keyframes float64 [n, Z + 1], continued beyond both ends. The last column is the norm."""
 
     def point(index: np.ndarray) -> np.ndarray:
         z = keyframes(index)
@@ -318,7 +318,7 @@ def _continued(keyframes: Keyframes, index: np.ndarray, closed: bool) -> np.ndar
     span = keyframes.count - 1
     if span == 0:
         return point(np.zeros_like(index))
-    # Reflection through each end point makes the second derivative vanish there.
+    # Point reflection at each end makes the second derivative zero there.
     turn, rest = np.divmod(index, 2 * span)
     back = (rest > span)[:, None]
     inside = point(np.where(rest > span, 2 * span - rest, rest))

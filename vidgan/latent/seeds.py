@@ -1,8 +1,8 @@
-"""Seeds to Gaussian latents, the same in every language.
+"""Gaussian latents from seeds, the same in every programming language.
 
 Threefry-2x32 with 20 rounds (Salmon et al. 2011, "Parallel Random Numbers: As Easy as 1, 2, 3")
-turns (seed, vector, pair) into 64 bits; Box-Muller turns those into two normal numbers. A latent
-depends on (seed, index) alone: never on how many are asked for, nor on batch, rank or device.
+turns (seed, index, pair) into 64 random bits; Box-Muller turns those into two normal numbers. A
+latent depends only on its seed and its index, never on batch size, rank or device.
 """
 
 import numpy as np
@@ -16,12 +16,12 @@ _PARITY = np.uint32(0x1BD11BDA)
 def threefry2x32(
     key: tuple[int, int], counter: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Encrypt counters (two uint32 arrays of one shape) to two uint32 arrays of random words."""
+    """Encrypt counters (two uint32 arrays of one shape) to random words (likewise)."""
     k0, k1 = np.uint32(key[0]), np.uint32(key[1])
     keys = (k0, k1, k0 ^ k1 ^ _PARITY)
     x0 = counter[0].astype(np.uint32)
     x1 = counter[1].astype(np.uint32)
-    with np.errstate(over="ignore"):  # arithmetic modulo 2^32 is the point
+    with np.errstate(over="ignore"):  # Threefry adds modulo 2^32
         x0, x1 = x0 + keys[0], x1 + keys[1]
         for turn in range(20):
             rotation = _ROTATIONS[turn % 8]
@@ -36,11 +36,12 @@ def threefry2x32(
 
 
 def gaussian(seed: int, indices: np.ndarray, *, z_dim: int) -> np.ndarray:
-    """Latents float32 [N, z_dim] ~ N(0, I), row i a function of (seed, indices[i]).
+    """Latents float32 [N, z_dim] ~ N(0, I). Row i is a function of seed and indices[i].
 
     seed      0 <= seed < 2^64; its low word is the first key word
     indices   whole numbers [N], 0 <= index < 2^32
-    Component 2p and 2p + 1 are the cosine and sine of pair p, whose counter is (p, index).
+
+    Components 2p and 2p + 1 are the cosine and the sine of pair p, whose counter is (p, index).
     """
     check_seed(seed)
     index = np.asarray(indices).astype(np.uint32)
@@ -54,7 +55,7 @@ def gaussian(seed: int, indices: np.ndarray, *, z_dim: int) -> np.ndarray:
 
 
 def bits(seed: int, indices: np.ndarray, *, lane: int = 0) -> np.ndarray:
-    """One random uint32 per index and lane, from a part of the counter space no latent uses."""
+    """A random uint32 per index and lane, from counters that no latent uses."""
     index = np.asarray(indices).astype(np.uint32)
     lanes = np.full_like(index, 0xFFFFFFFF - lane)
     return threefry2x32((seed & 0xFFFFFFFF, seed >> 32), (lanes, index))[0]

@@ -1,7 +1,7 @@
-"""What says that a picture, a film or a model was made by a trained model.
+"""Statements in a picture, a film or a model file that a trained model made it.
 
     xmp   the mark of synthetic media: written into every kind of file, and read back
-    c2pa  a signed statement of the same, with a certificate of the user's own
+    c2pa  a signed statement of the same, with the user's own certificate
 
-It knows nothing of how frames are made.
+This package does not know how frames are made.
 """

@@ -1,11 +1,12 @@
-"""Torch modules and pure functions of tensors.
+"""Torch modules, and pure functions of tensors.
 
-    pixels         between uint8 frames and floats in [-1, 1]
+    pixels         conversion between uint8 frames and floats in [-1, 1]
+    base           what training asks of a network
     classes        how a class enters a network
     dcgan          the DCGAN
-    r3gan          the modern baseline
-    architectures  the networks by name
-    losses         what discriminator and generator minimise
+    r3gan          a modern baseline without normalisation
+    architectures  generators and discriminators by name
+    losses         losses, gradient penalties and statistics of logits
     augment        differentiable augmentation of what the discriminator sees
 
 It knows neither files nor the training loop.

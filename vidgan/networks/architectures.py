@@ -1,8 +1,17 @@
-"""The networks by name."""
+"""Generators and discriminators by name. Each generator works with each discriminator."""
 
+from vidgan.config import DiscriminatorConfig, ModelConfig
 from vidgan.networks import dcgan, r3gan
+from vidgan.networks.base import Discriminator, Generator
 
-NETWORKS = {
-    "dcgan": (dcgan.Generator, dcgan.Discriminator),
-    "r3gan": (r3gan.Generator, r3gan.Discriminator),
-}
+GENERATORS = {"dcgan": dcgan.Generator, "r3gan": r3gan.Generator}
+DISCRIMINATORS = {"dcgan": dcgan.Discriminator, "r3gan": r3gan.Discriminator}
+
+
+def make_generator(model: ModelConfig) -> Generator:
+    return GENERATORS[model.name](model)
+
+
+def make_discriminator(discriminator: DiscriminatorConfig, model: ModelConfig) -> Discriminator:
+    """Build the discriminator for the pictures and classes of `model`."""
+    return DISCRIMINATORS[discriminator.name](discriminator, model)

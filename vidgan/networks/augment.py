@@ -1,11 +1,11 @@
-"""Differentiable augmentation: D sees reals and fakes through the same random distortions.
+"""Differentiable augmentation: D sees reals and fakes after the same random transformations.
 
-With few pictures D soon knows each by heart, and G learns nothing more from it. Distorted alike on
-both sides, pictures cannot be learned by heart, and the gradient still reaches G: always and alike
-(Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training"), or as often as D
-needs it (Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data": ADA).
+If there are few pictures, D soon memorizes each of them, and G learns nothing more from it. D
+cannot memorize augmented pictures, and the gradient still reaches G. DiffAugment augments always
+(Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training"), ADA as often as D
+needs it (Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data").
 
-    B batch   C channels   H W pixels   p probability of each of ADA's distortions
+    B batch   C channels   H W pixels   p probability of each of ADA's transformations
 """
 
 import math
@@ -16,25 +16,25 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from vidgan.latent import seeds
 
-DRAWS, ADA_DRAWS = 7, 15  # uniform numbers that one picture needs
-ADA_CAP = 0.8  # of p: above, G learns the distortions themselves
-AUGMENTED_BELOW = 100_000  # pictures, mirrored ones counted; with more, `auto` leaves them alone
+DRAWS = {"none": 0, "diff": 7, "ada": 15}  # random numbers that a picture needs
+ADA_CAP = 0.8  # highest p; above it, G learns the transformations too
+AUGMENTED_BELOW = 100_000  # pictures, including mirrored ones; with more, "auto" means none
 
 _SHIFT = 1 / 8  # of a side, at most
 _HOLE = 1 / 2  # of a side
-_ADA_TARGET = 0.6  # of ADA: mean sign of D on reals; more, and D knows them by heart
-_ADA_RAMP_IMAGES = 500_000  # in which p can grow by 1
+_ADA_TARGET = 0.6  # mean sign of D on reals; above it, D is memorizing them
+_ADA_RAMP_IMAGES = 500_000  # in so many images p can grow by 1
 
 
 def chosen(setting: str, pictures: int) -> str:
-    """What train.augment means for data of so many pictures: diff, ada or none."""
+    """The kind of augmentation (diff, ada or none) for a setting and a number of pictures."""
     return ("diff" if pictures < AUGMENTED_BELOW else "none") if setting == "auto" else setting
 
 
-def draw(seed: int, first: int, count: int, stream: int, *, draws: int = DRAWS) -> torch.Tensor:
-    """Uniform numbers float32 [count, draws] for pictures first, first + 1, ... of a run.
+def draw(seed: int, first: int, count: int, stream: int, *, draws: int) -> torch.Tensor:
+    """Uniform numbers float32 [count, draws] for the pictures first, first + 1, ... of a run.
 
-    A row is a function of (seed, number of the picture, stream), whatever the batch.
+    A row is a function of (seed, number of the picture, stream), and not of the batch.
     """
     numbers = np.arange(first, first + count) % 2**32
     lanes = [seeds.bits(seed, numbers, lane=draws * stream + i + 1) for i in range(draws)]
@@ -43,12 +43,12 @@ def draw(seed: int, first: int, count: int, stream: int, *, draws: int = DRAWS) 
 
 
 def diff_augment(image: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-    """Colour, shift and a hole, each picture by its own row of `draws`.
+    """DiffAugment: change the colours of each picture, shift it, and cut a hole.
 
     image   float32 [B, C, H, W] in [-1, 1]; the result may leave that range
-    draws   uniform float32 [B, DRAWS] in [0, 1)
+    draws   uniform float32 [B, 7] in [0, 1)
     """
-    u = draws[:, :, None, None, None].unbind(1)  # DRAWS x [B, 1, 1, 1]
+    u = draws[:, :, None, None, None].unbind(1)  # 7 x [B, 1, 1, 1]
     image = image + (u[0] - 0.5)  # brightness
     grey = image.mean(1, keepdim=True)
     image = grey + (image - grey) * (2 * u[1])  # saturation
@@ -58,7 +58,7 @@ def diff_augment(image: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
 
 
 def _shifted(image: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-    """Move by whole pixels, up to an eighth of each side; what comes in is grey (0)."""
+    """Shift by whole pixels, up to an eighth of each side. New pixels are grey (0)."""
     sides = torch.tensor(image.shape[:1:-1], device=image.device)  # W, H
     reach = (sides * _SHIFT).round()
     pixels = torch.floor(draws * (2 * reach + 1)) - reach  # [B, 2] as x, y
@@ -72,7 +72,7 @@ def _shifted(image: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
 
 
 def _with_hole(image: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-    """Grey out a rectangle of half the sides about a random point."""
+    """Cover a rectangle around a random point, half as wide and high as the picture, with grey."""
     inside = []
     for axis, u in ((3, draws[:, :1]), (2, draws[:, 1:])):
         n = image.shape[axis]
@@ -83,29 +83,30 @@ def _with_hole(image: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
 
 
 def adapted(p: float, sign_on_reals: float, images: int) -> float:
-    """ADA's next p after so many images on which D's mean sign was this; never above ADA_CAP."""
+    """ADA's next p, after `images` reals on which the mean sign of D was `sign_on_reals`."""
     step = math.copysign(images / _ADA_RAMP_IMAGES, sign_on_reals - _ADA_TARGET)
     return min(max(p + step, 0.0), ADA_CAP)
 
 
 def ada_augment(image: torch.Tensor, draws: torch.Tensor, p: float) -> torch.Tensor:
-    """ADA's pixel, geometric and colour distortions, each with probability p.
+    """ADA's pixel, geometric and colour transformations, each with probability p.
 
     image   float32 [B, 3, H, W] in [-1, 1]; the result may leave that range
-    draws   uniform float32 [B, ADA_DRAWS] in [0, 1)
-    Sampling is bilinear, without the paper's wavelets against aliasing.
+    draws   uniform float32 [B, 15] in [0, 1)
+    Sampling is bilinear. The paper filters with wavelets against aliasing; this does not.
     """
     columns = iter(draws.unbind(1))
 
     def uniform(chance: float = p) -> torch.Tensor:
-        """In [0, 1), and 1/2, which changes nothing, where the picture is spared: [B]."""
+        """[B] in [0, 1), or 1/2, which means no change, with probability 1 - p."""
         u = next(columns)
         return torch.where(u < chance, u / max(chance, 1e-9), 0.5)
 
     def normal() -> torch.Tensor:
         return math.sqrt(2) * torch.erfinv((2 * uniform() - 1).clamp(-1 + 1e-6, 1 - 1e-6))
 
-    any_turn = 1 - math.sqrt(1 - p)  # before or after the stretch: p that there is one at all
+    # There are two turns, before and after the stretch. With p there is at least one.
+    any_turn = 1 - math.sqrt(1 - p)
     sides = torch.tensor(image.shape[:1:-1], device=image.device)  # W, H
     mirrored = torch.where(uniform() > 0.5, -1.0, 1.0)
     quarters = torch.floor(4 * ((uniform() + 0.5) % 1))
@@ -115,8 +116,8 @@ def ada_augment(image: torch.Tensor, draws: torch.Tensor, p: float) -> torch.Ten
     stretch = torch.exp2(0.2 * normal())
     second_turn = math.pi * (2 * uniform(any_turn) - 1)
     broken = torch.stack([normal(), normal()], 1) * sides / 8
-    # From a place in the result to the place in the picture it shows, in pixels from the middle.
-    # All distributions are symmetric, so the inverse may be drawn directly.
+    # The matrix maps a place in the result to the place in the picture that it shows, in pixels
+    # from the middle. All distributions are symmetric, so the inverse may be drawn directly.
     turn = _rotation(first_turn) @ torch.diag_embed(torch.stack([stretch, 1 / stretch], 1))
     turn = torch.diag_embed(torch.stack([size * mirrored, size], 1)) @ turn
     turn = _rotation(quarters * math.pi / 2) @ turn @ _rotation(second_turn)
@@ -125,9 +126,9 @@ def ada_augment(image: torch.Tensor, draws: torch.Tensor, p: float) -> torch.Ten
     grid = affine_grid(theta, list(image.shape), align_corners=False)
     image = grid_sample(image, grid, padding_mode="reflection", align_corners=False)
     brightness, contrast = 0.2 * normal(), torch.exp2(0.5 * normal())
-    flipped = torch.where(uniform() > 0.5, -1.0, 1.0)  # bright to dark, hues kept
+    flipped = torch.where(uniform() > 0.5, -1.0, 1.0)  # bright becomes dark, hues stay
     hue, saturation = math.pi * (2 * uniform() - 1), torch.exp2(normal())
-    # Colours turn about the axis of greys, and are scaled along it and away from it.
+    # Colours are rotated around the axis of greys, and scaled along it and away from it.
     grey = torch.full((3, 3), 1 / 3, device=image.device)
     cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]], device=image.device) / 3**0.5
     away = hue.cos()[:, None, None] * (torch.eye(3, device=image.device) - grey)

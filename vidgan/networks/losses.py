@@ -1,16 +1,20 @@
-"""What discriminator and generator minimise, and what is added to it: pure functions of tensors.
+"""Losses of discriminator and generator, gradient penalties, and statistics of logits.
 
-Everything is written on logits through softplus: log(sigmoid(x)) would underflow to -inf and lose
-the gradient exactly where the discriminator is sure. Knows no network and no optimiser.
+Everything is computed from logits with softplus: log(sigmoid(x)) would underflow to -inf and lose
+its gradient exactly where the discriminator is sure. This module knows no network and no optimizer.
 
-    r, f    logits of D on reals and fakes, float32 [B]; pair i compares real i with fake i
+    r, f   logits of D on reals and on fakes. One map of logits is float32 [B, ...], and element i
+           compares real i with fake i. A discriminator gives a list of maps: a loss is a mean over
+           each map and a sum over the maps.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch.nn.functional import relu, softplus
+
+Maps = Sequence[torch.Tensor]
 
 
 def nonsaturating_d(r: torch.Tensor, f: torch.Tensor) -> torch.Tensor:
@@ -24,7 +28,7 @@ def nonsaturating_g(r: torch.Tensor, f: torch.Tensor) -> torch.Tensor:
 
 
 def minimax_g(r: torch.Tensor, f: torch.Tensor) -> torch.Tensor:
-    """log(1 - D(fake)), as first published; its gradient dies where D is sure. For teaching."""
+    """log(1 - D(fake)), as first published. Its gradient vanishes where D is sure. For teaching."""
     return -softplus(f).mean()
 
 
@@ -39,17 +43,17 @@ def least_squares_g(r: torch.Tensor, f: torch.Tensor) -> torch.Tensor:
 
 
 def hinge_d(r: torch.Tensor, f: torch.Tensor) -> torch.Tensor:
-    """No more than a margin of 1 to either side (Miyato et al. 2018, equation 16)."""
+    """Reals above 1, fakes below -1 (Miyato et al. 2018, equation 16)."""
     return relu(1 - r).mean() + relu(1 + f).mean()
 
 
 def wasserstein_d(r: torch.Tensor, f: torch.Tensor) -> torch.Tensor:
-    """The critic's mean difference (Gulrajani et al. 2017, equation 3 less its penalty)."""
+    """Difference of the means (Gulrajani et al. 2017, equation 3 without its penalty)."""
     return f.mean() - r.mean()
 
 
 def mean_g(r: torch.Tensor, f: torch.Tensor) -> torch.Tensor:
-    """Raise D's mean on fakes: G's side of hinge and Wasserstein."""
+    """Raise the mean logit of fakes: G's loss for hinge and Wasserstein."""
     return -f.mean()
 
 
@@ -59,14 +63,36 @@ def relativistic_d(r: torch.Tensor, f: torch.Tensor) -> torch.Tensor:
 
 
 def relativistic_g(r: torch.Tensor, f: torch.Tensor) -> torch.Tensor:
-    """Each fake above the real it is paired with: RpGAN, G's side."""
+    """Each fake above the real it is paired with: RpGAN, G's loss."""
     return softplus(r - f).mean()
 
 
 class Loss(NamedTuple):
-    of_d: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    of_g: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    undecided: float | None  # the logit of a D that cannot tell; None = only differences count
+    d_of_map: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    g_of_map: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    undecided: float | None  # the logit at which D cannot tell; None = only differences count
+
+    def of_d(self, r: Maps, f: Maps) -> torch.Tensor:
+        return sum(map(self.d_of_map, r, f))
+
+    def of_g(self, r: Maps, f: Maps) -> torch.Tensor:
+        return sum(map(self.g_of_map, r, f))
+
+    def certainty(self, r: Maps, f: Maps) -> list[torch.Tensor]:
+        """The mean probability of being real that D gives to reals and to fakes."""
+        pairs = [(x - middle, y - middle) for x, y, middle in self._middles(r, f)]
+        means = [[torch.sigmoid(x).mean() for x in maps] for maps in zip(*pairs, strict=True)]
+        return [torch.stack(found).mean() for found in means]
+
+    def signs_on_reals(self, r: Maps, f: Maps) -> torch.Tensor:
+        """The sum over reals of 1 if D takes it for real, else -1 (Karras et al. 2020, eq. 1)."""
+        signs = [torch.sign(x - middle) for x, _, middle in self._middles(r, f)]
+        return per_picture(signs).sum() / len(signs)
+
+    def _middles(self, r: Maps, f: Maps) -> Iterator[tuple[torch.Tensor, ...]]:
+        """Each map of reals and of fakes, with the logit at which D cannot tell."""
+        for x, y in zip(r, f, strict=True):
+            yield x, y, (x.mean() + y.mean()) / 2 if self.undecided is None else self.undecided
 
 
 LOSSES = {
@@ -79,39 +105,36 @@ LOSSES = {
 }
 
 
-def certainty(loss: str, r: torch.Tensor, f: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """How probable D finds it that reals, and that fakes, are real: means in [0, 1]."""
-    middle = _middle(loss, r, f)
-    return torch.sigmoid(r - middle).mean(), torch.sigmoid(f - middle).mean()
+def per_picture(maps: Maps) -> torch.Tensor:
+    """One logit for each picture, float32 [B]: the mean over each map, summed over the maps."""
+    return sum(x.flatten(1).mean(1) if x.ndim > 1 else x for x in maps)
 
 
-def signs_on_reals(loss: str, r: torch.Tensor, f: torch.Tensor) -> torch.Tensor:
-    """1 for each real that D takes for one, else -1; the sum (Karras et al. 2020, equation 1)."""
-    return torch.sign(r - _middle(loss, r, f)).sum()
-
-
-def _middle(loss: str, r: torch.Tensor, f: torch.Tensor) -> torch.Tensor | float:
-    undecided = LOSSES[loss].undecided
-    return (r.mean() + f.mean()) / 2 if undecided is None else undecided
-
-
-def squared_slope(logits: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-    """Squared gradient of each picture's logit by its pixels, float32 [B].
+def squared_gradient(maps: Maps, image: torch.Tensor) -> torch.Tensor:
+    """Squared norm of the gradient of each picture's logit by its pixels, float32 [B].
 
     Times gamma / 2 it is R1 on reals (Mescheder et al. 2018, equation 9) and R2 on fakes. `image`
     requires grad. The sum is float32 whatever the network computed in.
     """
-    (slope,) = torch.autograd.grad(logits.sum(), image, create_graph=True)
-    return slope.float().flatten(1).square().sum(1)
+    (gradient,) = torch.autograd.grad(per_picture(maps).sum(), image, create_graph=True)
+    return gradient.float().flatten(1).square().sum(1)
 
 
-def gradient_penalty(logits: torch.Tensor, between: torch.Tensor) -> torch.Tensor:
-    """How far the slope is from 1 on pictures `between` reals and fakes, float32 [B] (Gulrajani et
-    al. 2017, equation 3; without its weight)."""
-    return (squared_slope(logits, between).clamp_min(1e-12).sqrt() - 1).square()
+def gradient_penalty(maps: Maps, between: torch.Tensor) -> torch.Tensor:
+    """Squared difference of the gradient's norm from 1, float32 [B].
+
+    `between` are pictures between reals and fakes (Gulrajani et al. 2017, equation 3; without its
+    weight).
+    """
+    return (squared_gradient(maps, between).clamp_min(1e-12).sqrt() - 1).square()
 
 
-def feature_distance(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
-    """Squared distance of mean features [B, D, h, w] (Salimans et al. 2016, section 3.1), as a mean
-    over the features, so that its weight does not depend on the width of D."""
-    return (real.float().mean(0) - fake.float().mean(0)).square().mean()
+def feature_distance(real: Maps, fake: Maps) -> torch.Tensor:
+    """Squared distance of mean features (Salimans et al. 2016, section 3.1), summed over the maps.
+
+    It is a mean over the features of a map, so its weight does not depend on the width of D.
+    """
+    return sum(
+        (x.float().mean(0) - y.float().mean(0)).square().mean()
+        for x, y in zip(real, fake, strict=True)
+    )

@@ -1,9 +1,8 @@
-"""A modern baseline after Huang et al. 2024 ("The GAN is dead; long live the GAN!"), CPU-sound.
+"""A modern baseline after Huang et al. 2024 ("The GAN is dead; long live the GAN!").
 
-Residual blocks without any normalisation, for RpGAN with R1 and R2. Where the paper has grouped
-and depthwise convolutions, which crawl on a CPU, this has dense 3x3 convolutions, bilinear steps up
-(the paper's [1, 3, 3, 1]) and averages down. No custom operator: it trains anywhere and exports as
-it is.
+Residual blocks without any normalisation, for RpGAN with R1 and R2. The paper's grouped and
+depthwise convolutions are slow on a CPU. This uses dense 3x3 convolutions, bilinear upsampling (the
+paper's [1, 3, 3, 1]) and average pooling. It needs no custom operator.
 
     B batch   Z z_dim   D width   H W pixels
 """
@@ -15,22 +14,25 @@ import torch
 from torch import nn
 from torch.nn.functional import avg_pool2d, interpolate, leaky_relu
 
-from vidgan.config import ModelConfig
+from vidgan.config import DiscriminatorConfig, ModelConfig
+from vidgan.networks import base
 from vidgan.networks.classes import CLASS_DIM, projected, with_classes
 from vidgan.networks.dcgan import sides
 
 _SLOPE = 0.2
-_WIDEST = 4  # widths grow up to this many times those at half resolution
+_WIDEST = 4  # the widest layer has this many times the channels at half resolution
 
 
-class Generator(nn.Module):
-    """z float32 [B, Z] and classes (see `dcgan.embedded`) -> picture float32 [B, 3, H, W], about
-    in [-1, 1]: no tanh bounds it."""
+class Generator(base.Generator):
+    """z float32 [B, Z] and classes (see `embedded`) -> picture float32 [B, 3, H, W].
+
+    Values are about in [-1, 1]. There is no tanh that limits them.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.z_dim = config.z_dim
-        self.sides = sides(config.height, config.width)  # of every stage, smallest first
+        self.sides = sides(config.height, config.width)  # smallest first
         widths = _widths(config.channels, len(self.sides))[::-1]
         self.embedding = nn.Embedding(config.classes, CLASS_DIM) if config.classes else None
         z_wide = config.z_dim + (CLASS_DIM if config.classes else 0)
@@ -49,21 +51,23 @@ class Generator(nn.Module):
         for (height, width), narrow, block in zip(
             self.sides[1:], self.narrow, self.blocks[1:], strict=True
         ):
-            # Channels are mixed before the picture grows: a quarter of the work.
+            # The 1x1 convolution comes before the upsampling, where it costs a quarter.
             x = interpolate(narrow(x), scale_factor=2, mode="bilinear")
-            x = block(x[:, :, :height, :width])  # twice the side, or twice less one
+            x = block(x[:, :, :height, :width])  # an odd side loses its last row or column
         return self.paint(x)
 
 
-class Discriminator(nn.Module):
-    """Picture float32 [B, 3, H, W] in [-1, 1] and classes -> logit float32 [B], above those of
-    fakes for reals."""
+class Discriminator(base.Discriminator):
+    """Picture float32 [B, 3, H, W] in [-1, 1] and classes -> one map of logits float32 [B].
 
-    def __init__(self, config: ModelConfig) -> None:
+    Only differences count: the logit of a real should be above that of a fake.
+    """
+
+    def __init__(self, config: DiscriminatorConfig, model: ModelConfig) -> None:
         super().__init__()
-        self.size = (config.height, config.width)
-        smallest = sides(config.height, config.width)[0]
-        widths = _widths(config.channels, len(sides(config.height, config.width)))
+        self.size = (model.height, model.width)
+        smallest, *larger = sides(model.height, model.width)
+        widths = _widths(model.channels, 1 + len(larger))
         self.look = nn.Conv2d(3, widths[0], 1)
         self.blocks = nn.ModuleList(_Block(width, len(widths)) for width in widths)
         self.widen = _transitions(widths)
@@ -71,24 +75,26 @@ class Discriminator(nn.Module):
             torch.randn(widths[-1], *smallest) / math.sqrt(math.prod(smallest))
         )
         self.judge = nn.Linear(widths[-1], 1, bias=False)
-        self.embedding = nn.Embedding(config.classes, widths[-1]) if config.classes else None
+        self.embedding = nn.Embedding(model.classes, widths[-1]) if model.classes else None
         for layer in (self.look, self.judge):
             _initialise(layer, gain=1.0)
         if self.embedding:
             nn.init.normal_(self.embedding.weight, 0.0, widths[-1] ** -0.5)
 
-    def forward(self, image: torch.Tensor, classes: torch.Tensor | None = None) -> torch.Tensor:
-        # One weight per channel and place: the last picture of features becomes one vector.
-        features = (leaky_relu(self.features(image), _SLOPE) * self.gather).sum((2, 3))  # [B, D]
-        return self.judge(features).flatten(0) + projected(features, classes, self.embedding)
+    def forward(
+        self, image: torch.Tensor, classes: torch.Tensor | None = None
+    ) -> list[torch.Tensor]:
+        (x,) = self.features(image)
+        # A weight for each channel and place turns the last feature map into a vector.
+        features = (leaky_relu(x, _SLOPE) * self.gather).sum((2, 3))  # [B, D]
+        return [self.judge(features).flatten(0) + projected(features, classes, self.embedding)]
 
-    def features(self, image: torch.Tensor) -> torch.Tensor:
-        """What D sees before it judges: [B, D, h, w]."""
+    def features(self, image: torch.Tensor) -> list[torch.Tensor]:
         assert image.shape[1:] == (3, *self.size), f"image {tuple(image.shape)} is not {self.size}"
         x = self.blocks[0](self.look(image))
         for widen, block in zip(self.widen, self.blocks[1:], strict=True):
             x = block(widen(avg_pool2d(x, 2, ceil_mode=True)))
-        return x
+        return [x]
 
 
 class _Block(nn.Module):
@@ -100,7 +106,7 @@ class _Block(nn.Module):
         self.second = nn.Conv2d(width, width, 3, padding=1, bias=False)
         # Fixup (Zhang et al. 2019): m = 2 convolutions a block, L blocks: L^(-1 / (2 m - 2)).
         _initialise(self.first, gain=math.sqrt(2 / (1 + _SLOPE**2)) * blocks**-0.5)
-        # Fixup starts this at 0, but then the first 40,000 images teach colours only.
+        # Fixup starts this at 0. Then G learns only colours from the first 40,000 images.
         _initialise(self.second, gain=0.5)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -109,12 +115,12 @@ class _Block(nn.Module):
 
 
 def _widths(channels: int, stages: int) -> list[int]:
-    """Feature maps of D's stages, largest picture first; `channels` are those at half size."""
+    """Feature maps of D's stages, largest picture first. At half resolution it is `channels`."""
     return [min(channels * 2**stage // 2, channels * _WIDEST) for stage in range(stages)]
 
 
 def _transitions(widths: list[int]) -> nn.ModuleList:
-    """1x1 convolutions from each width to the next, where it changes."""
+    """1x1 convolutions from each width to the next, or the identity if they are equal."""
     layers: list[nn.Module] = []
     for before, after in itertools.pairwise(widths):
         layers.append(nn.Identity() if before == after else nn.Conv2d(before, after, 1, bias=False))
@@ -123,7 +129,7 @@ def _transitions(widths: list[int]) -> nn.ModuleList:
 
 
 def _initialise(layer: nn.Module, *, gain: float) -> None:
-    """Normal with deviation gain / sqrt(inputs); biases 0."""
+    """Normal weights with standard deviation gain / sqrt(inputs), biases 0."""
     if not isinstance(layer, nn.Conv2d | nn.Linear):
         return
     nn.init.normal_(layer.weight, 0.0, gain / math.sqrt(layer.weight[0].numel()))

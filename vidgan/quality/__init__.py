@@ -1,8 +1,8 @@
 """How good a generator is, and whether a training run is going wrong.
 
-    features    what a picture looks like, in 320 numbers
+    features    320 numbers that describe what a picture looks like
     distances   how far apart two sets of pictures are in these numbers
-    evaluate    a generator, or any pictures, against other pictures
+    evaluate    a generator, or a set of pictures, compared with other pictures
     validation  distances during a run, so that its best generator is kept
     watch       collapse, divergence and other troubles, named once
 

@@ -1,21 +1,19 @@
-"""How far apart two sets of pictures are, by their features.
-
-X, Y  features [N, D]
-"""
+"""How far apart two sets of pictures are, by their features X and Y of shape [N, D]."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
-_ROWS, _KID_ROWS = 1000, 2000  # of a table of distances at a time; of one of kernels in all
+_ROWS = 1000  # of a table of distances that is computed at a time
+_KID_ROWS = 2000  # of a table of kernels
 
 
 def frechet(x: np.ndarray, y: np.ndarray) -> float:
     """Squared 2-Wasserstein distance of the two Gaussians fitted to X and Y.
 
     |mean x - mean y|^2 + tr Cx + tr Cy - 2 tr (Cx Cy)^1/2 (Dowson and Landau 1982). The last trace
-    is the sum of the singular values of Rx Ry^T, where R^T R = C: exact with fewer rows than D too.
-    Biased upwards, the more the fewer rows there are.
+    is the sum of the singular values of Rx Ry^T, where R^T R = C, which is exact with fewer rows
+    than D too. The distance is biased upwards, and more so with fewer rows.
     """
     (mean_x, root_x), (mean_y, root_y) = _moments(x), _moments(y)
     shared = np.linalg.svd(root_x @ root_y.T, compute_uv=False).sum()
@@ -31,7 +29,7 @@ def _moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def kid(x: np.ndarray, y: np.ndarray) -> float:
     """Unbiased squared MMD with the kernel (x . y / D + 1)^3 (Binkowski et al. 2018), of at most
-    2,000 rows each. It does not fall with N, and is weak on missing modes."""
+    2,000 rows each. It does not depend on N, and hardly notices missing modes."""
     x, y = x[:_KID_ROWS].astype(np.float64), y[:_KID_ROWS].astype(np.float64)
     (m, width), n = x.shape, len(y)
     xx, yy, xy = ((a @ b.T / width + 1) ** 3 for a, b in ((x, x), (y, y), (x, y)))
@@ -40,25 +38,27 @@ def kid(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def recall(real: np.ndarray, fake: np.ndarray, *, neighbours: int = 3) -> float:
-    """Share of reals that lie among the fakes: within some fake's distance to its k-th nearest.
+    """Share of reals that lie in a ball around a fake, which reaches its k-th nearest fake.
 
     Kynkaanniemi et al. 2019; their precision is the same with the two sets exchanged. Compare at
-    equal N only: balls shrink as N grows.
+    equal N only, for the balls shrink as N grows.
     """
-    assert len(fake) > neighbours, "a ball needs its neighbours"
+    assert len(fake) > neighbours
     nearest = [np.partition(d, neighbours, axis=1)[:, neighbours] for d in _squares(fake, fake)]
-    radii = np.concatenate(nearest)  # [N]; place 0 is the point itself
+    radii = np.concatenate(nearest)  # [N]; number 0 of the nearest is the fake itself
     return float(np.mean([inside for d in _squares(real, fake) for inside in (d <= radii).any(1)]))
 
 
 def variety(real: np.ndarray, fake: np.ndarray) -> float:
-    """How far fakes lie from each other, as a share of how far reals do (root mean square). It
-    tells where recall is still 0, as one flaw that all fakes share makes it."""
+    """Root mean square distance between fakes, divided by that between reals.
+
+    A flaw that all fakes share keeps recall at 0, however varied they are; variety still rises.
+    """
     return float(np.sqrt(fake.var(0).sum() / real.var(0).sum()))
 
 
 def _squares(x: np.ndarray, y: np.ndarray) -> Iterator[np.ndarray]:
-    """Squared distances of all pairs, some rows at a time."""
+    """Squared distances of all pairs, as tables of some rows of X each."""
     x, y = x.astype(np.float64), y.astype(np.float64)
     for start in range(0, len(x), _ROWS):
         rows = x[start : start + _ROWS]

@@ -1,7 +1,7 @@
-"""How good a generator, or any pictures, are: distances to the pictures they should look like.
+"""How far a generator's pictures, or any pictures, are from those that they should look like.
 
-Distances in the features of EfficientNet-Lite0 always; FID and its kin by torch-fidelity where they
-are asked for and the standard weights are on this machine. Nothing is downloaded.
+Distances in the features of EfficientNet-Lite0 are always measured. FID and its kin are measured by
+torch-fidelity where they are asked for, with weights that are on this machine: nothing is fetched.
 """
 
 import hashlib
@@ -15,8 +15,9 @@ import numpy as np
 
 from vidgan import config
 from vidgan.config import DataConfig
-from vidgan.data import cache, downloads
-from vidgan.data.order import reals_of
+from vidgan.data import downloads
+from vidgan.data.cache import Dataset, native_size, open_dataset
+from vidgan.data.order import fixed_sample
 from vidgan.errors import DataError, SystemFault, UsageError
 from vidgan.generator import synthesis
 from vidgan.latent import seeds
@@ -25,7 +26,7 @@ from vidgan.quality.features import DISTANCE, Lite0
 
 logger = logging.getLogger(__name__)
 
-_CHUNK, _LEAST = 64, 10
+_CHUNK, _LEAST = 64, 10  # pictures at a time, and the fewest that are compared
 _RELEASE = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0"
 _INCEPTION = f"{_RELEASE}/weights-inception-2015-12-05-6726825d.pth"
 _VGG = "https://download.pytorch.org/models/vgg16-397923af.pth"
@@ -44,7 +45,7 @@ STANDARD = {  # the metrics of torch-fidelity, and the weights each needs
 
 @dataclass(frozen=True)
 class _Pictures:
-    """Made or read when they are asked for."""
+    """Pictures by number, which are made or read when they are asked for."""
 
     frames: Callable[[np.ndarray], np.ndarray]  # numbers int64 [B] -> uint8 [B, H, W, 3]
 
@@ -64,9 +65,16 @@ def evaluate(
     metrics: Sequence[str],
     inception: Path | None,
 ) -> list[str]:
-    """One line per metric. `made`: a model file, or pictures as `vidgan train` takes them.
+    """Compare `made` with `against`, and report each metric on a line.
 
-    Raises UsageError, DataError, ModelError, and SystemFault for what is not installed or not here.
+    made       a model file, or pictures as `vidgan train` takes them; None: `find_model` chooses
+    against    pictures as `vidgan train` takes them; None: what the model was trained on
+    count      pictures on each side, or fewer where there are not as many
+    seed       of the latents
+    metrics    names in STANDARD, measured by torch-fidelity
+    inception  file of Inception's weights; None: torch's own cache
+
+    Raises UsageError, DataError, ModelError, and SystemFault for what is not on this machine.
     """
     generator, name = None, str(made)
     if made is None or made.suffix.lower() in (".safetensors", ".onnx"):
@@ -81,17 +89,13 @@ def evaluate(
             raise UsageError(f"{made}: there is no such file or folder.")
         raise UsageError(f"{made}: say what to compare it with: vidgan evaluate {made} reals/")
     wanted = DataConfig(source=against) if isinstance(against, str) else against
-    size = (generator.width, generator.height) if generator else cache.native_size(wanted)
-
-    def opened(what: DataConfig) -> cache.Dataset:
-        return cache.open_dataset(what, width=size[0], height=size[1])
-
-    reals = opened(wanted)
+    width, height = (generator.width, generator.height) if generator else native_size(wanted)
+    reals = open_dataset(wanted, width=width, height=height)
     count = min(count, len(reals) // 2)
     if generator:
         fakes = _made(generator, reals, seed)
     else:
-        own = opened(DataConfig(source=name))
+        own = open_dataset(DataConfig(source=name), width=width, height=height)
         fakes, count = _read(own), min(count, len(own))
     if count < _LEAST:
         raise DataError(f"{name} against {wanted.source}: {count} pictures are too few to compare.")
@@ -127,14 +131,14 @@ def _in_lite0(fakes: _Pictures, reals: _Pictures, count: int) -> list[str]:
     ]
 
 
-def _read(dataset: cache.Dataset) -> _Pictures:
-    numbers = reals_of(dataset, len(dataset))
+def _read(dataset: Dataset) -> _Pictures:
+    numbers = fixed_sample(dataset, len(dataset))
     return _Pictures(lambda of: dataset.take(numbers[of]))
 
 
-def _made(generator: synthesis.Synthesize, dataset: cache.Dataset, seed: int) -> _Pictures:
-    """Of the classes of the pictures they are compared with, where the model knows these."""
-    numbers, classes = reals_of(dataset, len(dataset)), generator.classes
+def _made(generator: synthesis.Synthesize, dataset: Dataset, seed: int) -> _Pictures:
+    """Fakes of the same classes as the reals they are compared with, where the model has these."""
+    numbers, classes = fixed_sample(dataset, len(dataset)), generator.classes
     same = classes and dataset.class_names == generator.class_names
 
     def frames(of: np.ndarray) -> np.ndarray:
@@ -150,7 +154,7 @@ def _made(generator: synthesis.Synthesize, dataset: cache.Dataset, seed: int) ->
 def _check_metrics(
     metrics: Sequence[str], generator: synthesis.Synthesize | None, inception: Path | None
 ) -> None:
-    """Their weights must be here, and be those that published figures are made with."""
+    """Raise an error where their weights are missing, or not those of published figures."""
     if unknown := set(metrics) - STANDARD.keys():
         raise UsageError(f"--metrics {min(unknown)}: known are {', '.join(STANDARD)}.")
     if "ppl" in metrics and generator is None:
@@ -176,17 +180,15 @@ def _standard(
     metrics: Sequence[str],
     inception: Path | None,
 ) -> list[str]:
-    """By torch-fidelity, which finds in torch's cache what `_check_metrics` has found there."""
+    """Measure by torch-fidelity. It finds its weights in torch's cache, as `_check_metrics` did."""
     import torch
 
     try:
         downloads.import_torchvision()
         import torch_fidelity
     except ImportError as error:
-        raise SystemFault(
-            "--metrics needs torch-fidelity: pip install 'vidgan[metrics]'"
-        ) from error
-
+        need = "--metrics needs torch-fidelity: pip install 'vidgan[metrics]'"
+        raise SystemFault(need) from error
     measure = torch_fidelity.calculate_metrics
     one, other = (torch.utils.data.Subset(pictures, range(count)) for pictures in (fakes, reals))
     how = {"cuda": torch.cuda.is_available(), "cache": False, "verbose": False}
@@ -194,18 +196,13 @@ def _standard(
     on_inception = {"fid": "fid", "kid": "kid", "is": "isc"}
     found = {}
     if asked := {on_inception[metric]: True for metric in metrics if metric in on_inception}:
-        weights = inception and str(inception)
-        found |= measure(
-            **how,
-            **asked,
-            feature_extractor_weights_path=weights,
-            kid_subset_size=min(1000, count),
-        )
+        asked |= {"feature_extractor_weights_path": inception and str(inception)}
+        found |= measure(**how, **asked, kid_subset_size=min(1000, count))
     if "pr" in metrics:
         found |= measure(**how, prc=True)
     if "ppl" in metrics:
         found["perceptual_path_length"] = _path_length(torch_fidelity, generator, count, how)
-    if "lpips" in metrics:  # how different two fakes look
+    if "lpips" in metrics:  # how different two fakes look, on average
         lpips = torch_fidelity.SampleSimilarityLPIPS("lpips")
         with torch.inference_mode():
             apart = [lpips(one[i][None], one[i + 1][None]) for i in range(0, count - 1, 2)]
@@ -216,9 +213,11 @@ def _standard(
 def _path_length(
     torch_fidelity: ModuleType, generator: synthesis.Synthesize, count: int, how: dict[str, object]
 ) -> float:
-    """Mean of what lies between the 1st and the 99th percentile, which torch-fidelity's own code
-    cannot take since NumPy 2.4. Steps of 0.01, as frames are whole grey levels; of classes the
-    first."""
+    """Mean of the path lengths between the 1st and the 99th percentile.
+
+    It is taken here, as torch-fidelity's code for it fails since NumPy 2.4. Steps are 0.01 long,
+    for frames are whole grey levels. All samples are of the first class.
+    """
     import torch
 
     class Model(torch_fidelity.GenerativeModelBase):

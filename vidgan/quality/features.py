@@ -1,7 +1,7 @@
-"""What a picture looks like in 320 numbers.
+"""320 numbers that describe what a picture looks like.
 
-The network is EfficientNet-Lite0, whose weights a package of the extra [metrics] ships, so nothing
-is downloaded. Distances here compare with each other at equal N only, never with a published FID.
+They are computed by EfficientNet-Lite0. Its weights come with the extra [metrics], so nothing is
+downloaded. Distances in them can be compared at equal N only, and never with a published FID.
 """
 
 import numpy as np
@@ -10,16 +10,15 @@ from vidgan.errors import SystemFault
 from vidgan.generator import onnx_file
 
 DISTANCE = "FD-Lite0-320"
-_SIDE = 224  # fed 64 pixels, the network finds two halves of the same pictures far apart
+_SIDE = 224  # with 64 pixels, the network finds two halves of the same data far apart
 _BLOCKS, _HALVING = 16, (1, 3, 5, 11)  # residual blocks, and those of stride 2
 _BATCH = 8  # more is slower
 
 
 class Lite0:
-    """Maps uint8 pictures [N, H, W, 3] to float32 [N, 320]: the last 320 maps, averaged.
+    """Maps uint8 pictures [N, H, W, 3] to float32 [N, 320], the averages of the last 320 maps.
 
-    Always on the CPU, so that a number does not depend on the GPU. Raises SystemFault where the
-    extra is missing.
+    It runs on the CPU, so that no number depends on the GPU. Raises SystemFault without the extra.
     """
 
     def __init__(self) -> None:
@@ -38,14 +37,14 @@ class Lite0:
     def _features(self, pictures: np.ndarray) -> np.ndarray:
         from PIL import Image
 
-        size, how = (_SIDE, _SIDE), Image.Resampling.BICUBIC  # Pillow's smooths where it shrinks
+        size, how = (_SIDE, _SIDE), Image.Resampling.BICUBIC  # Pillow averages where it shrinks
         large = np.stack([np.asarray(Image.fromarray(p).resize(size, how)) for p in pictures])
         planes = np.ascontiguousarray(large.transpose(0, 3, 1, 2), np.float32)  # [B, 3, 224, 224]
         return self._session.run(None, {"image": (planes - 127) / 128})[0]
 
 
 def _onnx_of(weights_file: str) -> bytes:
-    """The network up to its last 320 maps as ONNX, batch norms folded into the convolutions."""
+    """The network up to its last 320 maps as ONNX. Batch norms are folded into convolutions."""
     import torch
     from onnx import TensorProto, helper, numpy_helper
 
@@ -63,7 +62,7 @@ def _onnx_of(weights_file: str) -> bytes:
         inputs = [x, w, constant(f"{layer}.b", shift, np.float32)]
         depthwise = weights[f"{layer}.weight"].shape[1] == 1
         how = {"group": len(shift) if depthwise else 1, "strides": [stride] * 2}
-        # TensorFlow trained it: where a side is halved, the odd pixel of padding lies below right.
+        # It was trained in TensorFlow, which adds an odd pixel of padding at the right and bottom.
         nodes.append(helper.make_node("Conv", inputs, [layer], auto_pad="SAME_UPPER", **how))
         if bound:
             nodes.append(helper.make_node("Clip", [layer, "zero", "six"], [f"{layer}.relu6"]))
@@ -93,6 +92,6 @@ def _onnx_of(weights_file: str) -> bytes:
 
 
 def _folded(weights: dict[str, np.ndarray], norm: str) -> tuple[np.ndarray, np.ndarray]:
-    """A batch norm as scale and shift of the convolution before it."""
+    """The scale and shift by which a batch norm changes the convolution before it."""
     scale = weights[f"{norm}.weight"] / np.sqrt(weights[f"{norm}.running_var"] + 1e-3)
     return scale, weights[f"{norm}.bias"] - scale * weights[f"{norm}.running_mean"]

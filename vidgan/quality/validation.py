@@ -1,7 +1,7 @@
 """How far a run's pictures are from its data, at intervals, so that the best generator is kept.
 
-N fakes against N pictures of the data, in the features of `quality.features`; the floor is what N
-other pictures of the data get. Knows neither networks nor steps.
+N fakes are compared with N pictures of the data, in the features of `quality.features`. The floor
+is the distance of these N to N other pictures of the data.
 """
 
 import logging
@@ -14,7 +14,7 @@ import numpy as np
 
 from vidgan.config import AUTO, Config
 from vidgan.data.cache import Dataset
-from vidgan.data.order import reals_of
+from vidgan.data.order import fixed_sample
 from vidgan.disk import files
 from vidgan.disk.files import disk_faults
 from vidgan.disk.places import cache_root
@@ -24,20 +24,22 @@ from vidgan.quality.features import DISTANCE, Lite0
 
 logger = logging.getLogger(__name__)
 
-_PICTURES, _LEAST = 500, 16
-# Images at 64x64; a larger picture takes longer to train on, but not to measure.
+_PICTURES, _LEAST = 500, 16  # N, where the data are large enough, and the smallest N
+# Images until the first distance at 64x64. A larger picture takes longer to train on, but not to
+# measure, so that the first distance comes sooner.
 _FIRST_AT, _FIRST_AT_LEAST = 20_000, 5_000
-_WORSE, _IN_A_ROW = 1.5, 3  # of 64 published runs: 17 of the 19 that decayed, no healthy one
+# Of 64 published runs, this finds 17 of the 19 that decayed, and none that did not.
+_WORSE, _IN_A_ROW = 1.5, 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
     images_seen: int
     distance: float
-    recall: float  # share of reals among the fakes
-    variety: float  # of the fakes, as a share of that of reals
+    recall: float  # share of reals that lie among the fakes
+    variety: float  # of the fakes, as a share of that of the reals
     pictures: int  # N
-    floor: float  # the distance of reals to reals
+    floor: float  # distance of reals to other reals
 
     def __str__(self) -> str:
         return (
@@ -48,11 +50,11 @@ class Measured:
 
 
 class Validation:
-    """Raises SystemFault where the extra [metrics] is missing."""
+    """Measures fakes against a data set. Raises SystemFault without the extra [metrics]."""
 
     def __init__(self, dataset: Dataset) -> None:
         self.count = min(_PICTURES, len(dataset) // 2)
-        self.numbers = reals_of(dataset, 2 * self.count)
+        self.numbers = fixed_sample(dataset, 2 * self.count)
         self._lite0, file = Lite0(), cache_root() / "features" / f"{dataset.fingerprint}.npy"
         if not file.exists():
             with disk_faults(file.parent):
@@ -64,7 +66,7 @@ class Validation:
         self._floor = frechet(self._reals, others)
 
     def measure(self, fakes: np.ndarray, images_seen: int) -> Measured:
-        """`fakes` are uint8 [N, H, W, 3]."""
+        """Compare `fakes` uint8 [N, H, W, 3], of which there are `count`, with the data."""
         features = self._lite0(fakes)
         return Measured(
             images_seen=images_seen,
@@ -77,7 +79,7 @@ class Validation:
 
 
 def open_validation(dataset: Dataset, settings: Config) -> Validation | None:
-    """None, and a word about it, where nothing can be measured."""
+    """Logs why and returns None where nothing can be measured."""
     last = "this run keeps its last generator, not its best"
     if settings.train.distance_every_images == 0:
         return None
@@ -87,14 +89,15 @@ def open_validation(dataset: Dataset, settings: Config) -> Validation | None:
     try:
         return Validation(dataset)
     except SystemFault as fault:
-        logger.warning(f"{fault}; without, {last}.")
+        logger.warning(f"{fault}; without it, {last}.")
         return None
 
 
 def next_at(images_seen: int, settings: Config) -> int:
-    """Every so many images; by default ever rarer, so that it costs a few hundredths of the time.
+    """How many images are seen at the next distance, where `images_seen` are seen now.
 
-    A function of images seen alone, so that a resumed run measures where it would have.
+    By default the intervals grow, so that distances take a few hundredths of the time. It depends
+    on nothing but the settings, so a resumed run measures where an uninterrupted one does.
     """
     model, every = settings.model, settings.train.distance_every_images
     if every == 0:
@@ -107,5 +110,6 @@ def next_at(images_seen: int, settings: Config) -> int:
 
 
 def is_past_best(measured: Sequence[Measured]) -> bool:
+    """Whether each of the last three distances is above 1.5 times the best."""
     bound = _WORSE * min(m.distance for m in measured)
     return len(measured) > _IN_A_ROW and min(m.distance for m in measured[-_IN_A_ROW:]) > bound

@@ -1,7 +1,7 @@
-"""Every run watches itself: collapse and divergence are named once, with what to do about them.
+"""Watches a training run, and reports each problem once, with advice.
 
-It judges numbers that training has anyway, and the previews of the fixed latents. It changes
-nothing: that a run ends past its best, or at a gradient that is no number, is the loop's business.
+It judges numbers that training computes anyway, and the samples. It changes nothing: the training
+loop decides when a run ends.
 """
 
 import logging
@@ -11,54 +11,55 @@ import numpy as np
 
 logger = logging.getLogger(__name__)
 
-_SETTLED_IMAGES = 20_000  # before that, grey fakes and a sure D are how every run begins
+_START_IMAGES = 20_000  # every run begins with grey fakes and a D that is sure of them
 _SURE = 0.99
 _COLLAPSED = 0.1  # of the variety of reals
 _VARIED = 0.3
 _AT_CAP = 0.999  # of the highest p of ADA
-_REPEATED = 0.2  # of how far a real is from the real most like it
-_EXPLODED = 1000.0  # times the smallest gradients of the run so far
+_REPEATED = 0.2  # of the distance of a real to the most similar real
+_EXPLODED = 1000.0  # times the smallest gradient of the run so far
 _SMOOTHING = 0.9
 
 ADVICE = {
     "collapse": (
-        "G paints nearly one picture for all latents (variety {variety:.0%} of that of the reals). "
-        "Stop, and train anew with more pictures, --flip, another --seed, or train.r1 = 10."
+        "G makes almost the same picture of every latent (variety {variety:.0%} of that of reals). "
+        "Stop, and start again with more pictures, --flip, another --seed, or train.r1 = 10."
     ),
     "repetition": (
-        "G paints the same few pictures again and again (each is {nearest:.0%} as far from the one "
-        "most like it as reals are). Train anew with more pictures, --flip, or train.r1 = 10."
+        "G makes the same few pictures again and again (the distance to the most similar one is "
+        "{nearest:.0%} of that of reals). Start again with more pictures, --flip, or train.r1 = 10."
     ),
     "decline": (
-        "three distances in a row were above 1.5 times the best. The best generator is kept; for a "
-        "better one, train anew with more pictures, --flip, or lower learning rates."
+        "three distances in a row were above 1.5 times the best. The best generator is kept. For a "
+        "better one, start again with more pictures, --flip, or lower learning rates."
     ),
     "overpowered": (
-        "D has told reals from fakes with certainty for {images:,} images, so G learns little. "
-        "Give it more pictures or --flip, or lower train.learning_rate_d."
+        "D has been certain about reals and fakes for {images:,} images, so G learns little. Add "
+        "pictures or --flip, or lower train.learning_rate_d."
     ),
     "overfitting": (
-        "ADA distorts as much as it may, and D still knows the pictures by heart. Give it more of "
-        "them or --flip, or end the run: it will not get better."
+        "ADA augments as much as it may, and D still memorizes the pictures. Add pictures or "
+        "--flip, or stop: the run will not improve."
     ),
     "divergence": (
-        "gradients of {part} have grown {times:,.0f}-fold. Halve train.learning_rate_g and _d, or "
-        "take train.r1 = 10 (r3gan: ten times its r1 and r2)."
+        "the gradients of {part} have grown {times:,.0f}-fold. Halve train.learning_rate_g and "
+        "train.learning_rate_d, or use train.r1 = 10 (for r3gan, ten times its r1 and r2)."
     ),
 }
 
 
 def distance(pictures: np.ndarray) -> float:
-    """Mean distance between two of the pictures uint8 [N, H, W, 3], in grey levels (root mean
-    square)."""
+    """Mean distance of two pictures out of uint8 [N, H, W, 3], as root mean square grey levels."""
     rows = pictures.reshape(len(pictures), -1).astype(np.float64)  # [N, P]
-    spread = rows.var(0).mean()  # half the mean square over all pairs, a picture with itself too
+    spread = rows.var(0).mean()  # half the mean square over all pairs, equal ones included
     return math.sqrt(2 * spread * len(rows) / max(len(rows) - 1, 1))
 
 
 def nearest(pictures: np.ndarray) -> float:
-    """Mean distance of a picture to the one most like it; it falls to 0 where few are painted
-    again and again, which `distance` does not see."""
+    """Mean distance of a picture to the most similar one.
+
+    It falls to 0 if the same few pictures are repeated. `distance` does not see that.
+    """
     rows = pictures.reshape(len(pictures), -1).astype(np.float64)  # [N, P]
     squares = np.square(rows).sum(1)
     apart = squares[:, None] + squares - 2 * rows @ rows.T  # [N, N]
@@ -67,49 +68,49 @@ def nearest(pictures: np.ndarray) -> float:
 
 
 class Watch:
-    """Is told what training sees, and says what trouble it has not named before."""
+    """Receives what training computes, and logs each problem when it first appears."""
 
-    def __init__(self, reals: np.ndarray, named: set[str]) -> None:
-        self.variety = 0.0  # of the last previews
-        self.batch_variety = self.batch_nearest = 0.0  # of the last step that was looked at
-        self._of_reals, self._reals = max(distance(reals), 1e-9), reals
-        self._named, self._fresh = set(named), []
+    def __init__(self, reals: np.ndarray, reported: set[str]) -> None:
+        self.variety = 0.0  # of the last samples
+        self.batch_variety = self.batch_nearest = 0.0  # of the fakes that were last looked at
+        self._variety_of_reals, self._reals = max(distance(reals), 1e-9), reals
+        self._reported, self._flags = set(reported), []
         self._was_varied = False
         self._unsure_at: int | None = None  # images seen when D was last unsure
-        self._below_cap_at = 0  # images seen when ADA could still do more
-        self._gradients: dict[str, tuple[float, float]] = {}  # log of now (smooth), and smallest
+        self._below_cap_at = 0  # images seen when ADA was last below its cap
+        self._gradients: dict[str, tuple[float, float]] = {}  # logarithms: smoothed, smallest
 
-    def previews(self, fakes: np.ndarray, images_seen: int) -> None:
-        self.variety = distance(fakes) / self._of_reals
+    def samples(self, samples: np.ndarray, images_seen: int) -> None:
+        self.variety = distance(samples) / self._variety_of_reals
         self._was_varied |= self.variety > _VARIED
-        if (self._was_varied or images_seen > _SETTLED_IMAGES) and self.variety < _COLLAPSED:
-            self._name("collapse", variety=self.variety)
+        if (self._was_varied or images_seen > _START_IMAGES) and self.variety < _COLLAPSED:
+            self._report("collapse", variety=self.variety)
 
     def fakes(self, fakes: np.ndarray, images_seen: int) -> None:
-        """Of one step, uint8 [B, H, W, 3]; compared with as many reals."""
+        """Compare the fakes of a step, uint8 [B, H, W, 3], with as many reals."""
         fakes, reals = fakes[: len(self._reals)], self._reals[: len(fakes)]
-        if len(fakes) < 2:  # of a rank among many
+        if len(fakes) < 2:  # a small part of a batch, on one of many devices
             return
         self.batch_variety = distance(fakes) / max(distance(reals), 1e-9)
         self.batch_nearest = nearest(fakes) / max(nearest(reals), 1e-9)
-        if images_seen > _SETTLED_IMAGES and self.batch_nearest < _REPEATED:
-            self._name("repetition", nearest=self.batch_nearest)
+        if images_seen > _START_IMAGES and self.batch_nearest < _REPEATED:
+            self._report("repetition", nearest=self.batch_nearest)
 
     def past_best(self) -> None:
-        self._name("decline")
+        self._report("decline")
 
     def certainty(self, sure_real: float, sure_fake: float, images_seen: int) -> None:
         if self._unsure_at is None or sure_real < _SURE or sure_fake > 1 - _SURE:
             self._unsure_at = images_seen
-        sure_for = images_seen - max(self._unsure_at, _SETTLED_IMAGES)
-        if sure_for > _SETTLED_IMAGES:
-            self._name("overpowered", images=sure_for)
+        sure_for = images_seen - max(self._unsure_at, _START_IMAGES)
+        if sure_for > _START_IMAGES:
+            self._report("overpowered", images=sure_for)
 
     def augmentation(self, share_of_cap: float, images_seen: int) -> None:
         if share_of_cap < _AT_CAP:
             self._below_cap_at = images_seen
-        if images_seen - self._below_cap_at > _SETTLED_IMAGES:
-            self._name("overfitting")
+        if images_seen - self._below_cap_at > _START_IMAGES:
+            self._report("overfitting")
 
     def gradients(self, of_g: float, of_d: float) -> None:
         for part, norm in (("G", of_g), ("D", of_d)):
@@ -118,15 +119,15 @@ class Watch:
             smooth = _SMOOTHING * smooth + (1 - _SMOOTHING) * value
             self._gradients[part] = smooth, min(smooth, least)
             if smooth - least > math.log(_EXPLODED):
-                self._name("divergence", part=part, times=math.exp(smooth - least))
+                self._report("divergence", part=part, times=math.exp(smooth - least))
 
     def take_flags(self) -> tuple[str, ...]:
-        """Troubles named since this was last asked."""
-        flags, self._fresh = tuple(self._fresh), []
+        """The problems reported since the last call."""
+        flags, self._flags = tuple(self._flags), []
         return flags
 
-    def _name(self, trouble: str, **facts: object) -> None:
-        if trouble not in self._named:
-            self._named.add(trouble)
-            self._fresh.append(trouble)
-            logger.warning(f"{trouble}: {ADVICE[trouble].format(**facts)}")
+    def _report(self, problem: str, **facts: object) -> None:
+        if problem not in self._reported:
+            self._reported.add(problem)
+            self._flags.append(problem)
+            logger.warning(f"{problem}: {ADVICE[problem].format(**facts)}")

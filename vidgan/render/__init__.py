@@ -1,9 +1,9 @@
-"""A walk through latent space, made into a film in one bounded pipeline.
+"""A walk through latent space, made into a film by one pipeline of bounded memory.
 
-    constant_speed  a path whose frames all change equally much
+    constant_speed  moves frames along a path until all change equally much
     grid            several walks in one film
+    walk            all that decides the frames but the model, as options or a JSON file
     pipeline        path, generator and encoder at work at the same time
-    walk            what each option of `vidgan render` sets, as a JSON file
 
 It sees a generator only as `generator.synthesis.Synthesize`, and imports no torch.
 """

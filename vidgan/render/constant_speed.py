@@ -1,7 +1,7 @@
-"""Constant speed: frames are moved along their path until each changes as much as the next.
+"""Constant speed: moves frames along their path until each differs from the next by as much.
 
-Only the timing changes, never the curve. The change between two pictures is measured without any
-network, over a pyramid of ever smaller pictures. Knows no file and no option.
+Only the timing changes, never the curve. How much two frames differ is measured without a network,
+on a pyramid of ever smaller copies of them.
 """
 
 from collections.abc import Iterator
@@ -14,16 +14,16 @@ from vidgan.generator.synthesis import Synthesize
 from vidgan.latent.paths import Path
 
 _BATCH = 16
-_SMALLEST_SIDE = 8  # pixels of the last picture of the pyramid
-_PER_SEGMENT = 128  # at most this many measurements between two keyframes,
-_MOST = 200_000  # and in all
+_SMALLEST_SIDE = 8  # pixels of the smallest copy in the pyramid
+_PER_SEGMENT = 128  # measurements between two keyframes, at most
+_MOST = 200_000  # measurements in all, at most
 _EVEN_ENOUGH = 0.01
 _ROUNDS = 6
 
 
 @dataclass(frozen=True)
 class Unevenness:
-    """How much the change per frame varies; a perfectly steady video has 0 and 1."""
+    """How much the change per frame varies. A perfectly steady film has 0 and 1."""
 
     deviation: float  # standard deviation over mean
     peak: float  # largest over median
@@ -33,11 +33,11 @@ class Unevenness:
 
 
 def change(a: np.ndarray, b: np.ndarray) -> float:
-    """How different two frames uint8 [H, W, 3] look, in grey levels.
+    """How much two frames uint8 [H, W, 3] differ, in grey levels: the mean 3/2-norm of the pyramid.
 
-    The mean over the pyramid of the 3/2-norm. That lies between the mean absolute difference and
-    the root mean square: steady in it, a video is steady enough in both (measured: a deviation of
-    0.005 in one of these two alone leaves 0.16 in the other, this leaves 0.09 in either).
+    This norm lies between the mean absolute difference and the root mean square. A film that is
+    steady in it is steady enough in both. Measured: a deviation of 0.005 in one of those two
+    leaves 0.16 in the other; a deviation of 0.005 in this norm leaves 0.09 in either.
     """
     difference, levels = a.astype(np.float32) - b, []
     while True:
@@ -50,17 +50,17 @@ def change(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def constant_speed(path: Path, generator: Synthesize) -> tuple[Path, Unevenness, Unevenness]:
-    """The path re-timed for this generator, and its unevenness before and after.
+    """The path timed anew for this generator, and its unevenness before and after.
 
-    Looks at every frame up to six times, or at 128 pairs between two keyframes where those are
-    fewer. Raises UsageError for a path that holds or eases, or that has too many keyframes.
+    It computes up to six times every frame, or 128 pairs of frames between two keyframes if those
+    are fewer. Raises UsageError for a path that holds or eases, or that has too many keyframes.
     """
     if path.hold or path.ease != "linear":
-        raise UsageError("--constant-speed sets the speed itself: leave out --hold and --ease.")
+        raise UsageError("--constant-speed sets the speed itself: omit --hold and --ease.")
     if path.segments > _MOST // 8:
         raise UsageError(
-            f"--constant-speed: {path.segments} keyframes are too many to measure; at most "
-            f"{_MOST // 8}: render parts, or set --keyframes."
+            f"--constant-speed: {path.segments} keyframes are too many to measure; give at most "
+            f"--keyframes {_MOST // 8}, or render a shorter film."
         )
     measured = max(1, min(path.steps, _PER_SEGMENT * path.segments, _MOST))
     if not path.steps:
@@ -78,7 +78,7 @@ def constant_speed(path: Path, generator: Synthesize) -> tuple[Path, Unevenness,
 
 
 def _changes(path: Path, generator: Synthesize, table: np.ndarray) -> Iterator[float]:
-    """The change over one frame's step from each position of the table but the last."""
+    """The change from each position of the table, except the last, to one frame later."""
     if len(table) == path.steps + 1:
         frames = _frames(path, generator, table)
         before = next(frames)
@@ -86,7 +86,7 @@ def _changes(path: Path, generator: Synthesize, table: np.ndarray) -> Iterator[f
             yield change(before, frame)
             before = frame
         return
-    # Fewer measurements than frames: a pair as close as two frames are, at every position.
+    # There are fewer measurements than frames. Each takes a pair that is one frame apart.
     step = np.diff(table) * ((len(table) - 1) / path.steps)
     frames = _frames(path, generator, np.stack([table[:-1], table[:-1] + step], 1).reshape(-1))
     for before in frames:
@@ -101,8 +101,8 @@ def _frames(path: Path, generator: Synthesize, t: np.ndarray) -> Iterator[np.nda
 
 
 def _even(table: np.ndarray, changes: np.ndarray, *, whole: bool, closed: bool) -> np.ndarray:
-    """Positions at equal shares of the change; between measurements it grows evenly."""
-    if not whole:  # each change was measured where its step begins: take the mean of both ends
+    """Positions between which the change is equal, if it grows evenly between measurements."""
+    if not whole:  # a change was measured at the start of its step: take the mean of both ends
         after = np.roll(changes, -1)
         after[-1] = changes[0] if closed else changes[-1]
         changes = (changes + after) / 2

@@ -1,6 +1,7 @@
-"""The recipe of a video: a JSON file that makes the same frames again, here or on the web page.
+"""A walk: all that decides the frames of a film except the model, as options or as a JSON file.
 
-Read strictly: a key that nobody knows is an error, never ignored. The model itself is not in it.
+`Walk` is what a person asks for. `Walk.bind` works out what depends on the model and on the sound,
+and gives the `BoundWalk` that is rendered and exported. An unknown key in a file is an error.
 """
 
 import difflib
@@ -12,21 +13,19 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import get_type_hints
+from typing import Self, get_type_hints
 
 import numpy as np
 
 from vidgan.disk.files import write_bytes
 from vidgan.errors import ConfigError, ModelError, UsageError
-from vidgan.film import sound as audio_module
-from vidgan.film import writer
-from vidgan.film.sound import Drive
+from vidgan.film import sound
+from vidgan.film.target import Target, parse_fps
 from vidgan.generator.synthesis import Synthesize
-from vidgan.latent import paths as trajectory
+from vidgan.latent import paths as curves
 from vidgan.latent import seeds
-from vidgan.render import constant_speed as pacing
-from vidgan.render import grid as mosaic
-from vidgan.render.pipeline import LatentPath
+from vidgan.render.constant_speed import constant_speed
+from vidgan.render.grid import Grid
 
 logger = logging.getLogger(__name__)
 
@@ -35,73 +34,96 @@ _MOST_CELLS = 144
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """What each option of `vidgan render` sets; the field's name is the key in the file."""
+class Walk:
+    """What the options of `vidgan render` set. A field's name is its key in the file."""
 
-    z_dim: int  # 0: of the model that comes
+    z_dim: int | None = None  # of the model; None before `bind`
     format: str = FORMAT
     model: str | None = None  # SHA-256 of its file
     path: str = "loop"
     closed: bool = True
     seed: int = 0
-    keyframes: list | int | None = None  # of {"seed": 3, "index": 0} or {"latent": [...]}; how many
-    frames: int = 120
+    keyframes: list | int | None = None  # a number, or [{"seed": 3, "index": 0}, {"latent": [...]}]
+    frames: int = 120  # with audio: as many as the sound is long
     fps: str = "30"
     hold: int | float = 0.0
     ease: str = "linear"
-    truncation: int | float | list = 1.0  # several: in turn
+    truncation: int | float | list = 1.0  # a list is gone through over the film
     labels: list | None = None
-    grid: list | None = None  # columns, rows; cell c walks from seed + c
+    grid: list | None = None  # [columns, rows]; cell c shows the walk of seed + c
     constant_speed: bool = False
     audio: str | None = None
 
-    def heard(self, target: Path) -> tuple["Recipe", Drive | None]:
-        """As long as its sound, and what that sound does. Raises UsageError or DataError."""
-        if not self.audio:
-            return self, None
-        if target.suffix != ".onnx":  # a baked walk moves to the sound and holds none
-            audio_module.check(Path(self.audio), target)
-        drive = audio_module.listen(Path(self.audio), fps=writer.check_fps(self.fps))
-        return replace(self, frames=len(drive.speed)), drive
+    @classmethod
+    def load(cls, source: Path) -> Self:
+        """Read a file. Raises ConfigError for a key or a value that cannot be."""
+        try:
+            content = json.loads(source.read_text(), parse_int=_number)
+        except (OSError, ValueError, RecursionError) as error:
+            reason = getattr(error, "strerror", None) or f"not JSON: {error}"
+            raise ConfigError(f"{source}: cannot be read as a walk ({reason}).") from error
+        if not isinstance(content, Mapping) or content.get("format") != FORMAT:
+            raise ConfigError(f'{source}: not a walk; these have "format": "{FORMAT}".')
+        for key, value in content.items():
+            _check(source, key, value)
+        if "z_dim" not in content:
+            raise ConfigError(f"{source}: z_dim is missing; vidgan render --save-walk writes it.")
+        if content.get("audio"):
+            content["audio"] = str(source.parent / content["audio"])
+        return cls(**content)
 
-    def made_for(self, generator: Synthesize, name: str) -> "Recipe":
-        """Bound to a model; another one than it was saved with is told. Raises ModelError."""
-        if self.z_dim not in (0, generator.z_dim):
-            raise ModelError(f"a recipe of z_dim {self.z_dim}; {name} takes {generator.z_dim}.")
+    def save(self, target: Path) -> None:
+        """Write a file with every key and every keyframe. The sound is named as seen from it."""
+        audio = self.audio
+        if audio and not Path(audio).is_absolute():
+            file, folder = Path(audio).resolve(), target.parent.resolve()
+            same_drive = file.drive == folder.drive
+            audio = Path(os.path.relpath(file, folder) if same_drive else file).as_posix()
+        content = asdict(replace(self, audio=audio, keyframes=self.keyframes_in_full()))
+        write_bytes(target, json.dumps(content).encode() + b"\n")
+
+    def bind(
+        self, generator: Synthesize, *, name: str = "the model", sound_into: Target | None = None
+    ) -> "BoundWalk":
+        """Work out what depends on the model and the sound.
+
+        name         what to call the model in messages
+        sound_into   the film that will hold the sound; None where only its rhythm is wanted
+
+        A walk saved with another model gives a warning. Raises UsageError, DataError, ModelError.
+        """
+        if self.z_dim not in (None, generator.z_dim):
+            raise ModelError(f"the walk has z_dim {self.z_dim}; {name} takes {generator.z_dim}.")
         if self.model not in (None, generator.sha256):
-            logger.warning(
-                f"the recipe was saved with another model than {name}; the frames will differ."
-            )
-        return replace(self, z_dim=generator.z_dim, model=generator.sha256)
+            logger.warning(f"the walk was saved with another model than {name}; frames differ.")
+        walk, drive = replace(self, z_dim=generator.z_dim, model=generator.sha256), None
+        if self.audio:
+            if sound_into:
+                sound.check(Path(self.audio), sound_into)
+            drive = sound.listen(Path(self.audio), fps=parse_fps(self.fps))
+            walk = replace(walk, frames=len(drive.speed))
+        paths = walk.paths(generator.classes)
+        if drive:
+            timings = (drive.timing(paths[0].steps),)
+            paths = [replace(path, timings=timings, gain=drive.gain) for path in paths]
+        if walk.constant_speed:
+            for cell, path in enumerate(paths):
+                paths[cell], before, after = constant_speed(path, generator)
+                logger.info(f"change per frame: {before}; at constant speed: {after}")
+        if walk.grid or walk.labels:
+            columns, rows = walk.grid or (1, 1)
+            generator = Grid(generator, columns=columns, rows=rows)
+        return BoundWalk(walk, tuple(paths), generator)
 
-    def comment(self) -> dict[str, object]:
-        """What a video says of how it was made; the names of the user's files stay out."""
-        told = {k: value for k, value in vars(self).items() if value != getattr(Recipe, k, None)}
-        keyframes = self.spelled_out().keyframes
-        if any("latent" in entry for entry in keyframes):  # too many numbers for a comment
-            digest = hashlib.sha256(json.dumps(keyframes).encode()).hexdigest()
-            told, keyframes = told | {"keyframes_sha256": digest}, len(keyframes)
-        elif keyframes == _of_seed(self.seed, len(keyframes)):
-            told, keyframes = told | {"seed": self.seed}, len(keyframes)
-        told |= {"path": self.path, "keyframes": keyframes, "audio": bool(self.audio) or None}
-        return {k: told[k] for k in sorted(told) if k != "z_dim" and told[k] is not None}
-
-    def spelled_out(self) -> "Recipe":
-        """With every keyframe named."""
-        if isinstance(self.keyframes, list):
-            return self
-        count = self.paths(classes=max([0, *(self.labels or [])]) + 1)[0].keyframes.count
-        return replace(self, keyframes=_of_seed(self.seed, count))
-
-    def paths(self, classes: int = 0) -> list[trajectory.Path]:
+    def paths(self, classes: int = 0) -> list[curves.Path]:
         """One path per cell of the grid, row by row. Raises UsageError."""
         cells = math.prod(self.grid or [1])
         if self.grid and (len(self.grid) != 2 or min(self.grid) < 1 or cells > _MOST_CELLS):
             text = "x".join(map(str, self.grid))
-            raise UsageError(f"--grid {text}: columns x rows, 1 to {_MOST_CELLS} cells: 4x3.")
+            raise UsageError(f"--grid {text}: columns x rows, up to {_MOST_CELLS} cells: 4x3.")
         scales = self.truncation if isinstance(self.truncation, list) else [self.truncation]
         return [
-            trajectory.Path(
+            curves.Path(
                 kind=self.path,
                 keyframes=self._keyframes(cell),
                 frames=self.frames,
@@ -115,29 +137,15 @@ class Recipe:
             for cell in range(cells)
         ]
 
-    def timed(self, generator: Synthesize, drive: Drive | None) -> tuple[LatentPath, Synthesize]:
-        """The path, paced and driven, and the generator that makes its frames."""
-        paths = self.paced(generator, drive)
-        if not (self.grid or self.labels):
-            return paths[0], generator
-        columns, rows = self.grid or (1, 1)
-        return mosaic.Walks(paths), mosaic.Mosaic(generator, columns=columns, rows=rows)
+    def keyframes_in_full(self) -> list[dict[str, object]]:
+        """The keyframes as they stand in a file."""
+        if isinstance(self.keyframes, list):
+            return self.keyframes
+        return _of_seed(self.seed, self._keyframes(0).count)
 
-    def paced(self, generator: Synthesize, drive: Drive | None) -> list[trajectory.Path]:
-        """The paths, one per cell, at the speed asked for."""
-        paths = self.paths(getattr(generator, "classes", 0))
-        if drive:
-            way = drive.timing(paths[0].steps)
-            paths = [replace(path, timings=(way,), gain=drive.gain) for path in paths]
-        if self.constant_speed:
-            for cell, path in enumerate(paths):
-                paths[cell], before, after = pacing.constant_speed(path, generator)
-                logger.info(f"change per frame: {before}; at constant speed: {after}")
-        return paths
-
-    def _keyframes(self, cell: int) -> trajectory.Keyframes:
+    def _keyframes(self, cell: int) -> curves.Keyframes:
         given = self.keyframes if isinstance(self.keyframes, list) else None
-        seeded = trajectory.seeded(
+        seeded = curves.seeded(
             self.path,
             seed=self.seed + cell,
             z_dim=self.z_dim,
@@ -148,50 +156,63 @@ class Recipe:
         if given is None or given == _of_seed(self.seed, seeded.count):
             return seeded
         if self.grid:
-            raise UsageError("--grid: each cell walks from a seed of its own: give --seed alone.")
-        rows = [_latent(entry, self.z_dim) for entry in given]
-        return replace(seeded, given=np.stack(rows))
+            raise UsageError("--grid: each cell has keyframes of its own seed; give only --seed.")
+        return replace(seeded, given=np.stack([_latent(entry, self.z_dim) for entry in given]))
 
 
-def save(recipe: Recipe, target: Path) -> None:
-    """Write it with every key and every keyframe spelled out, a sound as seen from the file."""
-    if recipe.audio and not Path(recipe.audio).is_absolute():
-        sound, folder = Path(recipe.audio).resolve(), target.parent.resolve()
-        if sound.drive == folder.drive:
-            sound = Path(os.path.relpath(sound, folder))
-        recipe = replace(recipe, audio=sound.as_posix())
-    write_bytes(target, json.dumps(asdict(recipe.spelled_out())).encode() + b"\n")
+@dataclass(frozen=True, eq=False)
+class BoundWalk:
+    """A walk through the latent space of one model: a `pipeline.LatentPath`.
+
+    Its rows, float32 [n, cells * (Z + classes)], hold for each cell of the grid a latent and then
+    its class weights, if it has labels. `generator` makes a frame of such a row.
+    """
+
+    walk: Walk  # with z_dim, model and, of a sound, the number of frames
+    paths: tuple[curves.Path, ...]  # one per cell, row by row
+    generator: Synthesize  # with the grid, or the classes, around it
+
+    @property
+    def frames(self) -> int:
+        return self.walk.frames
+
+    def latents(self, start: int, stop: int) -> np.ndarray:
+        parts = []
+        for path in self.paths:
+            weights = path.class_weights(start, stop)
+            parts += [path.latents(start, stop)] + ([] if weights is None else [weights])
+        return np.concatenate(parts, axis=1)
+
+    def comment(self) -> dict[str, object]:
+        """What a film says of how it was made. It names none of the user's files."""
+        walk, keyframes = self.walk, self.walk.keyframes_in_full()
+        facts = {k: value for k, value in vars(walk).items() if value != getattr(Walk, k)}
+        if any("latent" in entry for entry in keyframes):  # too many numbers for a comment
+            facts["keyframes_sha256"] = hashlib.sha256(json.dumps(keyframes).encode()).hexdigest()
+            keyframes = len(keyframes)
+        elif keyframes == _of_seed(walk.seed, len(keyframes)):
+            facts["seed"], keyframes = walk.seed, len(keyframes)
+        facts |= {"path": walk.path, "keyframes": keyframes, "audio": bool(walk.audio) or None}
+        return {k: facts[k] for k in sorted(facts) if k != "z_dim" and facts[k] is not None}
 
 
-def load(source: Path) -> Recipe:
-    """Read a recipe. Raises ConfigError for what is no recipe, or has a key or value it cannot."""
-    try:
-        content = json.loads(source.read_text(), parse_int=_number)
-    except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or f"no JSON, line {getattr(error, 'lineno', 1)}"
-        raise ConfigError(f"{source}: cannot be read as a recipe ({reason}).") from error
-    if not isinstance(content, Mapping) or content.get("format") != FORMAT:
-        raise ConfigError(f'{source}: not a recipe of vidgan; its "format" is not {FORMAT}.')
-    hints = get_type_hints(Recipe)
-    for key, value in content.items():
-        if key not in hints:
-            near = difflib.get_close_matches(key, hints, 1, 0)[0]
-            raise ConfigError(f"{source}: unknown key {key}; did you mean {near}?")
-        numbers = isinstance(value, list) and key != "keyframes"
-        wrong = isinstance(value, bool) and hints[key] is not bool
+def _check(source: Path, key: str, value: object) -> None:
+    """Raise ConfigError for a key that a walk does not have, or a value of the wrong type."""
+    hints = get_type_hints(Walk)
+    if key not in hints:
+        near = difflib.get_close_matches(key, hints, 1, 0)[0]
+        raise ConfigError(f"{source}: unknown key {key}; did you mean {near}?")
+    wrong = isinstance(value, bool) and hints[key] is not bool
+    if isinstance(value, list) and key != "keyframes":  # which `_latent` checks
         kinds = (int, float) if key == "truncation" else (int,)
-        wrong |= numbers and not all(type(number) in kinds for number in value)
-        if wrong or not isinstance(value, hints[key]):
-            raise ConfigError(f"{source}: {key} = {json.dumps(value)[:60]} is of a wrong kind.")
-    if "z_dim" not in content:
-        raise ConfigError(f"{source}: z_dim is missing.")
-    if content.get("audio"):
-        content["audio"] = str(source.parent / content["audio"])
-    return Recipe(**content)
+        wrong |= not all(type(number) in kinds for number in value)
+    if wrong or not isinstance(value, hints[key]):
+        text = json.dumps(value)[:60]
+        raise ConfigError(f"{source}: {key} = {text} has the wrong type; see a saved walk.")
 
 
 def _number(digits: str) -> int | float:
-    """NumPy takes no whole numbers longer than the longest that is of use here, a seed."""
+    """The longest whole number of use is a seed, below 2^64. NumPy cannot hold longer ones."""
     return int(digits) if len(digits) <= 20 else float(digits)
 
 
@@ -200,6 +221,7 @@ def _of_seed(seed: int, count: int) -> list[dict[str, int]]:
 
 
 def _latent(entry: object, z_dim: int) -> np.ndarray:
+    """The latent float32 [Z] that a keyframe of a file stands for."""
     match entry:
         case {"seed": int(seed), "index": int(index)} if len(entry) == 2 and 0 <= index < 2**32:
             return seeds.gaussian(seed, np.array([index]), z_dim=z_dim)[0]
@@ -208,6 +230,5 @@ def _latent(entry: object, z_dim: int) -> np.ndarray:
                 raise ConfigError(f"keyframes of {len(latent)} numbers; this model takes {z_dim}.")
             if all(type(number) in (int, float) for number in latent):
                 return np.array(latent, np.float32)
-    raise ConfigError(
-        f'keyframe {json.dumps(entry)[:60]}: {{"seed": 7, "index": 0}} or {{"latent": [...]}}.'
-    )
+    examples = '{"seed": 7, "index": 0} or {"latent": [0.1, -1.2, ...]}'
+    raise ConfigError(f"keyframe {json.dumps(entry)[:60]}: it must be like {examples}.")

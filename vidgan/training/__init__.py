@@ -1,14 +1,15 @@
 """A training run: set up, step, loop, state, log and report.
 
     log         the lines of stats.jsonl
-    run_folder  the folder of a run, its lock, and the pictures of its progress
-    state       all that a step reads and changes, saved and restored
-    batches     what one process sees in one step
+    run_folder  the folder of a run: its name, its lock and its pictures
+    state       all that a step changes, saved and restored
+    batches     what one process trains on in one step
     setup       device, data and networks, before the first step
-    average     the generator whose weights are averaged over the run
-    unrolled    the discriminator some steps from now
+    average     the averaged generator: its samples, its distance, its file
+    unrolled    the discriminator some steps ahead
+    step        one update of the discriminator and of the generator
     report      the run on one page
     loop        the training loop
 
-It is the only package that knows optimisers and devices.
+It is the only package that knows optimizers.
 """

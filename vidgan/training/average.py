@@ -1,43 +1,81 @@
-"""The generator whose weights are averaged over the run: it is the one that is kept."""
+"""The generator whose weights are averaged over the run. It is shown, measured and kept."""
 
 import copy
+import logging
 
+import numpy as np
 import torch
 
-from vidgan.config import Config
-from vidgan.training.batches import (
-    every_class,
-    training_latents,
-)
-from vidgan.training.state import State
+from vidgan.networks import pixels
+from vidgan.networks.base import Generator
+from vidgan.quality.validation import Validation
+from vidgan.training.batches import every_class, latents
+from vidgan.training.run_folder import SAMPLES, write_samples
+from vidgan.training.state import Run, keep
 
-_CALIBRATION_BATCHES = 16
+logger = logging.getLogger(__name__)
+
+_CALIBRATION_BATCHES, _BATCH = 16, 64
 
 
 @torch.no_grad()
-def _update_average(state: State, settings: Config, images: int) -> None:
-    """Half of the average is younger than the half-life, which grows with the run at first."""
-    halflife = min(settings.train.ema_halflife_images, 0.05 * state.images_seen)
-    keep = 0.5 ** (images / halflife) if halflife > 0 else 0.0
+def update_average(run: Run) -> None:
+    """Move the average towards the weights of now. Its half-life grows at the start of a run."""
+    state, how = run.state, run.settings.train
+    halflife = min(how.ema_halflife_images, 0.05 * state.images_seen)
+    decay = 0.5 ** (how.batch_size / halflife) if halflife > 0 else 0.0
     torch._foreach_lerp_(
-        list(state.average.parameters()), list(state.generator.parameters()), 1 - keep
+        list(state.average.parameters()), list(state.generator.parameters()), 1 - decay
     )
 
 
 @torch.no_grad()
-def averaged_generator(state: State, settings: Config) -> torch.nn.Module:
-    """The averaged weights with BatchNorm statistics of their own, in eval mode, on the CPU.
+def averaged_generator(run: Run) -> Generator:
+    """A copy of the averaged generator in eval mode on the CPU, with BatchNorm statistics.
 
-    Statistics gathered while the fast weights trained do not fit the averaged ones, so they are
-    measured anew over fixed latents, as a plain mean over batches.
+    The statistics that training gathers belong to other weights. So they are measured again, as
+    the mean over batches of fixed latents.
     """
-    generator = copy.deepcopy(state.average).train()
+    generator = copy.deepcopy(run.state.average).train()
     norms = [m for m in generator.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # cumulative mean
-    device = next(generator.parameters()).device
+    classes = every_class(run.settings, _BATCH)
     for batch in range(_CALIBRATION_BATCHES if norms else 0):
-        z = training_latents(settings, batch * 64, 64, device)
-        generator(z, every_class(settings, 64, device))
+        _generate(run, generator, batch * _BATCH, _BATCH, classes)
     return generator.eval().cpu()
+
+
+def make_samples(run: Run) -> np.ndarray:
+    """Write and return samples: pictures of latents that stay the same through the run."""
+    generator, classes = averaged_generator(run), every_class(run.settings, SAMPLES)
+    samples = pixels.to_frames(_generate(run, generator, 0, SAMPLES, classes)).numpy()
+    write_samples(run.folder, samples, run.state.images_seen)
+    return samples
+
+
+def measure(run: Run, validation: Validation) -> None:
+    """Measure the distance of the averaged generator, and keep it if it is the best so far."""
+    generator, frames = averaged_generator(run).to(run.fabric.device), []
+    for start in range(0, validation.count, _BATCH):
+        count, classes = min(_BATCH, validation.count - start), None
+        if run.settings.model.classes:
+            numbers = validation.numbers[start : start + count]
+            classes = torch.from_numpy(run.dataset.labels[numbers])
+        frames.append(pixels.to_frames(_generate(run, generator, start, count, classes)).cpu())
+    now = validation.measure(torch.cat(frames).numpy(), run.state.images_seen)
+    run.state.measured.append(now)
+    logger.info(str(now))
+    if now.distance <= min(m.distance for m in run.state.measured):
+        keep(run, generator.cpu())
+
+
+@torch.no_grad()
+def _generate(
+    run: Run, generator: Generator, first: int, count: int, classes: torch.Tensor | None
+) -> torch.Tensor:
+    """Pictures float32 [B, 3, H, W] of the run's latents from the number `first` on."""
+    device = next(generator.parameters()).device
+    z = latents(run.settings, first, count).to(device)
+    return generator(z, classes if classes is None else classes.to(device))

@@ -1,92 +1,85 @@
-"""What a rank sees in a step: reals, latents, classes, and the distortion that D looks through.
+"""What one process trains on in one step: reals, latents, classes and random numbers.
 
-All of it is a function of (settings, number of the picture): no generator of random numbers has a
-state that a resumed run would have to restore.
+All of it is a function of the settings and the number of a picture in the run. No random generator
+has a state, so a resumed run has nothing to restore. It is made ahead, in a thread.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 
 from vidgan.config import Config
-from vidgan.data import cache, order
+from vidgan.data import order
+from vidgan.data.ahead import ahead
 from vidgan.latent import seeds
-from vidgan.networks import augment, dcgan, pixels
-from vidgan.training.state import State
+from vidgan.networks import augment
+from vidgan.training.state import Run
 
-Distort = Callable[[torch.Tensor, int, int], torch.Tensor]
+_WAITING = 2  # batches that are ready before they are needed
 
 
-@dataclass
-class Batch:
-    """What one rank sees in one step."""
-
-    real: torch.Tensor  # float32 [B, 3, H, W] in [-1, 1]
+class Batch(NamedTuple):
+    real: torch.Tensor  # uint8 [B, H, W, 3]
     z: torch.Tensor  # float32 [B, Z]
-    classes: torch.Tensor | None  # int32 [B]; a fake is of the class of the real it is paired with
-    first: int  # number of the first picture in the whole run
+    classes: torch.Tensor | None  # int32 [B], of a real and of the fake it is paired with
+    draws_real: torch.Tensor | None  # float32 [B, N], random numbers for the augmentation
+    draws_fake: torch.Tensor | None  # likewise; None = no augmentation
+    share: torch.Tensor  # float32 [B] in [0, 1), the place between real and fake for WGAN-GP
 
 
-def batch_of(dataset: cache.Dataset, settings: Config, state: State, fabric: Fabric) -> Batch:
-    """The part of the one global batch that this rank takes."""
-    count, seed = settings.train.batch_size // fabric.world_size, settings.train.seed
-    first = state.images_seen + fabric.global_rank * count
-    indices = order.order(seed=seed, images_seen=first, count=count, dataset_size=len(dataset))
-    frames = torch.from_numpy(dataset.take(indices))
-    real = pixels.to_float(frames.to(fabric.device, non_blocking=True))
-    if settings.train.flip:
-        coin = seeds.bits(seed, picture_numbers(first, count)) & 1
-        mirrored = torch.from_numpy(coin.astype(bool)).to(fabric.device)
-        real = torch.where(mirrored[:, None, None, None], real.flip(3), real)
-    if settings.model.grows:
-        real = dcgan.faded(real, state.generator)
-    classes = None
-    if settings.model.classes:
-        classes = torch.from_numpy(dataset.labels[indices]).to(fabric.device)
-    return Batch(
-        real=real.contiguous(memory_format=torch.channels_last),
-        z=training_latents(settings, first, count, fabric.device),
-        classes=classes,
-        first=first,
-    )
+def batches(run: Run) -> Iterator[Batch]:
+    """The batches of this process up to the end of the run, on its device."""
+    device = run.fabric.device
+    with contextlib.closing(ahead(_made(run), _WAITING)) as made:
+        for batch in made:
+            yield Batch(*(x if x is None else x.to(device, non_blocking=True) for x in batch))
 
 
-def every_class(settings: Config, count: int, device: torch.device) -> torch.Tensor | None:
+def _made(run: Run) -> Iterator[Batch]:
+    how, dataset, fabric = run.settings.train, run.dataset, run.fabric
+    count, size, seed = how.batch_size // fabric.world_size, len(dataset), how.seed
+    draws, classes = augment.DRAWS[augmentation(run)], run.settings.model.classes
+    for images_seen in range(run.state.images_seen, how.images, how.batch_size):
+        first = images_seen + fabric.global_rank * count
+        bits = seeds.bits(seed, _numbers(first, count))
+        indices = order.order(seed=seed, images_seen=first, count=count, dataset_size=size)
+        real = dataset.take(indices)
+        if how.flip:
+            mirrored = (bits & 1).astype(bool)[:, None, None, None]
+            real = np.where(mirrored, real[:, :, ::-1], real)
+        batch = Batch(
+            real=torch.from_numpy(real),
+            z=latents(run.settings, first, count),
+            classes=torch.from_numpy(dataset.labels[indices]) if classes else None,
+            draws_real=augment.draw(seed, first, count, 0, draws=draws) if draws else None,
+            draws_fake=augment.draw(seed, first, count, 1, draws=draws) if draws else None,
+            share=torch.from_numpy(bits.astype(np.float32) / 2**32),
+        )
+        if fabric.device.type == "cuda":  # which copies from pinned memory while it computes
+            batch = Batch(*(x if x is None else x.pin_memory() for x in batch))
+        yield batch
+
+
+def augmentation(run: Run) -> str:
+    """The kind of augmentation: diff, ada or none."""
+    how = run.settings.train
+    return augment.chosen(how.augment, len(run.dataset) * (1 + how.flip))
+
+
+def every_class(settings: Config, count: int) -> torch.Tensor | None:
     """Labels 0, 1, ..., 0, 1, ...: int32 [count]."""
     classes = settings.model.classes
-    return (torch.arange(count, device=device) % classes).int() if classes else None
+    return (torch.arange(count) % classes).int() if classes else None
 
 
-def training_latents(
-    settings: Config, first: int, count: int, device: torch.device
-) -> torch.Tensor:
-    z = seeds.gaussian(
-        settings.train.seed, picture_numbers(first, count), z_dim=settings.model.z_dim
-    )
-    return torch.from_numpy(z).to(device, non_blocking=True)
+def latents(settings: Config, first: int, count: int) -> torch.Tensor:
+    """The latents of a run from the number `first` on, float32 [count, Z]."""
+    how, z_dim = settings.train, settings.model.z_dim
+    return torch.from_numpy(seeds.gaussian(how.seed, _numbers(first, count), z_dim=z_dim))
 
 
-def distortion(settings: Config, state: State, pictures: int) -> Distort:
-    """Takes pictures, the number of the first, and which of the step's draws to use."""
-    how = settings.train
-    kind = augment.chosen(how.augment, pictures * (1 + how.flip))
-    if kind == "none":
-        return lambda image, first, stream: image
-
-    def distort(image: torch.Tensor, first: int, stream: int) -> torch.Tensor:
-        count = augment.ADA_DRAWS if kind == "ada" else augment.DRAWS
-        draws = augment.draw(how.seed, first, len(image), stream, draws=count).to(image.device)
-        if kind == "ada":
-            distorted = augment.ada_augment(image.float(), draws, state.ada[0].item())
-        else:
-            distorted = augment.diff_augment(image.float(), draws)
-        return distorted.contiguous(memory_format=torch.channels_last)
-
-    return distort
-
-
-def picture_numbers(first: int, count: int) -> np.ndarray:
+def _numbers(first: int, count: int) -> np.ndarray:
     return np.arange(first, first + count) % 2**32

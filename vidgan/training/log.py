@@ -15,25 +15,25 @@ class Progress:
     images_per_s: float
     loss_g: float
     loss_d: float
-    sure_real: float  # mean probability D gives reals; 0.5 = cannot tell
-    sure_fake: float  # ... gives fakes
+    sure_real: float  # mean probability of being real that D gives reals; 0.5 = it cannot tell
+    sure_fake: float  # the same for fakes
     gradient_g: float  # norm over all weights
     gradient_d: float
-    variety: float  # of the previews: distance between two of them, that of two reals being 1
-    augment_p: float  # of ADA: probability of each distortion
-    batch_variety: float  # the same of the fakes of a step
-    batch_nearest: float  # ... of each to the one most like it
-    distance: float  # to the data, as last measured; 0 = never yet
+    variety: float  # mean distance of two samples, relative to that of two reals
+    augment_p: float  # of ADA: probability of each transformation
+    batch_variety: float  # as variety, of the fakes of one step
+    batch_nearest: float  # distance of a fake to the most similar one, relative to that of reals
+    distance: float  # to the data, as last measured; 0 = not measured yet
     recall: float
     elapsed_s: float
-    flags: tuple[str, ...] = ()  # troubles named for the first time
+    flags: tuple[str, ...] = ()  # problems reported for the first time
 
 
 class Log:
-    """stats.jsonl, and TensorBoard events where the extra [track] is installed."""
+    """Writes stats.jsonl, and TensorBoard events if the extra [track] is installed."""
 
     def __init__(self, run: Path, *, writes: bool) -> None:
-        # What was named before the run was resumed.
+        # Problems that were reported before the run was resumed.
         self.flags = {flag for row in logged(run) for flag in row.get("flags", ())}
         self._file = (run / "stats.jsonl").open("a", encoding="utf-8") if writes else None
         self._board = _tensorboard(run) if writes else None

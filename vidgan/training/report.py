@@ -1,6 +1,6 @@
-"""report.html: a run on one page that needs nothing else, from what lies in the run's folder.
+"""report.html: a run on one page, made from the files in the run's folder.
 
-Pictures go in as JPEG, of a few previews spread over the run, so that the page stays small.
+The page needs no other file. It holds some of the samples, as JPEG, so that it stays small.
 """
 
 import base64
@@ -19,14 +19,14 @@ from vidgan.disk.files import write_bytes
 from vidgan.quality.validation import Measured
 from vidgan.training.log import logged
 
-_PREVIEWS, _POINTS, _WIDEST = 24, 300, 1024  # grids of fakes; of a curve; pixels of a grid
+_GRIDS, _POINTS, _WIDEST = 24, 300, 1024  # grids of samples; points of a curve; pixels of a grid
 _CURVES = ("loss_g", "loss_d", "sure_real", "sure_fake", "variety", "batch_nearest")
 
 
 def write(run: Path, measured: Sequence[Measured]) -> None:
-    """To be called anew whenever there is more to see; takes 0.1 to 0.4 s."""
-    grids, rows = sorted(run.glob("fakes*.png")), logged(run)
-    picked = np.unique(np.linspace(0, len(grids) - 1, _PREVIEWS).round().astype(int))
+    """Write the page, or write it again. It takes 0.1 to 0.4 s."""
+    grids, rows = sorted(run.glob("samples*.png")), logged(run)
+    picked = np.unique(np.linspace(0, len(grids) - 1, _GRIDS).round().astype(int))
     parts = [part for part in np.array_split(rows, _POINTS) if len(part)]
     content = {
         "curves": {
@@ -36,14 +36,16 @@ def write(run: Path, measured: Sequence[Measured]) -> None:
         "flags": [[row["images_seen"], flag] for row in rows for flag in row["flags"]],
         "measured": [asdict(m) for m in measured],
         "reals": _picture(run / "reals.png"),
-        "fakes": [[int(grids[i].stem.removeprefix("fakes")), _picture(grids[i])] for i in picked],
+        "samples": [
+            [int(grids[i].stem.removeprefix("samples")), _picture(grids[i])] for i in picked
+        ],
     }
     page = Path(__file__).with_name("report.html").read_text(encoding="utf-8")
     values = {
         "TITLE": html.escape(run.resolve().name),
         "COMMAND": html.escape(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
         "CONFIG": html.escape((run / "config.toml").read_text(encoding="utf-8")),
-        "DATA": json.dumps(content).replace("<", "\\u003c"),  # no tag ends the script
+        "DATA": json.dumps(content).replace("<", "\\u003c"),  # no </script> inside the script
     }
     for key, value in values.items():
         page = page.replace(f"@@{key}@@", value)

@@ -1,21 +1,22 @@
-"""The run folder: its name, its lock, its states, its log, and the pictures of its progress.
+"""The folder of a run: its name, its lock, and the pictures of its progress.
 
-One process at a time trains in a folder. Knows no network and no step.
+One process at a time trains in a folder. This module knows no network and no step.
 """
 
+import itertools
 import logging
 import os
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 
 from vidgan.config import ModelConfig
 from vidgan.data.cache import Dataset
-from vidgan.disk.locks import take_lock
+from vidgan.disk.locks import take
 from vidgan.errors import SystemFault
 from vidgan.film.tiles import tile
 from vidgan.film.writer import VideoWriter, write_png
@@ -23,84 +24,78 @@ from vidgan.film.writer import VideoWriter, write_png
 logger = logging.getLogger(__name__)
 
 _COLUMNS = 8
-PREVIEWS = 4 * _COLUMNS  # pictures in a grid
-_LOCK = "lock"
+SAMPLES = 4 * _COLUMNS  # pictures in a grid
 
 
 def new_run(runs: Path, dataset: Dataset, model: ModelConfig) -> Path:
-    """The next number; mkdir is exclusive, so that two runs started at once get two folders."""
+    """Make a folder with the next number. Two runs that start at once get two folders."""
     size = f"{model.width}" if model.width == model.height else f"{model.width}x{model.height}"
     name = f"{dataset.name}-{model.name}{size}"
     try:
         runs.mkdir(parents=True, exist_ok=True)
-        while True:
-            taken = [int(m[1]) for p in runs.iterdir() if (m := re.match(r"(\d{5})-", p.name))]
-            run = runs / f"{max(taken, default=-1) + 1:05d}-{name}"
-            try:
+        taken = [int(m[1]) for p in runs.iterdir() if (m := re.match(r"(\d{5})-", p.name))]
+        for number in itertools.count(max(taken, default=-1) + 1):
+            run = runs / f"{number:05d}-{name}"
+            with suppress(FileExistsError):
                 run.mkdir()
-            except FileExistsError:
-                continue
-            (run / "checkpoints").mkdir()
-            return run
+                (run / "checkpoints").mkdir()
+                return run
     except OSError as error:
-        raise SystemFault(f"{runs}: no run folder can be made here ({error.strerror}).") from error
+        raise SystemFault(f"{runs}: cannot make a run folder here ({error.strerror}).") from error
 
 
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
-    """Hold the run: a file with process and host, which the system frees when the process ends.
+    """Lock the folder while this process trains in it. Raises SystemFault if another one does.
 
-    A lock that a killed process left on this host is taken over; one of another host cannot be
-    judged from here. Raises SystemFault where somebody trains in the folder.
+    The system frees the lock of a process that is killed, and lock.owner still names the process.
+    The lock of another host cannot be judged from here.
     """
-    path, host = run / _LOCK, socket.gethostname()
-    with path.open("a+", encoding="utf-8") as file:
-        free = take_lock(file.fileno())
-        file.seek(0)
-        owner = file.read().split()  # process, host
-        if not free or (len(owner) == 2 and owner[1] != host):
-            raise SystemFault(
-                f"{run}: process {' on '.join(owner) or 'unknown'} trains here. Stop it first; if "
-                f"it is dead, delete {path}."
-            )
-        if owner:
-            logger.warning(f"{run}: process {owner[0]} was killed while it trained here.")
-        file.truncate(0)
-        file.write(f"{os.getpid()} {host}\n")
-        file.flush()
-        try:
-            yield
-        finally:
-            file.truncate(0)
+    note, host = run / "lock.owner", socket.gethostname()
+    owner = note.read_text(encoding="utf-8").split() if note.exists() else []  # process, host
+    busy = (
+        f"{run}: process {' on '.join(owner) or 'unknown'} is training here. Stop it first. If it "
+        f"is dead, delete {note}."
+    )
+    if len(owner) == 2 and owner[1] != host:
+        raise SystemFault(busy)
+    lock = take(run / "lock", busy=busy)
+    if owner:
+        logger.warning(f"{run}: process {owner[0]} was killed while it trained here.")
+    try:
+        note.write_text(f"{os.getpid()} {host}\n", encoding="utf-8")
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+        lock.release()
 
 
-def next_preview(images_seen: int, every_images: int) -> int:
-    """Every so many images; by default often at first, then ever rarer (a tenth of the way on)."""
+def next_samples(images_seen: int, every_images: int) -> int:
+    """The images seen at the next samples. By default the intervals grow with the run."""
     if every_images:
         return (images_seen // every_images + 1) * every_images
     return int(images_seen * 1.1) + 1000 if images_seen >= 0 else 0
 
 
 def some_reals(dataset: Dataset) -> np.ndarray:
-    """Pictures spread over the data, as many as a grid has places: uint8 [N, H, W, 3]."""
-    spread = np.linspace(0, len(dataset) - 1, PREVIEWS).astype(int)
-    return dataset.take(spread)
+    """Pictures spread over the data, enough for a grid: uint8 [N, H, W, 3]."""
+    return dataset.take(np.linspace(0, len(dataset) - 1, SAMPLES).astype(int))
 
 
 def write_reals(run: Path, reals: np.ndarray) -> None:
     write_png(run / "reals.png", tile(reals, _COLUMNS), synthetic=False)
 
 
-def write_fakes(run: Path, fakes: np.ndarray, images_seen: int) -> None:
-    write_png(run / f"fakes{images_seen:09d}.png", tile(fakes, _COLUMNS))
+def write_samples(run: Path, samples: np.ndarray, images_seen: int) -> None:
+    write_png(run / f"samples{images_seen:09d}.png", tile(samples, _COLUMNS))
 
 
 def write_film(run: Path) -> None:
-    """preview.mp4: the same latents through training, eight grids a second, the last one held."""
+    """Write progress.mp4: all samples, eight grids a second, the last one for a second more."""
     from PIL import Image
 
-    grids = sorted(run.glob("fakes*.png"))
-    with VideoWriter(run / "preview.mp4", fps=8, force=True) as video:
+    grids = sorted(run.glob("samples*.png"))
+    with VideoWriter(run / "progress.mp4", fps=8, force=True) as video:
         for path in [*grids, *grids[-1:] * 8]:
             with Image.open(path) as image:
                 video.write(np.asarray(image.convert("RGB")))

@@ -1,4 +1,4 @@
-"""Before the first step: the device and its ranks, the data, and networks with their optimizers."""
+"""Before the first step: the device and its processes, the data, the networks and optimizers."""
 
 import copy
 import logging
@@ -19,19 +19,22 @@ from vidgan.training.state import State
 
 
 def launch(settings: Config) -> Fabric:
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells what we tell better
+    """Start on the devices of this process: alone, or as one of many under torchrun."""
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # vidgan logs the same facts
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    if (settings.train.batch_size or 32) % world:  # where auto makes it 64, that fits too
-        raise UsageError(f"--batch-size {settings.train.batch_size}: a multiple of {world} ranks.")
-    grows = settings.train.grow_every_images > 0  # some weights then have no part in a step
+    if (settings.train.batch_size or 32) % world:  # if auto becomes 64, that is divisible too
+        raise UsageError(
+            f"--batch-size {settings.train.batch_size}: not a multiple of the {world} processes."
+        )
+    grows = settings.train.grow_every_images > 0  # then a step does not use all weights
     kinds = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
     fabric = Fabric(
         accelerator="auto",
         devices=local,
         num_nodes=world // local,
-        # BatchNorm's buffers are made anew before a generator is kept; sent in place between two
-        # forward passes they would break the backward pass of the first.
+        # Broadcasting BatchNorm's buffers between two forward passes would change them in place and
+        # break the backward pass. It is not needed: they are measured again before G is kept.
         strategy=DDPStrategy(broadcast_buffers=False, find_unused_parameters=grows)
         if world > 1
         else "auto",
@@ -45,19 +48,17 @@ def launch(settings: Config) -> Fabric:
 
 
 def precision_for(wanted: str) -> str:
-    """bf16 where the device has instructions for it, float32 elsewhere."""
+    """Replace "auto": bf16 if the device has instructions for it, else fp32."""
     if wanted != "auto":
         return wanted
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if _cpu_has_bf16() else "fp32"
-
-
-def _cpu_has_bf16() -> bool:
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16" if has_bf16 else "fp32"
 
 
 def open_data(settings: Config) -> tuple[Config, cache.Dataset]:
+    """Open the data, and replace every "auto" in the settings."""
     model = settings.model
     if not model.width:
         width, height = cache.native_size(settings.data)
@@ -70,21 +71,25 @@ def open_data(settings: Config) -> tuple[Config, cache.Dataset]:
 
 
 def build(settings: Config, fabric: Fabric) -> State:
+    """Make networks and optimizers. Parameters that do not require a gradient stay frozen."""
     torch.manual_seed(settings.train.seed)
     with fabric.init_module():
-        generator, discriminator = (
-            make(settings.model) for make in architectures.NETWORKS[settings.model.name]
-        )
+        generator = architectures.make_generator(settings.model)
+        discriminator = architectures.make_discriminator(settings.discriminator, settings.model)
     generator.to(memory_format=torch.channels_last)
     discriminator.to(memory_format=torch.channels_last)
     average = copy.deepcopy(generator).requires_grad_(False)
-    rates = settings.train
-    betas, precision = (rates.beta1, rates.beta2), fabric.strategy.precision
+    how, precision = settings.train, fabric.strategy.precision
     return State(
         generator=generator,
         discriminator=discriminator,
         average=average.to(fabric.device),
-        adam_g=torch.optim.Adam(generator.parameters(), rates.learning_rate_g, betas),
-        adam_d=torch.optim.Adam(discriminator.parameters(), rates.learning_rate_d, betas),
+        adam_g=_adam(generator, how.learning_rate_g, (how.beta1, how.beta2)),
+        adam_d=_adam(discriminator, how.learning_rate_d, (how.beta1, how.beta2)),
         scaler=precision.scaler if isinstance(precision, MixedPrecision) else None,
     )
+
+
+def _adam(network: torch.nn.Module, rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
+    weights = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    return torch.optim.Adam(weights, rate, betas)

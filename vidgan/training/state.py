@@ -1,92 +1,118 @@
-"""All that a training step reads and changes, and its checkpoints."""
+"""A training run in one process, the state that its steps change, and its checkpoints."""
 
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
+from lightning_fabric import Fabric
 
 from vidgan import config
-from vidgan.config import Config
+from vidgan.config import Config, ModelConfig
 from vidgan.data.cache import Dataset
 from vidgan.disk import files
 from vidgan.errors import ModelError
 from vidgan.generator import checkpoint
+from vidgan.networks.base import Discriminator, Generator
 from vidgan.quality.validation import Measured
 
 logger = logging.getLogger(__name__)
 
+_NETWORKS, _OPTIMIZERS = ("generator", "discriminator", "average"), ("adam_g", "adam_d")
+
 
 @dataclass
 class State:
-    """All that a step reads and changes."""
+    """All that a step changes."""
 
-    generator: torch.nn.Module
-    discriminator: torch.nn.Module
-    average: torch.nn.Module  # exponential moving average of the generator's weights
+    generator: Generator
+    discriminator: Discriminator
+    average: Generator  # exponential moving average of the generator's weights
     adam_g: torch.optim.Optimizer
     adam_d: torch.optim.Optimizer
     images_seen: int = 0
-    ada: torch.Tensor = field(default_factory=lambda: torch.zeros(3))  # p; signs since, of how many
-    scaler: torch.amp.GradScaler | None = None  # of fp16
+    ada: torch.Tensor = field(default_factory=lambda: torch.zeros(3))  # p; then signs, their number
+    scaler: torch.amp.GradScaler | None = None  # for fp16
     measured: list[Measured] = field(default_factory=list)
 
 
-def save(state: State, settings: Config, dataset: Dataset, run: Path) -> None:
-    """The training state; the oldest go."""
-    facts = _facts(state, dataset) | {"measured": [asdict(m) for m in state.measured]}
-    meta = {"kind": "training state", "model": config.to_dict(settings.model), "facts": facts}
-    folder = run / "checkpoints"
-    tensors = dict(_named_tensors(state))
-    checkpoint.write(folder / f"{state.images_seen:012d}.safetensors", tensors, meta)
-    for old in sorted(folder.glob("*.safetensors"))[: -settings.train.keep_checkpoints]:
+@dataclass(frozen=True)
+class Run:
+    """A training run as one process sees it."""
+
+    settings: Config
+    dataset: Dataset
+    fabric: Fabric
+    state: State
+    folder: Path
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes the files of the run."""
+        return self.fabric.is_global_zero
+
+    @property
+    def model(self) -> ModelConfig:
+        """The model as it is now: a growing generator changes."""
+        return replace(self.settings.model, growth=self.state.average.growth)
+
+
+def save(run: Run) -> None:
+    """Write a checkpoint, and delete the oldest ones."""
+    facts = _facts(run) | {"measured": [asdict(m) for m in run.state.measured]}
+    meta = {"kind": "training state", "model": config.to_dict(run.model), "facts": facts}
+    folder = run.folder / "checkpoints"
+    tensors = dict(_named_tensors(run.state))
+    checkpoint.write(folder / f"{run.state.images_seen:012d}.safetensors", tensors, meta)
+    for old in sorted(folder.glob("*.safetensors"))[: -run.settings.train.keep_checkpoints]:
         old.unlink()
 
 
-def keep(
-    generator: torch.nn.Module, state: State, settings: Config, dataset: Dataset, run: Path
-) -> None:
-    """generator.safetensors; where it was measured, it is the best, and best.safetensors too."""
-    facts, path = _facts(state, dataset), run / "generator.safetensors"
-    if not state.measured:
-        checkpoint.save_generator(path, generator, settings.model, facts=facts)
+def keep(run: Run, generator: torch.nn.Module) -> None:
+    """Write generator.safetensors. If it was measured, it is the best: also best.safetensors."""
+    facts, path = _facts(run), run.folder / "generator.safetensors"
+    if not run.state.measured:
+        checkpoint.save_generator(path, generator, run.model, facts=facts)
         return
-    facts["measured"] = asdict(state.measured[-1])
-    best = run / "best.safetensors"
-    checkpoint.save_generator(best, generator, settings.model, facts=facts)
-    files.write_bytes(path, best.read_bytes())  # a link is not to be had on every disk
+    facts["measured"] = asdict(run.state.measured[-1])
+    best = run.folder / "best.safetensors"
+    checkpoint.save_generator(best, generator, run.model, facts=facts)
+    files.write_bytes(path, best.read_bytes())  # a copy, because not every disk has links
 
 
-def _facts(state: State, dataset: Dataset) -> dict[str, object]:
+def _facts(run: Run) -> dict[str, object]:
     return {
-        "images_seen": state.images_seen,
-        "data": dataset.name,
-        "data_fingerprint": dataset.fingerprint,
+        "images_seen": run.state.images_seen,
+        "data": run.dataset.name,
+        "data_fingerprint": run.dataset.fingerprint,
     }
 
 
-def restore(state: State, run: Path, dataset: Dataset) -> None:
-    """Load the newest state of a run that is whole; a damaged one is named and passed over."""
-    for path in sorted((run / "checkpoints").glob("*.safetensors"), reverse=True):
+def restore(run: Run) -> None:
+    """Load the newest checkpoint. If it is damaged, say so and load the one before."""
+    for path in sorted((run.folder / "checkpoints").glob("*.safetensors"), reverse=True):
         try:
             tensors, meta = checkpoint.read(path, kind="training state")
             break
         except ModelError as error:
-            logger.warning(f"{error} Going back to the one before.")
+            logger.warning(f"{error} Trying the checkpoint before it.")
     else:
         raise ModelError(
-            f"{run}: it ended before its first checkpoint (train.checkpoint_every_images); start a "
+            f"{run.folder}: cannot be resumed, for it has no checkpoint yet "
+            "(train.checkpoint_every_images); start a new run."
+        )
+    facts, state = meta["facts"], run.state
+    if facts["data_fingerprint"] != run.dataset.fingerprint:
+        raise ModelError(
+            f"{run.folder}: its data has changed since the checkpoint; restore the data or start a "
             "new run."
         )
-    facts = meta["facts"]
-    if facts["data_fingerprint"] != dataset.fingerprint:
-        raise ModelError(
-            f"{run}: its data has changed since the checkpoint; restore it or start a new run."
-        )
-    for part in ("generator", "discriminator", "average"):
-        checkpoint.load_into(path, getattr(state, part), _below(tensors, part))
-    for part in ("adam_g", "adam_d"):
+    for part in _NETWORKS:
+        network, frozen = getattr(state, part), _frozen(state, part)
+        own = {name: weight for name, weight in network.named_parameters() if name in frozen}
+        checkpoint.load_into(path, network, own | _below(tensors, part))
+    for part in _OPTIMIZERS:
         _restore_adam(getattr(state, part), _below(tensors, part))
     state.images_seen, state.ada = facts["images_seen"], tensors.get("ada", state.ada)
     if state.scaler and (scaler := _below(tensors, "scaler")):
@@ -108,11 +134,19 @@ def _restore_adam(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Ten
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
 
+def _frozen(state: State, part: str) -> set[str]:
+    """Names of the parameters of a network that do not train."""
+    network = state.discriminator if part == "discriminator" else state.generator
+    return {name for name, weight in network.named_parameters() if not weight.requires_grad}
+
+
 def _named_tensors(state: State) -> Iterator[tuple[str, torch.Tensor]]:
-    for part in ("generator", "discriminator", "average"):
+    for part in _NETWORKS:
+        frozen = _frozen(state, part)
         for name, tensor in getattr(state, part).state_dict().items():
-            yield f"{part}/{name}", tensor
-    for part in ("adam_g", "adam_d"):
+            if name not in frozen:
+                yield f"{part}/{name}", tensor
+    for part in _OPTIMIZERS:
         for index, moments in getattr(state, part).state_dict()["state"].items():
             for name, tensor in moments.items():
                 yield f"{part}/{index}/{name}", tensor

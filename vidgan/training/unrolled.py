@@ -1,8 +1,8 @@
-"""Unrolled GAN: G learns from the D that it will meet some steps from now (Metz et al. 2017).
+"""Unrolled GAN: G learns against the D of some steps ahead (Metz et al. 2017).
 
-D's next steps are simulated, Adam and all, and G's gradient flows back through them. D itself takes
-one ordinary step. The paper's G maximises the loss of that D; ours keeps its own loss against it,
-which need not saturate. Knows no loss and no training loop.
+D's next steps, including those of Adam, are simulated, and G's gradient flows back through them. D
+itself takes one ordinary step. In the paper G maximises the loss of that D. Here G keeps its own
+loss against it, because that need not saturate. This module knows no loss and no training loop.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import torch
 
 Weights = Mapping[str, torch.Tensor]
-_LEAST_SLOPE = 1e-3  # of a layer's; smaller ones count as fixed
+_LEAST_GRADIENT = 1e-3  # relative to its tensor; the step of a weight with less is a constant
 
 
 def ahead(
@@ -20,13 +20,15 @@ def ahead(
     *,
     steps: int,
 ) -> Weights:
-    """D's weights by name after so many steps of Adam on `loss_of`, by which they can be
-    differentiated (equation 5). Neither D nor Adam changes. A step costs a pass through D and back,
-    and as much memory again.
+    """Simulate steps of Adam on `loss_of` and return D's weights by name (equation 5).
+
+    The weights can be differentiated by all that `loss_of` depends on. Neither D nor Adam changes.
+    A step costs a forward and a backward pass through D, and their memory.
     """
     (group,) = adam.param_groups
     beta1, beta2 = group["betas"]
-    own = dict(discriminator.named_parameters())
+    trained = set(map(id, group["params"]))
+    own = {name: p for name, p in discriminator.named_parameters() if id(p) in trained}
     states = [adam.state.get(parameter, {}) for parameter in own.values()]
     taken = [float(state.get("step", 0.0)) for state in states]
     first = [state.get("exp_avg", 0.0) for state in states]
@@ -36,16 +38,16 @@ def ahead(
         gradients = torch.autograd.grad(
             loss_of(weights), list(weights.values()), create_graph=True, materialize_grads=True
         )
-        for i, (name, slope) in enumerate(zip(weights, gradients, strict=True)):
-            first[i] = beta1 * first[i] + (1 - beta1) * slope
-            second[i] = beta2 * second[i] + (1 - beta2) * slope.square()
+        for i, (name, gradient) in enumerate(zip(weights, gradients, strict=True)):
+            first[i] = beta1 * first[i] + (1 - beta1) * gradient
+            second[i] = beta2 * second[i] + (1 - beta2) * gradient.square()
             mean = first[i] / (1 - beta1 ** (taken[i] + step))
-            # The square root has no slope at 0, where a weight saw no gradient yet.
+            # At 0, where a weight has seen no gradient yet, the square root has no derivative.
             size = (second[i] / (1 - beta2 ** (taken[i] + step)) + 1e-24).sqrt()
-            # Where a weight has next to no slope its step is a sign, which no fake moves a little;
-            # by the formula it would outweigh all others, ten-thousandfold.
+            # The step of a weight with a tiny gradient is only a sign. A small change of the fakes
+            # does not change it, but its derivative would be ten thousand times all others.
             mean, size = (
-                torch.where(size > _LEAST_SLOPE * size.square().mean().sqrt(), x, x.detach())
+                torch.where(size > _LEAST_GRADIENT * size.square().mean().sqrt(), x, x.detach())
                 for x in (mean, size)
             )
             weights[name] = weights[name] - group["lr"] * mean / (size + group["eps"])

@@ -1,0 +1,185 @@
+"""The verbs that train a generator and measure how good it is: train, evaluate."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from vidgan.cli import terminal
+from vidgan.cli.terminal import Whole
+from vidgan.errors import ConfigError, UsageError
+
+
+def train(
+    source: str | None = None,
+    *,
+    recipe: Path | None = None,
+    resume: Path | None = None,
+    for_: Annotated[str | None, Parameter(name="--for", allow_leading_hyphen=True)] = None,
+    size: str | None = None,
+    model: str | None = None,
+    batch_size: Whole | None = None,
+    channels: Whole | None = None,
+    flip: Annotated[bool | None, Parameter(negative="--no-flip")] = None,
+    seed: Whole | None = None,
+    precision: str | None = None,
+    every: Whole | None = None,
+    stop: Annotated[bool | None, Parameter(negative="--no-stop")] = None,
+    runs: Path = Path("runs"),
+) -> None:
+    """Train a generator on pictures or video.
+
+    Without options, it trains on footage of the Earth that comes with vidgan. Ctrl-C stops it;
+    --resume continues.
+
+    Parameters
+    ----------
+    source
+        What to learn from: a folder of pictures, a zip file, a video, a folder of videos,
+        torchvision:NAME (for example torchvision:cifar10), or earth, emoji or digits.
+    recipe
+        A TOML file with settings, for example mine.toml, or the name of one that comes with
+        vidgan, for example tiny. Other options win over it.
+    resume
+        Continue the run in this folder, for example runs/00000-earth-dcgan64. It ends as if it had
+        never stopped.
+    for_
+        How long to train: a time (90s, 10m, 2h), or a number of pictures to show (50000, 200k, 2M).
+    size
+        Pixels of the pictures: 64 for squares, or width x height, for example 128x72. Each side
+        is a multiple of 8 from 32 to 256.
+    model
+        Architecture of the networks: dcgan (the default), or r3gan (slower; see train/README.md).
+    batch_size
+        Pictures per training step, on all devices together. By default 32 on a CPU and 64 on a GPU.
+    channels
+        Width of the networks; fewer train faster. By default 32 on a CPU and 64 on a GPU.
+    flip
+        Also learn from mirror images. Good for faces and landscapes, wrong for writing.
+    seed
+        A number that decides everything random. The same seed gives the same run.
+    precision
+        Arithmetic: auto (bf16 where the device is built for it, else fp32), fp32, bf16 or fp16.
+    every
+        Of a video, use only every n-th frame, for example 5.
+    stop
+        Stop when the generator gets worse: three distances in a row above 1.5 times the best. In
+        any case the best generator is kept.
+    runs
+        The folder in which this run gets a folder of its own.
+    """
+    base = _base(recipe, resume)
+    width, height = _size(size) if size else (None, None)
+    images, duration_s = _amount(for_) if for_ else (None, None)
+    base = _override(base, "data", source=source, every=every)
+    base = _override(base, "model", name=model, width=width, height=height, channels=channels)
+    base = _override(
+        base,
+        "train",
+        batch_size=batch_size,
+        flip=flip,
+        seed=seed,
+        precision=precision,
+        images=images,
+        duration_s=duration_s,
+        stop_past_best=stop,
+    )
+    from vidgan.training import loop as training
+
+    images, duration_s = base.train.images, base.train.duration_s
+    with terminal.training_bar(images=images, duration_s=duration_s) as show:
+        run = training.train(base, runs=runs, resume=resume, progress=show)
+    print(f"{run}/generator.safetensors")
+
+
+def evaluate(
+    made: Path | None = None,
+    against: str | None = None,
+    *,
+    count: Whole = 1000,
+    metrics: str = "",
+    inception: Path | None = None,
+    seed: Whole = 0,
+) -> None:
+    """Measure how far generated pictures are from the pictures that they should look like.
+
+    Parameters
+    ----------
+    made
+        What to judge: generator.safetensors, generator.onnx, or pictures. By default the generator
+        of the newest run in runs/, or else the one that comes with vidgan.
+    against
+        The real pictures, given as to vidgan train. By default what the generator was trained on.
+    count
+        Compare this many pictures of each kind, or half of the real ones if these are fewer. Only
+        figures of equal count are comparable.
+    metrics
+        More metrics, computed by torch-fidelity: a list such as fid,kid,is,pr,ppl,lpips. The
+        networks that they need are not downloaded.
+    inception
+        The file of the Inception network for fid, kid and is, if it is not in torch's cache.
+    seed
+        The number that decides which pictures the generator makes.
+    """
+    from vidgan.quality import evaluate as evaluating
+
+    names = [name for name in metrics.lower().split(",") if name]
+    lines = evaluating.evaluate(
+        made, against, count=count, seed=seed, metrics=names, inception=inception
+    )
+    print("\n".join(lines))
+
+
+def _base(recipe: Path | None, resume: Path | None) -> object:
+    """The settings before options: of a recipe, of the run to resume, or the defaults."""
+    from vidgan import config
+    from vidgan.disk import places
+
+    if recipe and resume:
+        raise UsageError("--recipe and --resume: a resumed run keeps its own settings.")
+    if resume:
+        if not (resume / "config.toml").is_file():
+            raise UsageError(f"--resume {resume}: not a run; runs are the folders in runs/.")
+        return config.load(resume / "config.toml")
+    if recipe is None:
+        return config.Config()
+    shipped = {path.stem: path for path in places.bundled("train").glob("*.toml")}
+    if not recipe.exists() and not recipe.suffix:  # --recipe tiny
+        if str(recipe) not in shipped:
+            raise UsageError(
+                f"--recipe {recipe}: no such recipe; vidgan ships {', '.join(sorted(shipped))}. "
+                "Give the path of a recipe of your own, for example ./mine.toml."
+            )
+        return config.load(shipped[str(recipe)])
+    return config.load(recipe)
+
+
+def _amount(text: str) -> tuple[int | None, float | None]:
+    """'200k' -> (200_000, None) in images; '10m' -> (None, 600.0) in seconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|k|M)?", text.strip())
+    number, unit = (float(match[1]), match[2] or "") if match else (0.0, "")
+    if number == 0 or (number < 1000 and not unit):  # a bare 20 may mean minutes or seconds
+        raise UsageError(f"--for {text}: a time such as 90s, 10m, 2h, or images: 200k, 2M, 50000.")
+    if unit in ("s", "m", "h"):
+        return None, number * {"s": 1, "m": 60, "h": 3600}[unit]
+    return int(number * {"": 1, "k": 1000, "M": 1_000_000}[unit]), None
+
+
+def _size(text: str) -> tuple[int, int]:
+    sides = (int(text),) * 2 if text.isdigit() else terminal.pair("--size", text, example="128x72")
+    if not all(sides):  # which in a recipe means "auto"
+        raise UsageError(f"--size {text}: no side can be 0; give for example 64, or 128x72.")
+    return sides
+
+
+def _override(base: object, table: str, **options: object) -> object:
+    """Set options in a table. An error names the option that was typed, not the key it sets."""
+    from vidgan import config
+
+    try:
+        return config.override(base, table, **options)
+    except ConfigError as error:
+        names = {"width": "size", "height": "size", "name": "model", "images": "for"}
+        key, _, rest = str(error).removeprefix(f"{table}.").partition(" = ")
+        raise UsageError(f"--{names.get(key, key.replace('_', '-'))} {rest}") from error

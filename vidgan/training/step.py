@@ -1,0 +1,190 @@
+"""One step of training: an update of the discriminator D, and one of the generator G.
+
+B batch   H W pixels   r, f lists of D's logits on reals and on fakes
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch.func import functional_call
+
+from vidgan.errors import DivergedError
+from vidgan.networks import augment, losses, pixels
+from vidgan.networks.base import growth_at
+from vidgan.networks.losses import Maps
+from vidgan.training.average import update_average
+from vidgan.training.batches import Batch, augmentation
+from vidgan.training.setup import precision_for
+from vidgan.training.state import Run
+from vidgan.training.unrolled import Weights, ahead
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a step leaves for the log."""
+
+    loss_d: torch.Tensor
+    loss_g: torch.Tensor  # of the last step in which G learned
+    gradient_d: torch.Tensor  # norm over all weights
+    gradient_g: torch.Tensor
+    r: Maps
+    f: Maps
+    fake: torch.Tensor  # float32 [B, 3, H, W]
+
+
+class Step:
+    """A function that trains on one batch after another."""
+
+    def __init__(self, run: Run) -> None:
+        self._run, self._state, self._how = run, run.state, run.settings.train
+        self._generator, self._adam_g = run.fabric.setup(run.state.generator, run.state.adam_g)
+        self._discriminator, self._adam_d = run.fabric.setup(
+            run.state.discriminator, run.state.adam_d
+        )
+        self._loss, self._augmentation = losses.LOSSES[self._how.loss], augmentation(run)
+        self._loss_g = self._gradient_g = torch.zeros(())
+        self._grow()
+
+    def __call__(self, batch: Batch) -> Outcome:
+        state, how = self._state, self._how
+        turn = state.images_seen // how.batch_size % how.discriminator_steps
+        g_learns = turn == how.discriminator_steps - 1
+
+        # D learns to tell reals from fakes. G stands still. Both are augmented alike.
+        real = state.generator.limit_detail(pixels.to_float(batch.real))
+        real = real.contiguous(memory_format=torch.channels_last)
+        with torch.set_grad_enabled(g_learns):
+            fake = self._generator(batch.z, batch.classes)  # [B, 3, H, W]
+        real_seen = self._augment(real, batch.draws_real)
+        fake_seen = self._augment(fake, batch.draws_fake)
+        r = _float(self._discriminator(real_seen, batch.classes))
+        f = _float(self._discriminator(fake_seen.detach(), batch.classes))
+        loss_d = self._loss.of_d(r, f) + self._penalty(batch, real, fake)
+        self._adam_d.zero_grad()
+        self._run.fabric.backward(loss_d)
+        gradient_d = _gradient_norm(state.discriminator)
+
+        # G learns to make fakes that D takes for real. D stands still.
+        if g_learns:
+            self._set_d_trains(False)
+            with self._run.fabric.autocast():
+                self._loss_g = self._loss_of_g(batch, r, real_seen, fake_seen)
+            self._adam_g.zero_grad()
+            self._run.fabric.backward(self._loss_g)
+            self._set_d_trains(True)
+            self._gradient_g = _gradient_norm(state.generator)
+
+        # Both gradients are checked before a weight changes.
+        self._check_finite(loss_d, gradient_d)
+        self._adam_d.step()
+        if g_learns:
+            self._adam_g.step()
+            state.generator.after_step()
+        state.images_seen += how.batch_size
+        update_average(self._run)
+        self._grow()
+        if how.augment == "ada":
+            self._adapt(self._loss.signs_on_reals(r, f).item(), len(batch.real))
+        return Outcome(loss_d, self._loss_g, gradient_d, self._gradient_g, r, f, fake.detach())
+
+    def _penalty(
+        self, batch: Batch, real: torch.Tensor, fake: torch.Tensor
+    ) -> torch.Tensor | float:
+        """The gradient penalty of D. It is computed on every n-th step and weighted n times.
+
+        The gradient is by the pixels of the pictures before augmentation.
+        """
+        how, total = self._how, 0.0
+        if self._state.images_seen // how.batch_size % how.penalty_every_steps:
+            return total
+
+        def judged(image: torch.Tensor, draws: torch.Tensor | None) -> tuple[Maps, torch.Tensor]:
+            leaf = image.detach().float().requires_grad_()
+            with self._run.fabric.autocast():
+                seen = self._augment(leaf, draws)
+                return _float(self._state.discriminator(seen, batch.classes)), leaf
+
+        pairs = ((how.r1, real, batch.draws_real), (how.r2, fake, batch.draws_fake))
+        for gamma, image, draws in pairs:
+            if gamma:
+                total = total + gamma / 2 * losses.squared_gradient(*judged(image, draws)).mean()
+        if how.gradient_penalty:
+            between = real.lerp(fake.float(), batch.share[:, None, None, None])
+            penalty = losses.gradient_penalty(*judged(between, batch.draws_real)).mean()
+            total = total + how.gradient_penalty * penalty
+        return how.penalty_every_steps * total
+
+    def _loss_of_g(
+        self, batch: Batch, r: Maps, real: torch.Tensor, fake: torch.Tensor
+    ) -> torch.Tensor:
+        d, how = self._state.discriminator, self._how
+
+        def judged(weights: Weights) -> list[Maps]:
+            return [_float(functional_call(d, weights, (x, batch.classes))) for x in (real, fake)]
+
+        def loss_of_d(weights: Weights) -> torch.Tensor:  # the gradient penalty is left out
+            return self._loss.of_d(*judged(weights))
+
+        if how.unrolled_steps:
+            r, f = judged(ahead(d, self._state.adam_d, loss_of_d, steps=how.unrolled_steps))
+        else:
+            r, f = [x.detach() for x in r], _float(d(fake, batch.classes))
+        loss = self._loss.of_g(r, f)
+        if how.feature_matching:
+            with torch.no_grad():
+                wanted = d.features(real)
+            distance = losses.feature_distance(wanted, d.features(fake))
+            loss = loss + how.feature_matching * distance
+        return loss
+
+    def _set_d_trains(self, trains: bool) -> None:
+        """Turn gradients of D's weights on or off. Its frozen parameters stay frozen."""
+        for weight in self._state.adam_d.param_groups[0]["params"]:
+            weight.requires_grad_(trains)
+
+    def _augment(self, image: torch.Tensor, draws: torch.Tensor | None) -> torch.Tensor:
+        if draws is None:
+            return image
+        if self._augmentation == "ada":
+            seen = augment.ada_augment(image.float(), draws, self._state.ada[0].item())
+        else:
+            seen = augment.diff_augment(image.float(), draws)
+        return seen.contiguous(memory_format=torch.channels_last)
+
+    def _adapt(self, signs: float, count: int) -> None:
+        """Adapt ADA's p, every fourth batch, to how many reals D takes for real."""
+        state = self._state
+        state.ada += torch.tensor([0, signs, count])
+        if state.ada[2] >= 4 * count:
+            signs, images = self._run.fabric.all_reduce(state.ada[1:], reduce_op="sum").tolist()
+            p = augment.adapted(state.ada[0].item(), signs / images, images=int(images))
+            state.ada = torch.tensor([p, 0, 0])
+
+    def _grow(self) -> None:
+        if self._run.settings.model.grows:
+            growth = growth_at(self._state.images_seen, self._how.grow_every_images)
+            for network in (self._state.generator, self._state.discriminator, self._state.average):
+                network.growth = growth
+
+    def _check_finite(self, loss_d: torch.Tensor, gradient_d: torch.Tensor) -> None:
+        """Raise DivergedError if training diverged, before a weight is NaN."""
+        total = loss_d + self._loss_g
+        if precision_for(self._how.precision) != "fp16":  # else the scaler skips infinite gradients
+            total = total + gradient_d + self._gradient_g
+        if not torch.isfinite(total):
+            raise DivergedError(
+                f"{self._run.folder}: training diverged after {self._state.images_seen:,} images: "
+                f"a loss or gradient is NaN or infinite (loss of D {loss_d.item()}, of G "
+                f"{self._loss_g.item()}). The last checkpoint is good; lower the learning "
+                "rates, or use --precision fp32."
+            )
+
+
+def _float(maps: Maps) -> Maps:
+    """Logits as float32, whatever D computed in."""
+    return [x.float() for x in maps]
+
+
+def _gradient_norm(module: torch.nn.Module) -> torch.Tensor:
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    return torch.stack(torch._foreach_norm(gradients)).norm().float()
