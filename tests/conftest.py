@@ -1,6 +1,6 @@
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +8,24 @@ import onnx
 import pytest
 import torch
 
+from vidgan.cli.main import app
 from vidgan.config import ModelConfig
 from vidgan.film.writer import write_png
 from vidgan.generator import checkpoint, export
+from vidgan.latent.paths import Path as LatentPath
 from vidgan.networks.architectures import make_generator
+from vidgan.render.walk import Walk
+
+
+def vidgan(*words: object) -> None:
+    """The command `vidgan WORDS`, in this process. Errors are raised."""
+    app([*map(str, words)], result_action="return_value")
+
+
+def loop(**settings: object) -> LatentPath:
+    """The path that `vidgan render` takes by default."""
+    (path,) = Walk(**settings).paths()
+    return path
 
 
 @contextlib.contextmanager
@@ -98,12 +112,21 @@ def traced_once():
         yield
 
 
+def contents(folder: Path) -> dict[Path, bytes | bool]:
+    """Everything in a folder, but for the cache of a test."""
+    paths = (path for path in folder.rglob("*") if not path.is_relative_to(folder / "cache"))
+    return {path: path.is_dir() or path.read_bytes() for path in paths}
+
+
+def write_pictures(folder: Path, frames: Iterable[np.ndarray]) -> Path:
+    folder.mkdir(parents=True)
+    for number, frame in enumerate(frames):
+        write_png(folder / f"{number:02d}.png", frame)
+    return folder
+
+
 @pytest.fixture
 def pictures(tmp_path):
     """Forty flat pictures of forty colours."""
-    folder = tmp_path / "pictures"
-    folder.mkdir()
     colours = np.random.default_rng(0).integers(0, 256, (40, 1, 1, 3), dtype=np.uint8)
-    for number, colour in enumerate(colours):
-        write_png(folder / f"{number:02d}.png", np.tile(colour, (32, 32, 1)))
-    return folder
+    return write_pictures(tmp_path / "pictures", np.tile(colours, (1, 32, 32, 1)))

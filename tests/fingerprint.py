@@ -10,16 +10,15 @@ tell of their maker. Both runs want the same machine and the same installed pack
 """
 
 import argparse
-import functools
+import contextlib
 import hashlib
+import itertools
 import json
-import math
 import os
 import re
 import subprocess
 import sys
 import tempfile
-import wave
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,6 +29,7 @@ import onnx
 from PIL import Image, ImageSequence
 from safetensors.numpy import load_file
 
+from tests.sounds import write_sound
 from tests.wrong_commands import MODEL, WRONG_COMMANDS, prepare
 
 Entries = dict[str, str]
@@ -43,15 +43,12 @@ TRAINED = {  # name of a run: more lines of its recipe
     "growing": {"train": "grow_every_images = 300"},  # in full after 1,800
 }
 EXPORTED = {  # name of a file: the run, and the options
-    "dcgan": ("dcgan",),
+    **{run: (run,) for run in TRAINED if run != "ada"},
     "fp16": ("dcgan", "--weights", "fp16"),
     "int8": ("dcgan", "--int8", "--least-psnr", "1"),
     "rgba": ("dcgan", "--layout", "rgba"),
     "float": ("dcgan", "--output", "float"),
     "walk": ("dcgan", "--walk", "loop", "--frames", "24"),
-    "conditional": ("conditional",),
-    "r3gan": ("r3gan",),
-    "growing": ("growing",),
 }
 WALKS = {  # options of a render
     **{kind: ("--path", kind) for kind in PATHS},
@@ -79,13 +76,12 @@ RENDERED = {  # name of a film: model and options; FFV1 keeps every bit
 }
 
 
-def vidgan(*arguments: object, cwd: Path, fails: bool = False) -> tuple[int, str]:
-    """Exit code and stderr of a command. Ends the script where it fails and should not."""
+def vidgan(*arguments: object) -> None:
+    """Run a command in the current folder. Ends the script if it fails."""
     command = [sys.executable, "-m", "vidgan", *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
-    if done.returncode and not fails:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
         sys.exit(f"{' '.join(command)}: exit code {done.returncode}\n{done.stderr}")
-    return done.returncode, done.stderr
 
 
 def digest(arrays: Iterable[np.ndarray]) -> str:
@@ -95,7 +91,7 @@ def digest(arrays: Iterable[np.ndarray]) -> str:
     return found.hexdigest()[:16]
 
 
-def write_inputs(folder: Path) -> None:
+def write_inputs() -> None:
     """Pictures of discs on gradients, some in folders by class, and a sound with one stroke."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:36, :40][..., None]
@@ -104,49 +100,40 @@ def write_inputs(folder: Path) -> None:
         disc = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 < radius**2
         colours = rng.integers(0, 256, (2, 3))
         pixels = np.where(disc, colours[0], colours[1] * (x + y) // 80).astype(np.uint8)
-        for home in ("pictures", f"classes/{'abc'[number % 3]}"):
-            (folder / home).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(folder / home / f"{number:02d}.png")
-    t = np.arange(8_000) / 16_000
-    sound = 0.6 * (t > 0.25) * np.exp(-10 * t) * np.sin(2 * math.pi * 880 * t)
-    with wave.open(str(folder / "stroke.wav"), "wb") as file:
-        file.setparams((1, 2, 16_000, 0, "NONE", ""))
-        file.writeframes((sound * 32767).astype("<i2").tobytes())
+        for folder in ("pictures", f"classes/{'abc'[number % 3]}"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(f"{folder}/{number:02d}.png")
+    write_sound(Path("stroke.wav"), duration_s=0.5, rate=16_000)
 
 
-def train(name: str, lines: dict[str, str], folder: Path) -> Entries:
+def train(name: str, lines: dict[str, str]) -> Entries:
     """A short run, its weights to be had as NAME.safetensors."""
-    recipe = folder / f"{name}.toml"
-    recipe.write_text(
+    Path(f"{name}.toml").write_text(
         f"[model]\nwidth = 32\nheight = 32\nchannels = 8\n{lines.get('model', '')}\n"
         "[train]\nimages = 2_000\nbatch_size = 16\nflip = true\nprecision = 'fp32'\n"
         f"distance_every_images = 0\n{lines.get('train', '')}\n"
     )
-    source, runs = "classes" if name == "conditional" else "pictures", folder / "runs" / name
-    vidgan("train", source, "--recipe", recipe, "--runs", runs, cwd=folder)
-    (run,) = runs.iterdir()
-    weights = load_file(run / "generator.safetensors")
-    (folder / f"{name}.safetensors").hardlink_to(run / "generator.safetensors")
-    state = load_file(max((run / "checkpoints").glob("*.safetensors")))
+    source = "classes" if name == "conditional" else "pictures"
+    vidgan("train", source, "--recipe", f"{name}.toml", "--runs", f"runs/{name}")
+    (run,) = Path("runs", name).iterdir()
+    Path(f"{name}.safetensors").hardlink_to(run / "generator.safetensors")
+    tensors = load_file(max((run / "checkpoints").glob("*.safetensors")))
+    kept = load_file(run / "generator.safetensors")
+    tensors |= {f"kept/{key}": weight for key, weight in kept.items()}
+    parts = itertools.groupby(sorted(tensors), key=lambda key: key.partition("/")[0])
     rows = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
     files = (path.relative_to(run).as_posix() for path in run.rglob("*"))
     names = sorted(re.sub(r"(tfevents\.).*", r"\1*", file) for file in files)
     return {
         f"train/{name}/folder": f"{run.name}: {' '.join(names)}",
         f"train/{name}/stats": " ".join(sorted({key for row in rows for key in row})),
-        f"train/{name}/kept": digest(weights[key] for key in sorted(weights)),
-    } | {
-        f"train/{name}/state/{part}": digest(
-            state[key] for key in sorted(state) if key.partition("/")[0] == part
-        )
-        for part in {key.partition("/")[0] for key in state}
+        **{f"train/{name}/{part}": digest(map(tensors.get, keys)) for part, keys in parts},
     }
 
 
-def export(name: str, run: str, *options: str, folder: Path) -> Entries:
-    target = folder / f"{name}.onnx"
-    vidgan("export", "--model", f"{run}.safetensors", *options, target, cwd=folder)
-    model = onnx.load(target)
+def export(name: str, run: str, *options: str) -> Entries:
+    vidgan("export", "--model", f"{run}.safetensors", *options, f"{name}.onnx")
+    model = onnx.load(f"{name}.onnx")
     graph = model.graph.SerializeToString(deterministic=True)
     return {
         f"export/{name}/graph": hashlib.sha256(graph).hexdigest()[:16],
@@ -154,17 +141,16 @@ def export(name: str, run: str, *options: str, folder: Path) -> Entries:
     }
 
 
-def render(target: str, model: str, *options: str, folder: Path) -> Entries:
+def render(target: str, model: str, *options: str) -> Entries:
     seed = () if "--seeds" in options else ("--seed", "7")
     length = () if "--audio" in options else ("--frames", "9")
-    how = ("--scale", "2", *seed, *length, *options)
-    vidgan("render", "--model", model, *how, target, cwd=folder)
-    return {target: digest(decoded(folder / target))}
+    vidgan("render", "--model", model, "--scale", "2", *seed, *length, *options, target)
+    return {target: digest(decoded(Path(target)))}
 
 
-def sample(folder: Path) -> Entries:
-    vidgan("sample", "--grid", "4x2", "--model", "dcgan.onnx", "grid.png", cwd=folder)
-    return {"sample/grid.png": digest(decoded(folder / "grid.png"))}
+def sample() -> Entries:
+    vidgan("sample", "--grid", "4x2", "--model", "dcgan.onnx", "grid.png")
+    return {"sample/grid.png": digest(decoded(Path("grid.png")))}
 
 
 def decoded(path: Path) -> Iterable[np.ndarray]:
@@ -180,32 +166,33 @@ def decoded(path: Path) -> Iterable[np.ndarray]:
             yield frame.to_ndarray(format="rgb24") if picture else frame.to_ndarray()
 
 
-def mistake(arguments: list[str], folder: Path) -> Entries:
-    given = [f"{folder}/dcgan.onnx" if word == MODEL else word for word in arguments]
-    code, said = vidgan(*given, cwd=folder / "wrong", fails=True)
-    return {f"wrong/{' '.join(arguments)}": f"{code} {said.replace(str(folder), 'TMP')}"}
+def mistake(line: str) -> Entries:
+    here = str(Path.cwd())
+    arguments = line.replace(MODEL, f"{here}/dcgan.onnx").split()
+    command = [sys.executable, "-m", "vidgan", *arguments]
+    done = subprocess.run(command, cwd="wrong", capture_output=True, text=True)
+    return {f"wrong/{line}": f"{done.returncode} {done.stderr.replace(here, 'TMP')}"}
 
 
-def fingerprint(folder: Path) -> Entries:
+def fingerprint() -> Entries:
     """All entries, in three stages, each of which reads what the one before has made."""
-    write_inputs(folder)
+    write_inputs()
     for name in ("wrong", "onnx", "torch", "kind"):
-        (folder / name).mkdir()
-    prepare(folder / "wrong")
-    do = functools.partial
+        Path(name).mkdir()
+    prepare(Path("wrong"))
     stages = (
-        [do(train, *named, folder) for named in TRAINED.items()],
-        [do(export, name, *how, folder=folder) for name, how in EXPORTED.items()],
-        [do(render, name, *how, folder=folder) for name, how in RENDERED.items()]
-        + [do(mistake, arguments, folder) for *_, arguments in WRONG_COMMANDS]
-        + [do(sample, folder)],
+        [(train, *named) for named in TRAINED.items()],
+        [(export, name, *how) for name, how in EXPORTED.items()],
+        [(render, name, *how) for name, how in RENDERED.items()]
+        + [(mistake, line) for *_, line in WRONG_COMMANDS]
+        + [(sample,)],
     )
     entries: Entries = {}
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         for jobs in stages:
-            for found in pool.map(lambda job: job(), jobs):
+            for found in pool.map(lambda job: job[0](*job[1:]), jobs):
                 entries |= found
-    left = sorted(path.name for path in (folder / "wrong").rglob("*"))
+    left = sorted(path.name for path in Path("wrong").rglob("*"))
     return dict(sorted(entries.items())) | {"wrong, left": " ".join(left)}
 
 
@@ -215,13 +202,12 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     asked = parser.parse_args()
     before = json.loads(asked.file.read_text()) if asked.verb == "compare" else {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name).resolve()
-        alone = {"VIDGAN_CACHE": str(folder / "cache"), "CUDA_VISIBLE_DEVICES": ""}
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        alone = {"VIDGAN_CACHE": f"{folder}/cache", "CUDA_VISIBLE_DEVICES": ""}
         os.environ |= alone | {"OMP_NUM_THREADS": "1"}
         where = [sys.executable, "-c", "import vidgan; print(vidgan.__file__)"]
-        print(subprocess.check_output(where, cwd=folder, text=True).strip(), flush=True)
-        now = fingerprint(folder)
+        print(subprocess.check_output(where, text=True).strip(), flush=True)
+        now = fingerprint()
     if asked.verb == "write":
         asked.file.write_text(json.dumps(now, indent=1) + "\n")
         print(f"{asked.file}: {len(now)} entries")

@@ -5,7 +5,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-_CODECS = {".wav": "pcm_s16le", ".mp3": "libmp3lame", ".flac": "flac"}
+_CODECS = {".wav": "pcm_s16le", ".mp3": "libmp3lame", ".flac": "flac", ".mp4": "aac"}
 
 
 def write_sound(path: Path, *, duration_s: float = 2.0, rate: int = 44_100, level: float = 1.0):

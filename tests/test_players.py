@@ -3,20 +3,21 @@
 import importlib.util
 import runpy
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import av
 import numpy as np
+import onnx.parser
 import onnxruntime
 import pytest
 from PIL import Image
 
-from tests.paths import loop
+from tests.conftest import loop
+from tests.films import nearly_equal
 from tests.runtimes import golden
-from tests.waiting import wait_until
+from tests.waiting import interrupted
 from vidgan.film.reader import read_frames
 from vidgan.generator.synthesis import open_generator
 from vidgan.marks.xmp import DIGITAL_SOURCE_TYPE, find_mark
@@ -25,6 +26,7 @@ from vidgan.render import pipeline
 EXPORT = Path(__file__).parent.parent / "export"
 PYTHON = EXPORT / "python" / "render.py"
 NODE = EXPORT / "node" / "render.mjs"
+SCRIPTS = {"python": [sys.executable, PYTHON], "node": ["node", NODE]}
 
 
 @pytest.fixture(scope="session")
@@ -46,13 +48,13 @@ def player(request):
     """The command that starts a player."""
     if request.param == "cpp":
         return [request.getfixturevalue("cpp")]
-    return {"python": [sys.executable, PYTHON], "node": ["node", NODE]}[request.param]
+    return SCRIPTS[request.param]
 
 
 @pytest.fixture(params=["node", "cpp"])
 def raw(request, golden_folder):
     """Frames uint8 [T, H, W, 3] of a player that writes raw RGB to its standard output."""
-    command = [request.getfixturevalue("cpp")] if request.param == "cpp" else ["node", NODE]
+    command = [request.getfixturevalue("cpp")] if request.param == "cpp" else SCRIPTS["node"]
 
     def run(file: Path, *options: object) -> np.ndarray:
         with np.load(golden_folder / "expected.npz") as expected:
@@ -62,11 +64,6 @@ def raw(request, golden_folder):
         return np.frombuffer(done.stdout, np.uint8).reshape(-1, *shape)
 
     return run
-
-
-def same(actual: np.ndarray, expected: np.ndarray) -> bool:
-    difference = np.abs(actual.astype(int) - expected)
-    return difference.max() <= golden.MAX_LEVEL and (difference > 0).mean() <= golden.MAX_DIFFERING
 
 
 def of_vidgan(file: Path, seed: int, frames: int) -> np.ndarray:
@@ -79,19 +76,19 @@ def of_vidgan(file: Path, seed: int, frames: int) -> np.ndarray:
 def test_the_python_player_makes_the_same_frames_from_the_same_seed(onnx_file, seed, frames):
     session = onnxruntime.InferenceSession(onnx_file, providers=["CPUExecutionProvider"])
     theirs = np.stack(list(runpy.run_path(str(PYTHON))["frames_of"](session, seed, frames)))
-    assert same(theirs, of_vidgan(onnx_file, seed, frames))
+    assert nearly_equal(theirs, of_vidgan(onnx_file, seed, frames))
 
 
 @pytest.mark.parametrize(("seed", "frames"), [(7, 40), (2**64 - 5, 7), (0, 135)])
 def test_a_player_makes_the_same_frames_from_the_same_seed(raw, golden_folder, seed, frames):
     file = golden_folder / "generator.onnx"
     theirs = raw(file, "--seed", seed, "--frames", frames)
-    assert same(theirs, of_vidgan(file, seed, frames))
+    assert nearly_equal(theirs, of_vidgan(file, seed, frames))
 
 
 def test_a_player_plays_a_walk(raw, golden_folder):
     theirs = raw(golden_folder / "walk.onnx", "--frames", 24)
-    assert same(theirs, of_vidgan(golden_folder / "generator.onnx", 7, 24))
+    assert nearly_equal(theirs, of_vidgan(golden_folder / "generator.onnx", 7, 24))
 
 
 def test_a_player_shows_the_class_asked_for(raw, golden_folder):
@@ -99,11 +96,11 @@ def test_a_player_shows_the_class_asked_for(raw, golden_folder):
     z = loop(seed=7, frames=5, z_dim=generator.z_dim).latents(0, 5)
     third = np.eye(5, dtype=np.float32)[[3] * 5]
     theirs = raw(golden_folder / "label.onnx", "--seed", 7, "--frames", 5, "--label", 3)
-    assert same(theirs, generator(z, third))
-    assert not same(theirs, generator(z))
+    assert nearly_equal(theirs, generator(z, third))
+    assert not nearly_equal(theirs, generator(z))
 
 
-@pytest.mark.parametrize("command", [[sys.executable, PYTHON], ["node", NODE]], ids=["py", "node"])
+@pytest.mark.parametrize("command", SCRIPTS.values(), ids=SCRIPTS)
 def test_a_player_writes_a_film_that_says_what_it_is(command, golden_folder, tmp_path):
     film = tmp_path / "out.mp4"
     subprocess.run([*command, golden_folder / "walk.onnx", film, "--frames", "24"], check=True)
@@ -126,7 +123,7 @@ def test_the_node_player_writes_pictures(golden_folder, tmp_path):
     assert [file.name for file in files] == ["000000.png", "000001.png", "000002.png"]
     pixels = np.stack([np.asarray(Image.open(file)) for file in files])
     generator = open_generator(golden_folder / "generator.onnx")
-    assert same(pixels, generator(golden.walk().latents(0, 24)[[0, 8, 16]]))
+    assert nearly_equal(pixels, generator(golden.walk().latents(0, 24)[[0, 8, 16]]))
     assert find_mark(files[0])["digital_source_type"] == DIGITAL_SOURCE_TYPE
 
 
@@ -150,7 +147,8 @@ def test_a_mistake_is_one_clear_line(player, arguments, says, golden_folder, tmp
         shutil.copy(golden_folder / name, tmp_path)
     (tmp_path / "broken.onnx").write_bytes(b"hello")
     (tmp_path / "folder").mkdir()
-    (tmp_path / "other.onnx").write_bytes(of_another_tool())
+    text = '<ir_version: 10, opset_import: ["": 18]> g (float[2] a) => (float[2] b) { b = Relu(a) }'
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "other.onnx")
     before = sorted(tmp_path.iterdir())
     done = subprocess.run([*player, *arguments], capture_output=True, text=True, cwd=tmp_path)
     assert sorted(tmp_path.iterdir()) == before
@@ -159,27 +157,17 @@ def test_a_mistake_is_one_clear_line(player, arguments, says, golden_folder, tmp
     assert len(lines) == 1 or lines[0].startswith("usage"), done.stderr
 
 
-@pytest.mark.parametrize("command", [[sys.executable, PYTHON], ["node", NODE]], ids=["py", "node"])
+@pytest.mark.parametrize("command", SCRIPTS.values(), ids=SCRIPTS)
 def test_a_film_is_there_whole_or_not_at_all(command, golden_folder, tmp_path):
     film = tmp_path / "out.mp4"
     film.write_bytes(b"an older film")
-    arguments = [golden_folder / "walk.onnx", film, "--frames", "100000"]
-    with subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE, text=True) as process:
-        wait_until(lambda: any(p.stat().st_size for p in tmp_path.glob(".part-*")), process)
-        process.send_signal(signal.SIGINT)
-        try:
-            _, stderr = process.communicate(timeout=60)
-        finally:
-            process.kill()  # else a failure would wait for all of the frames
-    assert process.returncode == 130 and stderr == ""
+    command = [*command, golden_folder / "walk.onnx", film, "--frames", "100000"]
+
+    def begun():
+        return any(part.stat().st_size for part in tmp_path.glob(".part-*"))
+
+    assert interrupted(command, tmp_path, begun) == (130, "")
     assert list(tmp_path.iterdir()) == [film] and film.read_bytes() == b"an older film"
-
-
-def of_another_tool() -> bytes:
-    import onnx.parser
-
-    text = '<ir_version: 10, opset_import: ["": 18]> g (float[2] a) => (float[2] b) { b = Relu(a) }'
-    return onnx.parser.parse_model(text).SerializeToString()
 
 
 def test_the_python_player_needs_neither_vidgan_nor_torch(onnx_file, tmp_path):
@@ -199,5 +187,6 @@ def test_a_player_stays_short(file):
 
 
 def test_lock_files_record_no_address():
-    for lock in EXPORT.glob("*/package-lock.json"):
-        assert "resolved" not in lock.read_text() and "integrity" in lock.read_text()
+    for folder in ("node", "web"):
+        lock = (EXPORT / folder / "package-lock.json").read_text()
+        assert "resolved" not in lock and "integrity" in lock

@@ -1,24 +1,20 @@
 """Every command of README.md runs, with less work to do. Those of the other pages parse."""
 
-import gc
 import re
 import shlex
 import shutil
-import sys
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import vidgan
-from tests.conftest import small_generator
+from tests import conftest, films
 from tests.marks.test_c2pa import make as make_certificate
 from tests.sounds import write_sound
-from vidgan.cli.main import app, main
+from vidgan import Walk, open_generator
+from vidgan.cli.main import app
 from vidgan.film.reader import read_frames
-from vidgan.film.writer import VideoWriter, write_png
-from vidgan.generator import checkpoint
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -73,49 +69,31 @@ def with_less_work(command: str) -> list[str]:
     return words
 
 
-def run(*words: str) -> None:
-    """`vidgan WORDS` in this process. Raises SystemExit for an error."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["vidgan", *words])
-        try:
-            main()
-        except SystemExit as end:
-            if end.code:
-                raise
-        finally:
-            gc.unfreeze()  # what main() froze, as its process was about to end
-
-
 @pytest.fixture(scope="module")
 def stocked(tmp_path_factory, model_file, onnx_file):
     """A folder with every file that a command of README.md expects, and the folder of the cache."""
     folder, cache = tmp_path_factory.mktemp("stocked"), tmp_path_factory.mktemp("cache")
     noise = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
     for name in ("mypictures", "holiday/beach", "holiday/city", "fakes", "reals"):
-        (folder / name).mkdir(parents=True)
-        for number, frame in enumerate(noise):
-            write_png(folder / name / f"{number:02d}.png", frame)
+        conftest.write_pictures(folder / name, noise)
     (folder / "assets" / "gallery").mkdir(parents=True)
     (folder / "player").mkdir()
     for name in ("index.html", "model.onnx"):  # by which `export --site` knows its own folder
         (folder / "player" / name).touch()
     (folder / "small.toml").write_text(RECIPE)
     write_sound(folder / "song.mp3", duration_s=0.2)
-    for certificate in make_certificate(folder, "cert"):
-        certificate.rename(folder / {".pem": "cert.pem", ".key": "key.pem"}[certificate.suffix])
+    _, key = make_certificate(folder, "cert")
+    key.rename(folder / "key.pem")
     for name, frames in (("film.mp4", noise), ("out.mp4", noise[:4]), ("out.webm", noise[:4])):
-        with VideoWriter(folder / name) as film:
-            for frame in frames:
-                film.write(frame)
+        films.write(folder / name, frames)
     shutil.copy(onnx_file, folder / "generator.onnx")
-    generator, model = small_generator(class_names=tuple("0123456789"))
-    checkpoint.save_generator(folder / "classes.safetensors", generator, model, facts={})
-    walk = vidgan.Walk(frames=4).bind(vidgan.open_generator(model_file))
-    walk.walk.save(folder / "walk.json")
+    generator = conftest.small_generator(class_names=tuple("0123456789"))
+    conftest.save_model(folder / "classes.safetensors", *generator)
+    Walk(frames=4).bind(open_generator(model_file)).walk.save(folder / "walk.json")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("VIDGAN_CACHE", str(cache))
-        run(*with_less_work("train"))
+        conftest.vidgan(*with_less_work("train"))
         (run_folder,) = (folder / "runs").iterdir()
         run_folder.rename(folder / "runs" / "00000-earth-dcgan64")
     return folder, cache
@@ -138,8 +116,8 @@ def here(stocked, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "command", [c for c in verbs("README.md") if f"vidgan {c}" not in NOT_RUN], ids=str
 )
-def test_a_command_of_the_readme_runs(command, here, traced_once):
-    run(*with_less_work(command))
+def test_a_command_of_the_readme_runs(command, here):
+    conftest.vidgan(*with_less_work(command))
 
 
 def test_every_line_to_type_in_the_readme_is_run_or_listed_with_a_reason():

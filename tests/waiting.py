@@ -1,8 +1,12 @@
-"""Waiting for a thread or a process that does not say how far it is."""
+"""Waiting for a thread or a process that does not say how far it is, and processes to wait for."""
 
+import contextlib
+import signal
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 
 def wait_until(reached: Callable[[], bool], running: subprocess.Popen | None = None) -> None:
@@ -12,3 +16,32 @@ def wait_until(reached: Callable[[], bool], running: subprocess.Popen | None = N
         assert time.monotonic() < deadline
         assert running is None or running.poll() is None
         time.sleep(0.005)  # a file appears without a signal
+
+
+def interrupted(command: list, folder: Path, begun: Callable[[], bool]) -> tuple[int, str]:
+    """Send Ctrl-C to a command when it has begun. Returns its exit code and what it says."""
+    command = [str(word) for word in command]
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            wait_until(begun, process)
+            process.send_signal(signal.SIGINT)
+            _, stderr = process.communicate(timeout=60)
+        finally:
+            process.kill()  # else a failure would wait for the end of the command
+    return process.returncode, stderr
+
+
+@contextlib.contextmanager
+def another_process_in(block: Callable, path: Path) -> Iterator[subprocess.Popen]:
+    """A process that has entered the block `with block(path)` and stays there."""
+    code = (
+        "import pathlib, sys, time\n"
+        f"from {block.__module__} import {block.__name__} as block\n"
+        "with block(pathlib.Path(sys.argv[1])):\n"
+        "    print('entered', flush=True)\n"
+        "    time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "entered\n"
+        yield process

@@ -1,4 +1,4 @@
-"""Commands that people mistype: the exit code, a part of the one line that is said, the arguments.
+"""Commands that people mistype: the exit code, a part of the one line that is said, the command.
 
 Plain data, so that a test can run every entry, and so that two versions can be compared.
 """
@@ -8,83 +8,102 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-MODEL = "MODEL"  # stands for a generator of z_dim 100, .safetensors or .onnx
-EARTH = str(Path(__file__).parent.parent / "assets" / "earth.mp4")  # a film without sound
+from tests.sounds import write_sound
 
-_RENDERS = [  # all with a model that is sound
-    (2, ".xyz is no kind of file", ["out.xyz"]),
-    (2, "there is no folder nowhere", ["nowhere/out.mp4"]),
-    (2, "there is no folder mine.mp4", ["mine.mp4/out.mp4"]),
-    (5, "/proc: cannot be written to", ["/proc/out.mp4"]),
-    (2, "give the file another name", ["folder.mp4"]),
-    (2, "or --force to replace it", ["mine.mp4"]),
-    (2, "or --force", ["frames"]),
-    (2, "holds more than frames (photo.png)", ["--force", "frames"]),
-    (2, "--frames -5: at least 1", ["--frames", "-5", "out.mp4"]),
-    (2, "add --yes to go on", ["--frames", "1000000000", "out.mp4"]),
-    (3, "there is no sound in it", ["--audio", EARTH, "out.mp4"]),
-    (3, "cannot be read as sound", ["--audio", "notes.txt", "out.mp4"]),
-    (3, "cannot be read as sound", ["--audio", "absent.wav", "out.mp4"]),
-    (2, "keyframes of 3 numbers; this model takes 100", ["--keyframes", "k.npy", "out.mp4"]),
-    (2, "--keyframes notes.txt", ["--keyframes", "notes.txt", "out.mp4"]),
-    (2, ".npy (it is neither)", ["--keyframes", "k.npz", "out.mp4"]),
-    (2, ".npy (No such file", ["--keyframes", "absent.npy", "out.mp4"]),
-    (2, "both, or neither", ["--sign", "cert.pem", "out.mp4"]),
-    (2, "No such file", ["--sign", "cert.pem", "--sign-key", "key.pem", "out.mp4"]),
-]
+MODEL = "MODEL"  # stands for a generator of z_dim 100, .safetensors or .onnx
+EARTH = Path(__file__).parent.parent / "assets" / "earth.mp4"  # a film without sound
 
 WRONG_COMMANDS = [
-    (2, "ships cifar10, demo, earth", ["train", "--recipe", "tinny"]),
-    (2, "--frames 0", ["render", "--frames", "0", "out.mp4"]),
-    (2, "--frames 1.5: a whole number", ["render", "--frames", "1.5", "out.mp4"]),
-    (2, "--count 2.5: a whole number", ["sample", "--count", "2.5", "stills"]),
-    (2, "fps", ["render", "--fps", "0", "out.mp4"]),
-    (2, "--frams", ["render", "--frams", "3", "out.mp4"]),
-    (2, "did you mean train.images", ["train", "--recipe", "recipe.toml"]),
-    (2, "--for", ["train", "--for", "soon"]),
-    (2, "--for 20: a time", ["train", "--for", "20"]),
-    (2, "--for -5s: a time", ["train", "--for", "-5s"]),
-    (2, "--size 0: no side", ["train", "--size", "0"]),
-    (2, "multiple of 8", ["train", "--size", "63"]),
-    (3, "empty", ["train", "empty"]),
-    (3, "nowhere", ["train", "nowhere"]),
-    (4, "notes.txt", ["render", "--model", "notes.txt", "out.mp4"]),
-    (4, "notes.onnx", ["render", "--model", "notes.onnx", "out.mp4"]),
-    (4, "no such file", ["export", "--model", "absent.safetensors", "generator.onnx"]),
-    (2, ".onnx", ["export", "generator.bin"]),
-    (2, "one of the two", ["export", "--int8", "--weights", "fp16", "generator.onnx"]),
-    (2, "three channels", ["export", "--output", "float", "--layout", "rgba", "g.onnx"]),
-    (2, "spiral: known are", ["export", "--walk", "spiral", "walk.onnx"]),
-    (4, "notes.onnx", ["verify", "notes.onnx"]),
-    (4, "absent.onnx", ["verify", "absent.onnx"]),
-    (2, ".safetensors", ["import", "notes.txt", "generator.pt"]),
-    (4, "notes.txt", ["import", "notes.txt", "generator.safetensors"]),
-    (2, "not a run", ["train", "--resume", "empty"]),
-    (2, "--size 50: a side", ["train", "--size", "50"]),
-    (2, "--truncation", ["render", "--truncation", "-1", "out.mp4"]),
-    (2, "128000x128000", ["render", "--scale", "1000", "out.mp4"]),
-    (2, "--count writes a folder", ["sample", "--count", "5", "out.png"]),
-    (2, "nowhere: there is no such file", ["evaluate", "nowhere"]),
-    (
-        4,
-        "not a model file of vidgan, or damaged. ",
-        ["render", "--model", "m.safetensors", "out.mp4"],
-    ),
-    (4, "(Failed to load model", ["render", "--model", "m.onnx", "out.mp4"]),
-    *((code, says, ["render", "--model", MODEL, *rest]) for code, says, rest in _RENDERS),
+    (2, "ships cifar10, demo, earth", "train --recipe tinny"),
+    (2, "--frames 0", "render --frames 0 out.mp4"),
+    (2, "--frames 1.5: a whole number", "render --frames 1.5 out.mp4"),
+    (2, "--count 2.5: a whole number", "sample --count 2.5 stills"),
+    (2, "fps", "render --fps 0 out.mp4"),
+    (2, "--frams", "render --frams 3 out.mp4"),
+    (2, "did you mean train.images", "train --recipe recipe.toml"),
+    (2, "--for", "train --for soon"),
+    (2, "--for 20: a time", "train --for 20"),
+    (2, "--for -5s: a time", "train --for -5s"),
+    (2, "--size 0: no side", "train --size 0"),
+    (2, "--size 63: a side must be a multiple of 8", "train --size 63"),
+    (3, "empty", "train empty"),
+    (3, "nowhere", "train nowhere"),
+    (4, "notes.txt", "render --model notes.txt out.mp4"),
+    (4, "notes.onnx", "render --model notes.onnx out.mp4"),
+    (4, "notes.safetensors", "render --model notes.safetensors out.mp4"),
+    (4, "void.onnx", "render --model void.onnx out.mp4"),
+    (4, "void.safetensors", "render --model void.safetensors out.mp4"),
+    (4, "no such file", "export --model absent.safetensors generator.onnx"),
+    (2, ".onnx", "export generator.bin"),
+    (2, "one of the two", "export --int8 --weights fp16 generator.onnx"),
+    (2, "three channels", "export --output float --layout rgba g.onnx"),
+    (2, "spiral: known are", "export --walk spiral walk.onnx"),
+    (2, "give one of", "export --html player.html --site site"),
+    (2, ".html", "export --html player.txt"),
+    (4, "generator.safetensors", "export --html player.html --model m.onnx"),
+    (4, "notes.onnx", "verify notes.onnx"),
+    (4, "absent.onnx", "verify absent.onnx"),
+    (2, ".safetensors", "import notes.txt generator.pt"),
+    (4, "notes.txt", "import notes.txt generator.safetensors"),
+    (2, "not a run", "train --resume empty"),
+    (2, "--truncation", "render --truncation -1 out.mp4"),
+    (2, "128000x128000", "render --scale 1000 out.mp4"),
+    (2, "--count writes a folder", "sample --count 5 out.png"),
+    (2, "nowhere: there is no such file", "evaluate nowhere"),
+    (4, "not a model file of vidgan, or damaged. ", "render --model m.safetensors out.mp4"),
+    (4, "(Failed to load model", "render --model m.onnx out.mp4"),
+    (2, ".mp4, .webm, .mov, .mkv, .gif", "render --model MODEL out.xyz"),
+    (2, "there is no folder nowhere", "render --model MODEL nowhere/out.mp4"),
+    (2, "there is no folder mine.mp4", "render --model MODEL mine.mp4/out.mp4"),
+    (5, "/proc: cannot be written", "render --model MODEL /proc/out.mp4"),
+    (2, "give the file another name", "render --model MODEL folder.mp4"),
+    (2, "or --force to replace it", "render --model MODEL mine.mp4"),
+    (2, "or --force", "render --model MODEL frames"),
+    (2, "is not a folder", "render --model MODEL --force mine"),
+    (2, "holds more than frames (photo.png)", "render --model MODEL --force frames"),
+    (2, "--frames -5: at least 1", "render --model MODEL --frames -5 out.mp4"),
+    (2, "add --yes to go on", "render --model MODEL --frames 1000000000 out.mp4"),
+    (2, "holds no sound", "render --model MODEL --audio song.wav out.gif"),
+    (3, "there is no sound in it", "render --model MODEL --audio mute.mp4 out.mp4"),
+    (3, "cannot be read as sound", "render --model MODEL --audio notes.txt out.mp4"),
+    (3, "cannot be read as sound", "render --model MODEL --audio absent.wav out.mp4"),
+    (3, "cannot be read as sound", "render --model MODEL --audio playlist.wav out.mp4"),
+    (2, "omit --frames", "render --model MODEL --audio song.wav --frames 5 out.mp4"),
+    (2, "this model takes 100", "render --model MODEL --keyframes k.npy out.mp4"),
+    (2, "--keyframes notes.txt", "render --model MODEL --keyframes notes.txt out.mp4"),
+    (2, ".npy (it is neither)", "render --model MODEL --keyframes k.npz out.mp4"),
+    (2, ".npy (No such file", "render --model MODEL --keyframes absent.npy out.mp4"),
+    (2, "--seeds 3,x", "render --model MODEL --seeds 3,x out.mp4"),
+    (2, "one of the two", "render --model MODEL --seeds 3,4 --keyframes 3 out.mp4"),
+    (2, "two keyframes", "render --model MODEL --seeds 3,4,5 --path circle out.mp4"),
+    (2, "--grid", "render --model MODEL --seeds 3,4 --grid 2x1 out.mp4"),
+    (2, "without classes", "render --model MODEL --labels 3>7 out.mp4"),
+    (2, "--hold", "render --model MODEL --constant-speed --hold 0.2 out.mp4"),
+    (2, "there is no folder absent", "render --model MODEL --save-walk absent/w.json out.mp4"),
+    (2, "must end in .json", "render --model MODEL --save-walk out.mp4 out.mp4"),
+    (2, "sets --seed itself", "render --model MODEL --walk walk.json --seed 3 out.mp4"),
+    (2, "both, or neither", "render --model MODEL --sign cert.pem out.mp4"),
+    (2, "No such file", "render --model MODEL --sign cert.pem --sign-key key.pem out.mp4"),
+    (2, "--force replaces only", "export --model MODEL --site frames --force"),
+    (2, "--force replaces only", "export --model MODEL --site site --force"),
 ]
 
 
 def prepare(folder: Path) -> None:
     """Make the files and folders that the commands name, in the folder where they are run."""
-    for name in ("empty", "frames", "folder.mp4"):
+    for name in ("empty", "frames", "site", "folder.mp4"):
         (folder / name).mkdir()
-    for name in ("mine.mp4", "frames/photo.png"):
+    for name in ("mine", "mine.mp4", "frames/photo.png", "site/mine.txt", "site/model.onnx"):
         (folder / name).write_text("mine")
-    for name in ("notes.txt", "notes.onnx"):
-        (folder / name).write_text("not a model")
+    for suffix in ("txt", "onnx", "safetensors"):
+        (folder / f"notes.{suffix}").write_text("not a model")
+        (folder / f"void.{suffix}").touch()
     (folder / "recipe.toml").write_text("[train]\nimage = 3\n")
     np.save(folder / "k.npy", np.ones((4, 3), np.float32))
     np.savez(folder / "k.npz", np.ones((4, 100), np.float32))
     save_file({"w": np.ones(3)}, folder / "m.safetensors", metadata={"vidgan": "{}"})
     (folder / "m.onnx").write_bytes(b"\x08\x0a\xff")
+    write_sound(folder / "song.wav", duration_s=0.1)
+    # FFmpeg would open the file that a playlist names.
+    (folder / "playlist.wav").write_text("ffconcat version 1.0\nfile song.wav\n")
+    (folder / "mute.mp4").symlink_to(EARTH)

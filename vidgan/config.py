@@ -1,7 +1,6 @@
 """The settings of a training run: four frozen tables in one Config.
 
-A recipe (TOML) lists only what differs from the defaults below. An unknown key is an error that
-suggests the nearest known key. This module imports no torch.
+A recipe (TOML) lists only what differs from the defaults below. An unknown key is an error.
 """
 
 import dataclasses
@@ -221,61 +220,49 @@ def gamma_for(width: int, height: int, spread: float) -> float:
 def load(path: Path) -> Config:
     """Read a recipe, or the config.toml of a run. Raises ConfigError."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return from_dict(tomllib.loads(path.read_text(encoding="utf-8-sig")))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not a TOML file in UTF-8 ({error}).") from error
-    try:
-        return from_dict(table)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
 
 
-def from_dict(table: dict[str, object]) -> Config:
-    """Build a Config from the nested tables of a TOML or JSON file. Raises ConfigError."""
-    return _build(Config, table, where="")
-
-
-def to_dict(config: object) -> dict[str, object]:
-    return dataclasses.asdict(config)
-
-
-def to_toml(config: Config) -> str:
-    return tomli_w.dumps(to_dict(config))
-
-
-def override(config: Config, table: str, **changes: object) -> Config:
-    """Replace keys of one table. A value of None changes nothing."""
-    given = {key: value for key, value in changes.items() if value is not None}
-    section = dataclasses.replace(getattr(config, table), **given)
-    return dataclasses.replace(config, **{table: section})
-
-
-def _build(cls: type, table: object, *, where: str) -> typing.Any:
+def from_dict(table: object, cls: type = Config, *, where: str = "") -> typing.Any:
+    """Make a dataclass of a TOML or JSON table. 1 is accepted for 1.0, but true is not for 1."""
     if not isinstance(table, dict):
-        raise ConfigError(f"[{where}] must be a table, not {table!r}.")
+        raise ConfigError(f"[{where}] must be a table, not {table!r:.60}.")
     kinds, values, prefix = typing.get_type_hints(cls), {}, f"{where}." if where else ""
     for key, value in table.items():
         name = f"{prefix}{key}"
         if key not in kinds:
             raise ConfigError(f"unknown key {name}; {_hint(key, kinds, prefix)}")
-        read = _build if dataclasses.is_dataclass(kinds[key]) else _typed
-        values[key] = read(kinds[key], value, where=name)
+        kind = kinds[key]
+        if dataclasses.is_dataclass(kind):
+            value = from_dict(value, kind, where=name)
+        elif type(value) is int and kind is float:
+            value = float(value)
+        elif type(value) is list and typing.get_origin(kind) is tuple:
+            value = tuple(value)
+        if not _fits(value, kind):
+            wanted = kind.__name__ if type(kind) is type else kind
+            raise ConfigError(f"{name} = {value!r:.60}: expected {wanted}.")
+        values[key] = value
     return cls(**values)
 
 
-def _typed(kind: type | types.GenericAlias, value: object, *, where: str) -> object:
-    # 1 is accepted for 1.0, but true is not accepted for 1.
-    if kind is float and type(value) is int:
-        return float(value)
-    if kind == tuple[str, ...] and isinstance(value, list | tuple):
-        if not all(type(item) is str for item in value):
-            raise ConfigError(f"{where}: expected a list of texts.")
-        return tuple(value)
-    if type(value) is not kind:
-        raise ConfigError(f"{where} = {value!r}: expected {kind.__name__}.")
-    return value
+def to_toml(config: Config) -> str:
+    return tomli_w.dumps(dataclasses.asdict(config))
+
+
+def _fits(value: object, kind: type | types.GenericAlias | types.UnionType) -> bool:
+    inner = typing.get_args(kind)
+    if isinstance(kind, types.UnionType):
+        return any(_fits(value, one) for one in inner)
+    if not inner:
+        return type(value) is kind
+    return type(value) is typing.get_origin(kind) and all(_fits(item, inner[0]) for item in value)
 
 
 def _hint(given: str, known: typing.Iterable[str], prefix: str = "") -> str:

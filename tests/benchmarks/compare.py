@@ -9,6 +9,7 @@ shares the machine, pin this to one core: two threads that wait for each other a
 """
 
 import argparse
+import itertools
 import json
 import logging
 import subprocess
@@ -25,6 +26,7 @@ from vidgan.generator import synthesis
 from vidgan.latent import seeds
 from vidgan.quality import distances, features
 from vidgan.training import loop
+from vidgan.training.log import logged
 
 HERE = Path(__file__).parent
 SETS = ("earth", "emoji", "digits")
@@ -65,8 +67,7 @@ def train_ours(source: str, way: str, folder: Path, marks_s: list[int], seed: in
         chosen = settings(source, way, seconds=mark_s - trained_s, seed=seed)
         run, trained_s = loop.train(chosen, runs=folder, resume=run), mark_s
         np.save(folder / f"{mark_s}s.npy", samples_of(run))
-        last = json.loads((run / "stats.jsonl").read_text().splitlines()[-1])
-        seen.append(last["images_seen"])
+        seen.append(logged(run)[-1]["images_seen"])
     return seen
 
 
@@ -110,19 +111,17 @@ def main() -> None:
         write_png(given.folder / f"{source}-reals.png", tile(reals[0][:32], 8))
         real, other = map(lite0, reals)
         floor = distances.frechet(real, other)
-        for way in given.ways:
-            for seed in range(given.seeds):
-                folder = given.folder / f"{source}-{way}-{seed}"
-                found = trained(source, dataset, way, folder, marks_s, seed)
-                for mark_s, (seen, samples) in zip(marks_s, found, strict=True):
-                    fake = lite0(samples)
-                    print(
-                        f"| {source} | {way} | {seed} | {mark_s / 60:g} | {seen:,} | "
-                        f"{distances.frechet(real, fake):.0f} | {floor:.0f} | "
-                        f"{distances.variety(real, fake):.2f} | "
-                        f"{distances.recall(real, fake):.2f} |",
-                        flush=True,
-                    )
+        for way, seed in itertools.product(given.ways, range(given.seeds)):
+            folder = given.folder / f"{source}-{way}-{seed}"
+            found = trained(source, dataset, way, folder, marks_s, seed)
+            for mark_s, (seen, samples) in zip(marks_s, found, strict=True):
+                fake = lite0(samples)
+                print(
+                    f"| {source} | {way} | {seed} | {mark_s / 60:g} | {seen:,} | "
+                    f"{distances.frechet(real, fake):.0f} | {floor:.0f} | "
+                    f"{distances.variety(real, fake):.2f} | {distances.recall(real, fake):.2f} |",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ grid of 32 samples of each run. A run whose samples are in the folder is not rep
 """
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def main() -> None:
             folder.mkdir(parents=True, exist_ok=True)
             train = {"images": given.images, "r1": gamma, "r2": gamma, "distance_every_images": 0}
             model = {"width": SIDE, "height": SIDE, "name": "r3gan"}
-            table = {"model": model, "data": config.to_dict(data), "train": train}
+            table = {"model": model, "data": dataclasses.asdict(data), "train": train}
             made, found = samples(config.from_dict(table), folder), "diverged | "
             if made is not None:
                 write_png(folder.with_name(f"{folder.name}.png"), tile(made[:32], 8))

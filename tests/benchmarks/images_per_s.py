@@ -6,12 +6,12 @@ Rounds alternate between the architectures, so that other work on the machine sl
 """
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 
 from vidgan import config
 from vidgan.training import loop
+from vidgan.training.log import logged
 
 
 def images_per_s(model: str, size: int, channels: int, seconds: float) -> float:
@@ -22,9 +22,7 @@ def images_per_s(model: str, size: int, channels: int, seconds: float) -> float:
         | dict.fromkeys(("samples_every_images", "checkpoint_every_images"), 10**9),
     }
     with tempfile.TemporaryDirectory() as folder:
-        run = loop.train(config.from_dict(table), runs=Path(folder))
-        lines = (run / "stats.jsonl").read_text().splitlines()
-    first, last = json.loads(lines[0]), json.loads(lines[-1])
+        first, *_, last = logged(loop.train(config.from_dict(table), runs=Path(folder)))
     images = last["images_seen"] - first["images_seen"]
     return images / (last["elapsed_s"] - first["elapsed_s"])
 

@@ -1,23 +1,14 @@
-"""Commands as a person types them. Mistakes are one line and the right exit code."""
-
 import gc
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 
 import pytest
 
+from tests.conftest import contents
 from tests.wrong_commands import MODEL, WRONG_COMMANDS, prepare
 from vidgan.cli.main import main
 from vidgan.film.reader import probe, read_frames
-
-
-@dataclass(frozen=True)
-class Done:
-    returncode: int
-    stdout: str
-    stderr: str
 
 
 @pytest.fixture
@@ -31,28 +22,18 @@ def vidgan(tmp_path, monkeypatch, capsys):
         capsys.readouterr()
         with pytest.raises(SystemExit) as end:
             main()
-        done = Done(end.value.code, *capsys.readouterr())
+        done = subprocess.CompletedProcess(arguments, end.value.code, *capsys.readouterr())
         assert done.returncode == code, done.stderr
         return done
 
     return run
 
 
-def contents(folder):
-    return {
-        path: path.is_dir() or path.read_bytes()
-        for path in folder.rglob("*")
-        if not path.is_relative_to(folder / "cache")
-    }
-
-
-@pytest.mark.parametrize(("code", "says", "arguments"), WRONG_COMMANDS)
-def test_a_mistake_is_one_line_and_changes_nothing(
-    code, says, arguments, vidgan, model_file, tmp_path
-):
+@pytest.mark.parametrize(("code", "says", "line"), WRONG_COMMANDS)
+def test_a_mistake_is_one_line_and_changes_nothing(code, says, line, vidgan, model_file, tmp_path):
     prepare(tmp_path)
     before = contents(tmp_path)
-    done = vidgan(*(model_file if word == MODEL else word for word in arguments), code=code)
+    done = vidgan(*line.replace(MODEL, str(model_file)).split(), code=code)
     assert says in done.stderr and len(done.stderr.strip().splitlines()) == 1
     assert contents(tmp_path) == before
 
@@ -80,7 +61,7 @@ def test_a_process_does_the_same(code, command, vidgan, onnx_file, tmp_path):
 def test_render_makes_exactly_the_frames_asked_for(vidgan, model_file, tmp_path):
     vidgan("render", "--frames", 47, "--model", model_file, "out.mp4")
     assert len(list(read_frames(tmp_path / "out.mp4"))) == 47
-    assert probe(tmp_path / "out.mp4").width == 512  # so that a person can look at it
+    assert probe(tmp_path / "out.mp4")[0] == 512  # so that a person can look at it
 
 
 def test_render_takes_the_newest_run_and_says_so(vidgan, model_file, tmp_path):
@@ -105,20 +86,18 @@ def test_samples_as_a_grid_and_as_a_folder(vidgan, model_file, tmp_path):
     assert len(list((tmp_path / "stills").glob("*.png"))) == 5
 
 
-@pytest.mark.usefixtures("traced_once")
 def test_export_then_render_the_exported_file(vidgan, model_file):
     assert "at most" in vidgan("export", "--model", model_file, "generator.onnx").stdout
     vidgan("render", "--frames", 3, "--model", "generator.onnx", "out.gif")
 
 
-@pytest.mark.usefixtures("traced_once")
 def test_export_a_walk_then_verify_it_and_find_it_damaged(vidgan, model_file, tmp_path):
     options = ("--walk", "loop", "--frames", 24, "--weights", "fp16")
     done = vidgan("export", *options, "--model", model_file, "walk.onnx")
     assert [line.split()[0] for line in done.stdout.splitlines()[1:3]] == ["fp32", "fp16"]
     verdict = vidgan("verify", "walk.onnx").stdout
     assert "at most 0 grey levels" in " ".join(verdict.split())
-    assert "walk.onnx" in vidgan("render", "--model", "walk.onnx", "out.mp4", code=4).stderr
+    assert "path inside" in vidgan("render", "--model", "walk.onnx", "out.mp4", code=4).stderr
     (tmp_path / "walk.onnx").write_bytes((tmp_path / "walk.onnx").read_bytes()[:-5000])
     assert "walk.onnx" in vidgan("verify", "walk.onnx", code=4).stderr
     assert {path.name for path in contents(tmp_path)} == {"walk.json", "walk.onnx"}
@@ -140,9 +119,7 @@ def test_doctor_names_device_precision_and_encoders(vidgan):
         assert word in facts
 
 
-def test_evaluate_says_how_far_a_model_is_from_pictures(
-    vidgan, model_file, pictures, tmp_path, monkeypatch
-):
+def test_evaluate_prints_distances(vidgan, model_file, pictures, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     done = vidgan("evaluate", model_file, pictures)
     assert done.stdout.startswith("FD-Lite0-320 ") and "N = 20; real against real" in done.stdout

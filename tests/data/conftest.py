@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from tests.conftest import listening
-from tests.data.making import film, grey_frames
+from tests.data.making import grey_frames
+from tests.films import write
 from vidgan.config import DataConfig
-from vidgan.data.cache import open_dataset
+from vidgan.data.cache import native_size, open_dataset
 from vidgan.disk.places import cache_root
 from vidgan.errors import DataError
 
@@ -20,8 +21,8 @@ def folder(tmp_path):
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory):
     """24 frames, 64x36: every second one repeats the one before."""
-    levels = [20 + index // 2 * 16 for index in range(24)]
-    return film(tmp_path_factory.mktemp("clip") / "clip.mp4", grey_frames(levels, (36, 64)))
+    frames = grey_frames([20 + index // 2 * 16 for index in range(24)], (36, 64))
+    return write(tmp_path_factory.mktemp("clip") / "clip.mp4", frames, scale=1)
 
 
 def opened(source, width=16, height=16, **settings):
@@ -40,6 +41,10 @@ def refusal(source, kind=DataError, *, width=16, height=16, **settings):
     assert {name for name in left if not name.endswith(".lock")} <= {"torchvision"}
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def size_of(source):
+    return native_size(DataConfig(source=str(source)))
 
 
 def pixels_of(dataset):

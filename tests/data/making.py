@@ -1,14 +1,10 @@
-"""Makes the pictures, zip files and films that tests need."""
+"""Makes the pictures and zip files that tests need."""
 
 import io
 import zipfile
 
-import av
 import numpy as np
 from PIL import Image
-
-from vidgan.film.target import Target
-from vidgan.film.writer import VideoWriter
 
 RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255,) * 3, (0,) * 3
 
@@ -40,19 +36,3 @@ def zipped(path, members):
 
 def grey_frames(levels, size=(16, 16)):
     return [np.full((*size, 3), level, np.uint8) for level in levels]
-
-
-def film(path, frames, **how):
-    with VideoWriter(Target.parse(path, fps=24, scale=1, **how)) as writer:
-        for frame in frames:
-            writer.write(frame)
-    return path
-
-
-def remux(source, target):
-    with av.open(str(source)) as given, av.open(str(target), "w") as copy:
-        stream = copy.add_stream_from_template(given.streams.video[0])
-        for packet in given.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = stream
-                copy.mux(packet)

@@ -1,5 +1,3 @@
-"""Pictures are decoded once, into a cache that is whole or absent."""
-
 import dataclasses
 import os
 import resource
@@ -11,17 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.data.conftest import caches, colours, opened, pixels_of, refusal
+from tests.data.conftest import caches, colours, opened, pixels_of, refusal, size_of
 from tests.data.making import BLUE, GREEN, RED, paint, png, zipped
 from tests.waiting import wait_until
-from vidgan.config import DataConfig
-from vidgan.data import cache, sources
+from vidgan.data import cache, pictures
 from vidgan.disk.places import cache_root
 from vidgan.errors import DataError, SystemFault
-
-
-def size_of(source):
-    return cache.native_size(DataConfig(source=str(source)))
 
 
 def test_a_batch_is_an_own_contiguous_copy_in_the_order_asked(folder):
@@ -42,9 +35,6 @@ def test_the_spread_of_black_and_white_is_that_of_their_difference(folder):
     halves = np.repeat(np.uint8([0, 255]), 50)[:, None, None, None]
     dataset = dataclasses.replace(opened(folder)[0], _frames=halves)
     assert cache.spread(dataset) == pytest.approx(2.0, rel=1e-3)  # half of all pairs are 2 apart
-
-
-# Files that cannot be read.
 
 
 def test_one_bad_file_among_twenty_is_skipped_and_named(folder):
@@ -73,9 +63,6 @@ def test_if_nothing_can_be_read_the_first_five_reasons_are_given(folder):
     message = refusal(folder)
     assert "0 of 8 files" in message and "and 3 more" in message and "vidgan reads" in message
     assert all(f"{index}." in message for index in range(5)) and "5.png" not in message
-
-
-# The cache on disk.
 
 
 def test_a_second_opening_decodes_nothing(folder, clip, tmp_path, monkeypatch):
@@ -128,14 +115,14 @@ def test_a_damaged_cache_is_built_again(folder, damage):
 SLOW_BUILDER = """
 import sys, time
 from vidgan.config import DataConfig
-from vidgan.data import cache, sources
-fit = sources.fitted
+from vidgan.data import cache, pictures
+fit = pictures.fitted
 def slow(*picture, **how):
     with open(sys.argv[2], "a") as file:
         file.write("x")
     time.sleep(0.1)
     return fit(*picture, **how)
-sources.fitted = slow
+pictures.fitted = slow
 cache.open_dataset(DataConfig(source=sys.argv[1]), width=16, height=16)
 """
 
@@ -175,7 +162,7 @@ def test_an_interrupt_leaves_nothing(folder, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sources, "fitted", interrupted)
+    monkeypatch.setattr(pictures, "fitted", interrupted)
     with pytest.raises(KeyboardInterrupt):
         opened(folder)
     assert caches() == []
@@ -205,9 +192,6 @@ def test_a_cache_folder_that_cannot_be_made_is_a_system_fault(folder, tmp_path, 
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("VIDGAN_CACHE", str(tmp_path / "file/cache"))
     assert "VIDGAN_CACHE" in refusal(folder, SystemFault) and not cache_root().exists()
-
-
-# The size that suits the data.
 
 
 @pytest.mark.parametrize(
@@ -250,6 +234,6 @@ def test_the_size_is_taken_from_no_more_than_64_pictures_of_all_classes(folder, 
         paint(folder / f"a/{index:03}.png", size=(16, 9))
         paint(folder / f"b/{index:03}.png", size=(9, 16))
     looked = []
-    look = sources.open_picture
-    monkeypatch.setattr(sources, "open_picture", lambda file: looked.append(1) or look(file))
+    look = pictures.open_picture
+    monkeypatch.setattr(pictures, "open_picture", lambda file: looked.append(1) or look(file))
     assert size_of(folder) == (64, 64) and len(looked) == 64

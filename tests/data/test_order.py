@@ -1,5 +1,3 @@
-"""The order of pictures is a function of the seed and the images seen."""
-
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,5 +1,3 @@
-"""A picture of any mode, size and orientation becomes RGB of the size asked for."""
-
 import struct
 
 import numpy as np
@@ -7,11 +5,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from tests.data.conftest import colours, opened, pixels_of, refusal
+from tests.data.conftest import colours, opened, pixels_of, refusal, size_of
 from tests.data.making import BLACK, BLUE, GREEN, RED, WHITE, animate, paint, zipped
-from vidgan.config import DataConfig
 from vidgan.data import pictures
-from vidgan.data.cache import native_size
 
 
 def _plain(mode, colour, **options):
@@ -71,9 +67,7 @@ def test_sixteen_bits_become_eight_by_rounding(folder):
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
-def test_all_sixteen_bit_pictures_share_the_white_of_the_fewest_bits_that_hold_them(
-    folder, tmp_path, bits
-):
+def test_sixteen_bit_pictures_share_the_white_of_the_fewest_bits_they_need(folder, tmp_path, bits):
     white = 2**bits - 1
     for number in range(200):  # more than are decoded at a time; the brightest comes late
         dark = np.full((8, 8), white // 16, np.uint16)
@@ -152,4 +146,4 @@ def test_a_picture_beyond_the_limit_is_refused_and_pillow_does_not_warn(folder, 
     monkeypatch.setattr(pictures, "MAX_PIXELS", 2000)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1500)
     assert "50 x 41 pixels; 2,000 at most" in refusal(folder)
-    assert native_size(DataConfig(source=str(folder))) == (64, 64)
+    assert size_of(folder) == (64, 64)

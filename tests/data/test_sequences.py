@@ -1,5 +1,3 @@
-"""Pages of a TIFF become pictures; an animation by itself or beside films is a film."""
-
 import struct
 import tracemalloc
 
@@ -8,11 +6,10 @@ import pytest
 import tifffile
 from PIL import Image
 
-from tests.data.conftest import caches, colours, opened, refusal
-from tests.data.making import GREEN, RED, animate, film, grey_frames, paint
-from vidgan.config import DataConfig
+from tests.data.conftest import caches, colours, opened, refusal, size_of
+from tests.data.making import GREEN, RED, animate, grey_frames, paint
+from tests.films import write
 from vidgan.data import pictures, sequences
-from vidgan.data.cache import native_size
 
 LEVELS = np.arange(6) * 50
 
@@ -45,7 +42,7 @@ def test_the_pages_of_a_stack_become_pictures(tmp_path, kind, how):
     tifffile.imwrite(path, pages(kind=kind), photometric="minisblack", **how)
     dataset, _ = opened(path)
     assert greys(dataset) == LEVELS.tolist() and dataset.name == "stack-1"
-    assert native_size(DataConfig(source=str(path))) == (96, 64)
+    assert size_of(path) == (96, 64)
 
 
 def test_an_imagej_stack_of_colours_whose_pages_are_not_listed_is_read(tmp_path):
@@ -124,7 +121,7 @@ def test_an_animation_by_itself_is_a_film(tmp_path, name, how):
     path = animate(tmp_path / name, grey_frames(levels, (18, 32)), **how)
     assert greys(opened(path)[0]) == [0, 40, 80, 120, 160]  # without the near-duplicate
     assert greys(opened(path, every=3)[0])[0] == 0 and len(opened(path, every=3)[0]) == 2
-    assert native_size(DataConfig(source=str(path))) == (112, 64)
+    assert size_of(path) == (112, 64)
 
 
 def test_the_still_that_a_png_shows_instead_of_its_animation_is_no_frame(tmp_path):
@@ -167,7 +164,7 @@ def test_memory_does_not_grow_with_the_pictures_in_a_file(tmp_path, name):
     grey = (np.arange(40, dtype=np.uint8) * 6)[:, None, None] * np.ones((500, 500), np.uint8)
     path = tmp_path / name
     if name == "a.mkv":
-        film(path, (frame[..., None].repeat(3, -1) for frame in grey))
+        write(path, (frame[..., None].repeat(3, -1) for frame in grey))
     elif name == "a.gif":
         animate(path, grey)
     else:

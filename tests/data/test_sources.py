@@ -1,16 +1,13 @@
-"""Sources are told apart by looking, and what cannot be trained on is refused in one line."""
-
 import os
 import shutil
 
 import numpy as np
 import pytest
 
-from tests.data.conftest import colours, opened, pixels_of, refusal
-from tests.data.making import BLUE, GREEN, RED, film, grey_frames, paint, remux
-from vidgan.config import DataConfig
+from tests.data.conftest import colours, opened, pixels_of, refusal, size_of
+from tests.data.making import BLUE, GREEN, RED, grey_frames, paint
+from tests.films import write
 from vidgan.data import sources
-from vidgan.data.cache import native_size
 
 
 def test_a_folder_is_read_recursively_in_the_order_of_names(folder):
@@ -58,7 +55,7 @@ def test_a_film_gives_every_nth_frame_without_near_duplicates(clip):
 
 
 def test_change_is_measured_against_the_last_frame_that_was_kept(tmp_path):
-    path = film(tmp_path / "slow.mp4", grey_frames(range(40, 80)), quality=100)
+    path = write(tmp_path / "slow.mp4", grey_frames(range(40, 80)), quality=100, scale=1)
     assert 5 <= len(opened(path, min_change=7.5)[0]) <= 6
 
 
@@ -80,8 +77,7 @@ def test_pictures_win_over_films_in_one_folder_and_a_line_says_so(clip, folder):
 
 def test_a_cut_film_gives_its_readable_part_and_a_notice_every_time(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (60, 64, 64, 3), dtype=np.uint8)
-    path = tmp_path / "cut.mkv"
-    remux(film(tmp_path / "whole.mp4", noise), path)
+    path = write(tmp_path / "cut.mp4", noise, scale=1)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     for _ in range(2):
         dataset, lines = opened(path)
@@ -144,4 +140,4 @@ def test_a_source_that_is_no_path_here_is_refused(source):
 def test_a_file_that_is_only_named_like_a_film_is_refused(tmp_path, name):
     (tmp_path / name).write_text("ffconcat version 1.0\nfile /etc/passwd\n")
     assert name in refusal(tmp_path / name)
-    assert native_size(DataConfig(source=str(tmp_path / name))) == (64, 64)
+    assert size_of(tmp_path / name) == (64, 64)

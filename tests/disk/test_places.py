@@ -1,5 +1,3 @@
-"""Where files lie: those that ship with vidgan, and its cache."""
-
 import importlib.util
 import shutil
 import sys

@@ -1,5 +1,3 @@
-"""Films of others are read right whatever their tags say, and hostile ones do no harm."""
-
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.films import COLOURS, colour_error, enlarged, moving, run_python, write
+from tests.sounds import write_sound
 from vidgan.errors import DataError
 from vidgan.film import reader
 from vidgan.film.reader import probe, read_frames
@@ -47,9 +46,7 @@ def tagged(path: Path, *, matrix: str, tag: int, full: bool, scale: int) -> Path
     ("matrix", "tag", "scale"),
     [("709", 1, 16), ("601", 6, 16), ("601", 5, 16), ("601", 2, 16), ("709", 2, 144)],
 )
-def test_colours_of_a_film_follow_its_tags_and_untagged_its_size(
-    tmp_path, matrix, tag, scale, full
-):
+def test_colours_follow_the_tags_and_without_tags_the_size(tmp_path, matrix, tag, scale, full):
     path = tagged(tmp_path / "in.mp4", matrix=matrix, tag=tag, full=full, scale=scale)
     assert colour_error(next(read_frames(path))).max() <= 3
 
@@ -76,8 +73,7 @@ def test_a_phone_held_upright_gives_upright_frames(tmp_path, matrix, quarter_tur
     seen = next(read_frames(path))
     assert seen.shape == wanted.shape
     assert np.abs(seen.astype(int) - wanted).mean() < 3
-    info = probe(path)
-    assert (info.height, info.width) == seen.shape[:2]
+    assert probe(path)[::-1] == seen.shape[:2]
 
 
 @pytest.mark.parametrize(("aspect", "size"), [((2, 1), (64, 128)), ((1, 2), (128, 64))])
@@ -90,8 +86,7 @@ def test_pixels_become_square(tmp_path, aspect, size):
         container.mux(stream.encode(av.VideoFrame(64, 64, "yuv420p")))
         container.mux(stream.encode())
     assert next(read_frames(path)).shape[:2] == size
-    info = probe(path)
-    assert (info.height, info.width) == size
+    assert probe(path)[::-1] == size
 
 
 def test_every_nth_frame(tmp_path):
@@ -121,16 +116,10 @@ def test_a_playlist_named_like_a_film_opens_no_other_file(tmp_path, name, script
             read(tmp_path / name)
 
 
-@pytest.mark.parametrize("name", ["http://localhost/x.mp4", "concat:a.mp4|b.mp4", "file:x.mp4"])
-def test_only_local_files_are_opened(name):
-    with pytest.raises(DataError, match="local files"):
+@pytest.mark.parametrize("name", ["http://localhost/x.mp4", "concat:a|b", "file:x.mp4", ".", "no"])
+def test_only_local_files_that_exist_are_opened(name):
+    with pytest.raises(DataError, match="local files" if ":" in name else "no such file"):
         next(read_frames(name))
-
-
-def test_a_missing_file_and_a_folder_are_refused(tmp_path):
-    for path in (tmp_path, tmp_path / "none.mp4"):
-        with pytest.raises(DataError, match="no such file"):
-            next(read_frames(path))
 
 
 @pytest.mark.parametrize(
@@ -182,15 +171,8 @@ def test_random_damage_is_a_notice_or_a_data_error_never_a_crash(tmp_path):
 
 
 def test_sound_alone_is_refused(tmp_path):
-    path = tmp_path / "song.mp4"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("aac", rate=44100)
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
-        frame.sample_rate = 44100
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode())
     with pytest.raises(DataError, match="sound only"):
-        probe(path)
+        probe(write_sound(tmp_path / "song.mp4"))
 
 
 def test_frames_too_large_to_hold_are_refused(tmp_path, monkeypatch):

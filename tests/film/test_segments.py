@@ -1,5 +1,4 @@
-"""A killed render continues to the same frames; several processes share one film."""
-
+import itertools
 import os
 import random
 import signal
@@ -7,52 +6,18 @@ import subprocess
 import sys
 import threading
 import time
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 
-from tests.films import decoded, film_writer, noise, write
+from tests.films import decoded, fill, film_writer, noise, run_python, write
 from tests.waiting import wait_until
 from vidgan.errors import SystemFault, UsageError
 from vidgan.film import segments
 from vidgan.film.segments import Film, Share
 from vidgan.film.writer import VideoWriter
-from vidgan.marks import xmp
 
-# A render of 60 small frames in segments of 7, in a process of its own, which can be killed.
-RENDER = """
-import itertools, sys
-from pathlib import Path
-sys.path[:0] = [{root!r}]
-from tests.film.test_segments import *
-
-join, remove, target = segments.join, segments.remove, Path({target!r})
-written = itertools.count(1)
-
-class Killed(VideoWriter):
-    def write(self, frame):
-        super().write(frame)
-        if next(written) == {kill}:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-def join_and_die(*arguments):
-    join(*arguments)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-def die_or_remove(file):
-    if target.exists():
-        os.kill(os.getpid(), signal.SIGKILL)
-    remove(file)
-
-if {kill} == JOINED:
-    segments.join = join_and_die
-if {kill} == PUBLISHED:
-    segments.remove = die_or_remove
-write_film(target, Killed, resume={resume})
-"""
 FRAMES, SEGMENT = 60, 7
 JOINED, PUBLISHED = 1000, 1001  # kill points after the last frame
 PICTURES = noise(FRAMES)
@@ -64,17 +29,11 @@ def film_of(target: Path, kind=VideoWriter, *, frames: int = FRAMES, seed=5, **s
     return Film(writer, frames=frames, **settings)
 
 
-def fill(film: Film, piece: range) -> None:
-    with film.open(piece) as video:
-        for index in piece:
-            video.write(PICTURES[index])
-
-
 def write_film(target: Path, kind=VideoWriter, **settings) -> Path:
     film = film_of(target, kind, **settings)
     with film.made():
         for piece in film.missing():
-            fill(film, piece)
+            fill(film, piece, PICTURES)
     return target
 
 
@@ -91,10 +50,45 @@ def ended(*threads: threading.Thread) -> bool:
     return not any(thread.is_alive() for thread in threads)
 
 
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def then_die(function):
+    def both(*arguments):
+        function(*arguments)
+        die()
+
+    return both
+
+
+def run_to_death(code: str, folder: Path) -> None:
+    """Run code, in a process of its own, that is killed while it runs."""
+    with pytest.raises(subprocess.CalledProcessError) as death:
+        run_python(f"from tests.film.test_segments import *\n{code}", folder)
+    assert death.value.returncode == -signal.SIGKILL
+
+
+def render_until(kill: int, target: Path, *, resume: bool) -> None:
+    """Render until so many frames are written, or one of the points after the last."""
+
+    class Killed(VideoWriter):
+        numbers = itertools.count(1)
+
+        def write(self, frame):
+            super().write(frame)
+            if next(self.numbers) == kill:
+                die()
+
+    if kill == JOINED:
+        segments.join = then_die(segments.join)
+    if kill == PUBLISHED:
+        segments.publish = then_die(segments.publish)
+    write_film(target, Killed, resume=resume)
+
+
 def render_killed(target: Path, *, kill: int, resume: bool = False) -> None:
-    root = str(Path(__file__).parents[2])
-    code = RENDER.format(root=root, kill=kill, target=str(target), resume=resume)
-    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    run_to_death(f"render_until({kill}, Path({str(target)!r}), resume={resume})", target.parent)
 
 
 def test_a_killed_render_resumes_to_the_frames_of_one_never_killed(tmp_path):
@@ -120,38 +114,14 @@ def test_a_killed_render_resumes_to_the_frames_of_one_never_killed(tmp_path):
         assert not segments.folder_of(target).exists()
 
 
-def test_a_render_may_be_killed_again_while_it_resumes(tmp_path):
+@pytest.mark.parametrize("kills", [[20, 20], [JOINED], [PUBLISHED]])
+def test_a_render_may_be_killed_again_while_it_resumes_or_after_its_last_frame(tmp_path, kills):
     target = tmp_path / "out.mp4"
-    render_killed(target, kill=20)
-    render_killed(target, kill=20, resume=True)
-    write_film(target, resume=True)
-    assert np.array_equal(decoded(target), decoded(write_film(tmp_path / "wanted.mp4")))
-
-
-@pytest.mark.parametrize("kill", [JOINED, PUBLISHED])
-def test_a_render_may_be_killed_after_its_last_frame(tmp_path, kill):
-    target = tmp_path / "out.mp4"
-    wanted = decoded(write_film(tmp_path / "wanted.mp4"))
-    render_killed(target, kill=kill)
+    for number, kill in enumerate(kills):
+        render_killed(target, kill=kill, resume=number > 0)
     assert target.exists() == (kill == PUBLISHED) and segments.folder_of(target).exists()
     write_film(target, resume=True)
-    assert np.array_equal(decoded(target), wanted)
-
-
-@pytest.mark.parametrize("frames", [*range(1, 24), 60])
-def test_joined_films_hold_every_frame_at_its_time(tmp_path, frames):
-    path = write_film(tmp_path / "out.mp4", frames=frames)
-    with av.open(str(path)) as film:
-        stream = film.streams.video[0]
-        times = [frame.pts * frame.time_base for frame in film.decode(stream)]
-        assert times == [Fraction(i, 30) for i in range(frames)]
-        assert stream.frames == frames
-        assert stream.duration * stream.time_base == Fraction(frames, 30)
-    with av.open(str(path)) as film:
-        dts = [packet.dts for packet in film.demux(video=0) if packet.dts is not None]
-        assert dts == sorted(set(dts))
-    mark = xmp.find_mark(path)
-    assert mark and mark["comment"] == {"seed": 5}
+    assert np.array_equal(decoded(target), decoded(write_film(tmp_path / "wanted.mp4")))
 
 
 def test_a_joined_film_is_the_film_of_one_encoder_where_it_fits_one_segment(tmp_path):
@@ -163,8 +133,9 @@ def test_a_joined_film_is_the_film_of_one_encoder_where_it_fits_one_segment(tmp_
 def test_segments_of_other_settings_are_not_joined(tmp_path):
     target = tmp_path / "out.mp4"
     render_killed(target, kill=20)
-    with pytest.raises(UsageError, match="begun with another seed"):
-        write_film(target, seed=6, resume=True)
+    for name, other in (("seed", {"seed": 6}), ("segment", {"segment_frames": 8})):
+        with pytest.raises(UsageError, match=f"begun with another {name}"):
+            write_film(target, resume=True, **other)
     assert segments.folder_of(target).exists()  # still there for the right command
     write_film(target, frames=8)  # without resume they are dropped
     assert len(decoded(target)) == 8
@@ -179,7 +150,7 @@ def test_a_film_that_is_being_made_is_left_alone(tmp_path, resume):
             if piece.start == SEGMENT:
                 with pytest.raises(SystemFault, match="another process is rendering it"):
                     write_film(target, resume=resume)
-            fill(film, piece)
+            fill(film, piece, PICTURES)
     assert len(decoded(target)) == FRAMES
     assert list(tmp_path.iterdir()) == [target]
 
@@ -214,7 +185,7 @@ def test_a_damaged_segment_is_named(tmp_path):
     film = film_of(tmp_path / "out.mp4")
     with pytest.raises(SystemFault, match=r"000000007\.mp4: damaged, 3 of 7"), film.made():
         for piece in film.missing():
-            fill(film, piece[:3] if piece.start == 7 else piece)
+            fill(film, piece[:3] if piece.start == 7 else piece, PICTURES)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -258,20 +229,14 @@ def render_command(onnx_file: Path, target: str) -> list[str]:
     return ["vidgan", "render", *options, target]
 
 
-def test_two_processes_under_torchrun_make_the_film_of_one(onnx_file, tmp_path):
+def test_two_processes_under_torchrun_make_the_film_of_one(onnx_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     alone = [sys.executable, "-m", *render_command(onnx_file, "alone.mp4")]
     subprocess.run(alone, cwd=tmp_path, check=True)
     shared = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*shared, *render_command(onnx_file, "shared.mp4")],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.count("shared.mp4: 500 frames") == 1
+    command = [*shared, *render_command(onnx_file, "shared.mp4")]
+    printed = subprocess.check_output(command, cwd=tmp_path, text=True)
+    assert printed.count("shared.mp4: 500 frames") == 1
     assert np.array_equal(decoded(tmp_path / "shared.mp4"), decoded(tmp_path / "alone.mp4"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["alone.mp4", "shared.mp4"]
 
@@ -283,33 +248,23 @@ def test_the_command_resumes(onnx_file, tmp_path):
     wait_until(first.exists, running)
     running.kill()
     assert running.wait() == -signal.SIGKILL
-    done = subprocess.run(
-        [*command, "--resume"], cwd=tmp_path, check=True, capture_output=True, text=True
-    )
-    assert "of 500 frames are there already" in done.stderr
+    command += ["--resume"]
+    printed = subprocess.check_output(command, cwd=tmp_path, stderr=subprocess.STDOUT, text=True)
+    assert "of 500 frames are there already" in printed
     assert len(decoded(tmp_path / "out.mp4")) == 500
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
-
-
-PUBLISH_AND_DIE = """
-import os, signal, sys
-from vidgan.cli import main
-from vidgan.film import segments
-publish = segments.publish
-def publish_and_die(part, target):
-    publish(part, target)
-    os.kill(os.getpid(), signal.SIGKILL)
-segments.publish = publish_and_die
-sys.argv[0] = "vidgan"
-main.main()
-"""
 
 
 def test_a_film_has_its_sheet_and_its_walk_before_it_has_its_name(onnx_file, tmp_path):
     _, *render = render_command(onnx_file, "out.mp4")
     arguments = [*render, "--contact-sheet", "--save-walk", "walk.json"]
-    killed = subprocess.run([sys.executable, "-c", PUBLISH_AND_DIE, *arguments], cwd=tmp_path)
-    assert killed.returncode == -signal.SIGKILL
+    main_that_dies = (
+        "from vidgan.cli.main import main\n"
+        "segments.publish = then_die(segments.publish)\n"
+        f"sys.argv = {['vidgan', *arguments]}\n"
+        "main()"
+    )
+    run_to_death(main_that_dies, tmp_path)
     wanted = {name: (tmp_path / name).read_bytes() for name in ("out.mp4", "out-sheet.png")}
     assert (tmp_path / "walk.json").exists()
     command = [sys.executable, "-m", "vidgan", *arguments, "--resume"]

@@ -1,5 +1,3 @@
-"""Which provider runs a file, and which files are refused."""
-
 import os
 import types
 
@@ -14,15 +12,6 @@ from vidgan.generator import onnx_file as runtime
 CPU, CUDA, TENSORRT = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt"))
 
 
-def machine(compiled, devices):
-    """A stand-in for ONNX Runtime, with providers compiled in and devices that it found."""
-    return types.SimpleNamespace(
-        get_available_providers=lambda: compiled,
-        get_ep_devices=lambda: [types.SimpleNamespace(ep_name=name) for name in devices],
-        preload_dlls=lambda: None,
-    )
-
-
 @pytest.mark.parametrize(
     ("compiled", "devices", "libraries", "first"),
     [
@@ -31,12 +20,7 @@ def machine(compiled, devices):
         ([CUDA, CPU], [CPU], [runtime._DRIVER], [CUDA, CPU]),
         ([CUDA, CPU], [CUDA, CPU], [], [CUDA, CPU]),
         ([TENSORRT, CUDA, CPU], [CPU], [runtime._DRIVER], [CUDA, CPU]),
-        (
-            [TENSORRT, CUDA, CPU],
-            [CPU],
-            [runtime._DRIVER, runtime._TENSORRT],
-            [TENSORRT, CUDA, CPU],
-        ),
+        ([TENSORRT, CUDA, CPU], [CPU], [runtime._DRIVER, runtime._TENSORRT], [TENSORRT, CUDA, CPU]),
         ([CPU], [CPU], [runtime._DRIVER], [CPU]),  # a GPU, but the package for CPUs
     ],
 )
@@ -44,7 +28,12 @@ def test_a_gpu_is_tried_only_where_one_can_work(compiled, devices, libraries, fi
     monkeypatch.setattr(runtime, "_loads", lambda library: library in libraries)
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "")  # so that pytest removes it at the end
     monkeypatch.delenv("NVIDIA_TF32_OVERRIDE")
-    tries = runtime.candidates(machine(compiled, devices))
+    machine = types.SimpleNamespace(
+        get_available_providers=lambda: compiled,
+        get_ep_devices=lambda: [types.SimpleNamespace(ep_name=name) for name in devices],
+        preload_dlls=lambda: None,
+    )
+    tries = runtime.candidates(machine)
     names = [[p if isinstance(p, str) else p[0] for p in providers] for providers in tries]
     assert names[0] == first and names[-1] == [CPU]
     # A session fails if its CUDA graph cannot be on the GPU as a whole; the next try has none.
@@ -86,20 +75,16 @@ def test_fixed_batches_through_bound_buffers_make_the_same_frames(onnx_file, mon
     assert frames.shape[0] == 48 and np.array_equal(frames[:37], expected)
 
 
-def add_external_data(model, location):
-    weights = model.graph.initializer[0]
-    weights.ClearField("raw_data")
-    weights.data_location = onnx.TensorProto.EXTERNAL
-    entry = weights.external_data.add()
-    entry.key, entry.value = "location", location
-
-
 @pytest.mark.parametrize("location", ["weights.bin", "../../etc/passwd", "/etc/passwd"])
 def test_weights_in_other_files_are_refused(onnx_file, tmp_path, location, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "weights.bin").write_bytes(b"\0" * 10_000_000)
     model = onnx.load(onnx_file)
-    add_external_data(model, location)
+    weights = model.graph.initializer[0]
+    weights.ClearField("raw_data")
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    entry = weights.external_data.add()
+    entry.key, entry.value = "location", location
     file = tmp_path / "generator.onnx"
     file.write_bytes(model.SerializeToString())
     with pytest.raises(ModelError, match="other files"):

@@ -164,18 +164,14 @@ def test_a_timing_moves_frames_along_the_curve_and_nothing_else():
         ("loop", {"labels": (1, 10), "classes": 10}, "--labels 10"),
         ("loop", {"given": [[1.0, 2], [np.inf, 1]]}, "NaN or infinity"),
         ("loop", {"given": [[1.0, 2], [0, 0]]}, "all zero"),
+        ("circle", {"given": [[1, 2], [2, 4]]}, "same way"),
     ],
 )
 def test_settings_that_exclude_each_other_are_refused(kind, settings, says):
     with pytest.raises(UsageError, match=says):
-        make(kind, **settings)
+        make(kind, **settings).latents(0, 1)
 
 
 def test_latents_of_another_size_are_refused():
     with pytest.raises(UsageError, match=r"takes \[K, 100\]"):
         paths.Keyframes(z_dim=100, count=3, given=np.ones((3, 64)))
-
-
-def test_parallel_axes_make_no_circle():
-    with pytest.raises(UsageError, match="same way"):
-        make("circle", given=[[1, 2], [2, 4]]).latents(0, 1)

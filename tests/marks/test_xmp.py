@@ -1,5 +1,3 @@
-"""What vidgan makes says that a model made it. Other programs read this, and vidgan does too."""
-
 import json
 import struct
 import subprocess
@@ -46,9 +44,14 @@ BY_PYAV = {
     "plain.mp4": ("mp4", "libx264", "yuv420p"),
 }
 NAMES = ["out.mp4", "out.gif", "out.webp", "out.png", *list(BY_PYAV)[:-1]]
+CAMERA = DIGITAL_SOURCE_TYPE.replace("trainedAlgorithmicMedia", "digitalCapture")
 
 
-def muxed(target: Path, frames: int = 3, tags: dict[str, str] | None = None) -> Path:
+def unmarked(target: Path, frames: int = 3, tags: dict[str, str] | None = None) -> Path:
+    """A file that other programs made; what PyAV writes may have tags."""
+    if target.name not in BY_PYAV:
+        Image.fromarray(FRAME).save(target)
+        return target
     form, encoder, pixels = BY_PYAV[target.name]
     lossless = {"lossless": "1"} if target.suffix == ".webp" else {}
     with av.open(str(target), "w", format=form) as container:
@@ -68,7 +71,7 @@ def marked(folder: Path, name: str, frames: int = 3) -> Path:
         write_png(target, FRAME, COMMENT)
         return target
     if name in BY_PYAV:
-        append_mark(muxed(target, frames, tags(COMMENT)), COMMENT)
+        append_mark(unmarked(target, frames, tags(COMMENT)), COMMENT)
         return target
     return write(target, FRAMES[:frames], comment=COMMENT, scale=2)
 
@@ -93,18 +96,10 @@ def test_exiftool_reads_the_mark_in_every_kind_of_file(tmp_path, name):
     assert found and all(json.loads(text) == COMMENT for text in found.values()), found
 
 
-@pytest.mark.parametrize("name", ["out.mkv", "out.webm"])
-def test_ffprobe_reads_the_mark_in_matroska(tmp_path, name):
-    command = ["ffprobe", "-v", "error", "-show_format", "-of", "json", marked(tmp_path, name)]
-    found = json.loads(subprocess.check_output(command))["format"]["tags"]
-    assert found["DIGITAL_SOURCE_TYPE"] == DIGITAL_SOURCE_TYPE
-    assert json.loads(found["COMMENT"]) == COMMENT
-
-
 @pytest.mark.parametrize("frames", [1, 3])
 @pytest.mark.parametrize("name", BY_PYAV)
 def test_the_mark_changes_no_frame_and_no_warning(tmp_path, name, frames):
-    path = muxed(tmp_path / name, frames, tags(COMMENT))
+    path = unmarked(tmp_path / name, frames, tags(COMMENT))
     before = decoded(path)
     append_mark(path, COMMENT)
     assert len(before) == frames and np.array_equal(before, decoded(path))
@@ -116,7 +111,7 @@ def test_the_mark_changes_no_frame_and_no_warning(tmp_path, name, frames):
 @pytest.mark.parametrize("length", [10, 1200, 1500, 10_000])
 def test_the_packet_of_an_apng_hides_no_frames_however_long(tmp_path, length):
     comment = {"path": "x" * length}
-    path = muxed(tmp_path / "out.apng")
+    path = unmarked(tmp_path / "out.apng")
     append_mark(path, comment)
     data = path.read_bytes()
     assert (data.index(b"iTXt") < data.index(b"IDAT")) == (length <= 1200)
@@ -137,11 +132,7 @@ def test_each_frame_of_a_folder_is_marked(tmp_path):
 
 @pytest.mark.parametrize("name", ["out.gif", "out.webp", "out.png", *BY_PYAV])
 def test_a_file_without_a_mark_gives_none(tmp_path, name):
-    if name in BY_PYAV:
-        muxed(tmp_path / name)
-    else:
-        Image.fromarray(FRAME).save(tmp_path / name)
-    assert find_mark(tmp_path / name) is None
+    assert find_mark(unmarked(tmp_path / name)) is None
 
 
 def test_an_empty_file_has_no_mark_and_a_missing_one_is_an_error(tmp_path):
@@ -165,21 +156,10 @@ def test_the_packet_is_well_formed_xml_with_the_iptc_value():
     assert ET.fromstring(xmp_packet().decode()).find(".//dc:description", ns) is None
 
 
-def boxes(data: bytes) -> list[tuple[bytes, bytes]]:
-    found, at = [], 0
-    while at < len(data):
-        (size,) = struct.unpack_from(">I", data, at)
-        found.append((data[at + 4 : at + 8], data[at + 8 : at + size]))
-        at += size
-    return found
-
-
 def test_mp4_ends_in_the_xmp_box_and_holds_the_comment_as_a_tag(tmp_path):
     path = marked(tmp_path, "out.mp4")
-    kind, body = boxes(path.read_bytes())[-1]
-    assert kind == b"uuid"
-    assert body[:16].hex() == "be7acfcb97a942e89c71999491e3afac"
-    assert body[16:] == xmp_packet(COMMENT)
+    body = bytes.fromhex("be7acfcb97a942e89c71999491e3afac") + xmp_packet(COMMENT)
+    assert path.read_bytes().endswith(struct.pack(">I", 8 + len(body)) + b"uuid" + body)
     with av.open(str(path)) as container:
         assert json.loads(container.metadata["comment"]) == COMMENT
 
@@ -224,11 +204,7 @@ def test_the_mark_of_another_tool_is_found(tmp_path, form):
 
 @pytest.mark.parametrize("name", ["out.png", "out.gif", "plain.mp4", "out.mov"])
 def test_the_mark_that_exiftool_wrote_is_found(tmp_path, name):
-    target = tmp_path / name
-    if name in BY_PYAV:
-        muxed(target)
-    else:
-        Image.fromarray(FRAME).save(target)
+    target = unmarked(tmp_path / name)
     option = f"-XMP-iptcExt:DigitalSourceType={DIGITAL_SOURCE_TYPE}"
     subprocess.run(["exiftool", "-q", "-overwrite_original", option, target], check=True)
     assert find_mark(target)["digital_source_type"] == DIGITAL_SOURCE_TYPE
@@ -271,19 +247,18 @@ def test_of_a_huge_file_both_ends_are_read_and_little_is_kept(tmp_path):
 
 
 def test_a_tag_in_matroska_is_enough(tmp_path):
-    muxed(tmp_path / "out.mkv", tags={"DIGITAL_SOURCE_TYPE": DIGITAL_SOURCE_TYPE})
-    assert find_mark(tmp_path / "out.mkv") == {"digital_source_type": DIGITAL_SOURCE_TYPE}
+    path = unmarked(tmp_path / "out.mkv", tags={"DIGITAL_SOURCE_TYPE": DIGITAL_SOURCE_TYPE})
+    assert find_mark(path) == {"digital_source_type": DIGITAL_SOURCE_TYPE}
 
 
 def test_the_xmp_of_a_camera_is_no_mark(tmp_path):
     path = tmp_path / "photo.jpg"
-    camera = DIGITAL_SOURCE_TYPE.replace("trainedAlgorithmicMedia", "digitalCapture")
-    packet = f'<x:xmpmeta><r Iptc4xmpExt:DigitalSourceType="{camera}"/></x:xmpmeta>'
+    packet = f'<x:xmpmeta><r Iptc4xmpExt:DigitalSourceType="{CAMERA}"/></x:xmpmeta>'
     Image.fromarray(FRAME).save(path, xmp=packet.encode())
     assert find_mark(path) is None
 
 
-@pytest.mark.parametrize("value", [DIGITAL_SOURCE_TYPE, None])
+@pytest.mark.parametrize("value", [DIGITAL_SOURCE_TYPE, CAMERA, None])
 def test_a_model_file_says_what_its_output_is(tmp_path, value):
     metadata = {MODEL_KEY: value} if value else {"other": "x"}
     save_file({"w": FRAME}, tmp_path / "g.safetensors", metadata=metadata)
@@ -293,11 +268,6 @@ def test_a_model_file_says_what_its_output_is(tmp_path, value):
     onnx.save(model, tmp_path / "g.onnx")
     save_file({"w": FRAME}, tmp_path / "bare.safetensors")
     for name in ("g.safetensors", "g.onnx"):
-        assert find_mark(tmp_path / name) == ({MODEL_KEY: value} if value else None)
+        mark = {MODEL_KEY: value} if value == DIGITAL_SOURCE_TYPE else None
+        assert find_mark(tmp_path / name) == mark
     assert find_mark(tmp_path / "bare.safetensors") is None
-
-
-def test_another_source_in_a_model_file_is_no_mark(tmp_path):
-    camera = DIGITAL_SOURCE_TYPE.replace("trainedAlgorithmicMedia", "digitalCapture")
-    save_file({"w": FRAME}, tmp_path / "g.safetensors", metadata={MODEL_KEY: camera})
-    assert find_mark(tmp_path / "g.safetensors") is None

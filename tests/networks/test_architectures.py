@@ -1,5 +1,3 @@
-"""What holds for every generator and every discriminator."""
-
 import itertools
 
 import pytest

@@ -1,5 +1,3 @@
-"""The DCGAN starts as the paper says, paints no chequerboard, and grows without a jump."""
-
 import pytest
 import torch
 

@@ -1,5 +1,3 @@
-"""Each loss against its value by hand, and the ring of eight Gaussians that a GAN must cover."""
-
 import math
 
 import pytest

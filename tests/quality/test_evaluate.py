@@ -1,5 +1,3 @@
-"""Distances of models and folders. Weights that are missing are named and never fetched."""
-
 import hashlib
 from types import SimpleNamespace
 
@@ -7,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from tests.conftest import write_pictures
 from vidgan.data import downloads
 from vidgan.errors import DataError, SystemFault, UsageError
-from vidgan.film.writer import write_png
 from vidgan.quality import evaluate
 
 
@@ -29,10 +27,8 @@ def number(line):
 
 
 def test_pictures_like_the_reals_are_nearer_than_others(measure, pictures, tmp_path):
-    noise = tmp_path / "noise"
-    noise.mkdir()
-    for i, frame in enumerate(np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3), np.uint8)):
-        write_png(noise / f"{i}.png", frame)
+    frames = np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3), np.uint8)
+    noise = write_pictures(tmp_path / "noise", frames)
     distance, _, recall, variety = measure(pictures, pictures)
     assert "FD-Lite0-320" in distance and "N = 20; real against real" in distance
     assert number(distance) == 0 and "recall-Lite0-320 1.000" in recall and number(variety) == 1
@@ -69,9 +65,7 @@ def test_too_few_pictures_and_unknown_metrics_are_refused(measure, pictures):
 
 
 @pytest.mark.parametrize("metric", evaluate.STANDARD)
-def test_weights_that_are_missing_are_named_and_not_fetched(
-    measure, model_file, pictures, metric, tmp_path
-):
+def test_missing_weights_are_named_and_not_fetched(measure, model_file, pictures, metric, tmp_path):
     with pytest.raises(SystemFault, match=r"is missing; vidgan does not fetch it: .*https://"):
         measure(model_file, pictures, metrics=[metric])
     assert not list((tmp_path / "torch").rglob("*.pth"))
@@ -127,9 +121,7 @@ def test_fid_and_its_kin_come_from_torch_fidelity(measure, pictures, any_weights
     assert found["kernel_inception_distance_mean"] == pytest.approx(0, abs=1e-3)
 
 
-def test_lengths_of_paths_and_diversity_come_from_torch_fidelity(
-    measure, model_file, pictures, any_weights
-):
+def test_ppl_and_lpips_come_from_torch_fidelity(measure, model_file, pictures, any_weights):
     lines = measure(model_file, pictures, metrics=["ppl", "lpips"], count=10)[4:]
     assert [line.split()[0] for line in lines] == ["perceptual_path_length", "lpips_diversity"]
     assert all(number(line) > 0 for line in lines)

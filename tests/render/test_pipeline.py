@@ -1,18 +1,14 @@
-"""The pipeline of a render: order, batches, bounded memory, errors of any stage, and signals."""
-
-import signal
-import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.paths import loop
-from tests.waiting import wait_until
-from vidgan.cli.main import app
+from tests.conftest import loop, vidgan
+from tests.waiting import interrupted
 from vidgan.errors import UsageError
 from vidgan.film.reader import read_frames
 from vidgan.film.segments import Share
@@ -72,18 +68,10 @@ def test_a_frame_is_the_same_alone(onnx_file):
 def test_a_frame_is_computed_in_the_same_batch_whoever_renders_it(tmp_path):
     """The batch of 16 that starts at the multiple of 16 below it, as sums depend on the batch."""
     path, ranks = path_of(500), [Painter(), Painter()]
-    threads = [
-        threading.Thread(
-            target=pipeline.render,
-            args=(painter, path, writer_to(tmp_path / "out.mkv")),
-            kwargs={"share": Share(rank, 2)},
-        )
-        for rank, painter in enumerate(ranks)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(2) as pool:
+        for rank, painter in enumerate(ranks):
+            writer, share = writer_to(tmp_path / "out.mkv"), Share(rank, 2)
+            pool.submit(pipeline.render, painter, path, writer, share=share)
     z = path.latents(0, 500)
     aligned = {z[i : i + 16].tobytes() for i in range(0, 500, 16)}
     batches = [batch.tobytes() for painter in ranks for batch in painter.batches]
@@ -133,36 +121,27 @@ def test_the_error_of_any_stage_stops_all_and_is_the_one_raised(tmp_path, stage,
     assert [t.name for t in threading.enumerate() if t.name.startswith("ahead")] == []
 
 
-def interrupted(onnx_file, folder, *options, once):
+def interrupted_render(onnx_file, folder, *options, once):
     """Send Ctrl-C to a render when there is such a file; returns its stderr."""
-    command = [sys.executable, "-m", "vidgan", "render", "--frames", "100000"]
-    command += ["--model", str(onnx_file), "--scale", "2", *options]
-    running = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: any(folder.rglob(once)), running)
-    running.send_signal(signal.SIGINT)
-    _, stderr = running.communicate(timeout=20)
-    assert running.returncode == 130 and stderr.splitlines()[-1] == "vidgan: interrupted"
+    command = [sys.executable, "-m", "vidgan", "render", "--frames", "100000", "--scale", "2"]
+    command += ["--model", onnx_file, *options]
+    code, stderr = interrupted(command, folder, lambda: any(folder.rglob(once)))
+    assert code == 130 and stderr.splitlines()[-1] == "vidgan: interrupted"
     assert "Traceback" not in stderr
     return stderr
 
 
 @pytest.mark.parametrize(("name", "once"), [("out.mp4", "0*.mp4"), ("out.webp", "*.part-*")])
 def test_ctrl_c_leaves_nothing_behind(onnx_file, tmp_path, name, once):
-    interrupted(onnx_file, tmp_path, name, once=once)
+    interrupted_render(onnx_file, tmp_path, name, once=once)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_ctrl_c_keeps_what_resume_goes_on_from(onnx_file, tmp_path):
-    stderr = interrupted(onnx_file, tmp_path, "--resume", "out.mp4", once="0*.mp4")
+    stderr = interrupted_render(onnx_file, tmp_path, "--resume", "out.mp4", once="0*.mp4")
     assert "out.mp4: stopped" in stderr
     assert [path.name for path in tmp_path.iterdir()] == [".out.mp4.segments"]
     assert list(tmp_path.rglob("*.mp4")) and not list(tmp_path.rglob("*.part*"))
-
-
-@pytest.mark.parametrize("frames", [0, -1])
-def test_no_frames_are_refused(frames):
-    with pytest.raises(UsageError, match=f"--frames {frames}"):
-        pipeline.check_frames(frames, yes=True)
 
 
 def test_a_very_large_job_is_estimated_and_needs_a_yes():
@@ -180,8 +159,8 @@ def test_a_contact_sheet_shows_frames_spread_over_the_film(tmp_path):
 
 
 def test_the_command_writes_a_marked_contact_sheet_beside_the_film(onnx_file, tmp_path):
-    options = ["--frames", "40", "--contact-sheet", "--model", str(onnx_file)]
-    app(["render", *options, str(tmp_path / "out.mp4")], result_action="return_value")
+    options = ["--frames", "40", "--contact-sheet", "--model", onnx_file]
+    vidgan("render", *options, tmp_path / "out.mp4")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out-sheet.png", "out.mp4"]
     assert xmp.find_mark(tmp_path / "out-sheet.png")
     assert len(list(read_frames(tmp_path / "out.mp4"))) == 40

@@ -94,16 +94,15 @@ def mnn(file):
     names = {"generator": ["z"], "label": ["z", "label"], "walk": ["t"]}[file.stem]
     net = MNN.nn.load_module_from_file(str(converted), names, ["frames"], runtime_manager=manager)
 
+    def constant(array):
+        kind = {"float32": MNN.expr.float, "int32": MNN.expr.int}[array.dtype.name]
+        return MNN.expr.const(np.ascontiguousarray(array), list(array.shape), MNN.expr.NCHW, kind)
+
     def run(feed):
-        outputs = net.forward([constant(MNN, array) for array in feed.values()])
+        outputs = net.forward([*map(constant, feed.values())])
         return np.array(MNN.expr.convert(outputs[0], MNN.expr.NCHW).read())
 
     return version("MNN"), run
-
-
-def constant(MNN, array):
-    kind = {"float32": MNN.expr.float, "int32": MNN.expr.int}[array.dtype.name]
-    return MNN.expr.const(np.ascontiguousarray(array), list(array.shape), MNN.expr.NCHW, kind)
 
 
 def iree(file):
@@ -125,7 +124,6 @@ def iree(file):
     tool(["iree-compile", device, backend, "--iree-llvmcpu-target-cpu=host", mlir, "-o", compiled])
     module = rt.load_vm_flatbuffer_file(str(compiled), driver="local-task")
     entry = module[model.graph.name]
-
     return version("iree-base-runtime"), lambda feed: entry(*feed.values()).to_host().view(np.uint8)
 
 
@@ -201,9 +199,8 @@ def tool(command, **environment):
     """Run a program that belongs to the runtime and lies beside this Python."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = os.environ | environment | {"PATH": path}
-    done = subprocess.run(
-        [str(word) for word in command], env=environment, capture_output=True, text=True
-    )
+    command = [str(word) for word in command]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError((done.stderr or done.stdout).strip().splitlines()[-1])
 

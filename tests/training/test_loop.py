@@ -1,5 +1,3 @@
-"""A run folder, and the promise that a resumed run ends in bitwise the same weights."""
-
 import json
 import math
 import os
@@ -13,10 +11,10 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
-from tests.waiting import wait_until
+from tests.conftest import write_pictures
+from tests.waiting import another_process_in, wait_until
 from vidgan import config
 from vidgan.errors import ConfigError, DivergedError, ModelError, SystemFault
-from vidgan.film.writer import write_png
 from vidgan.generator.synthesis import open_generator
 from vidgan.networks import base
 from vidgan.networks.architectures import DISCRIMINATORS
@@ -26,10 +24,7 @@ from vidgan.training.run_folder import locked
 from vidgan.training.state import Run, restore, save
 
 SMALL = {"width": 32, "height": 32, "channels": 8}
-QUICK = {
-    **{"batch_size": 8, "flip": True},
-    **{"checkpoint_every_images": 160, "distance_every_images": 0},
-}
+QUICK = {"batch_size": 8, "flip": True, "checkpoint_every_images": 160, "distance_every_images": 0}
 
 
 def settings(source, *, model=None, discriminator=None, labels=True, **train_keys):
@@ -41,13 +36,11 @@ def settings(source, *, model=None, discriminator=None, labels=True, **train_key
 @pytest.fixture
 def classes(tmp_path):
     """Twenty pictures in each of two class folders."""
-    for number in range(40):
-        kind = ("red", "blue")[number % 2]
-        folder = tmp_path / "colours" / kind
-        folder.mkdir(parents=True, exist_ok=True)
-        picture = np.full((32, 32, 3), 5 * number, np.uint8)
-        picture[..., 2 * (kind == "blue")] = 255
-        write_png(folder / f"{number:02d}.png", picture)
+    for channel, name in ((0, "red"), (2, "blue")):
+        levels = np.arange(channel, 200, 10, np.uint8)[:, None, None, None]
+        frames = np.tile(levels, (1, 32, 32, 3))
+        frames[..., channel] = 255
+        write_pictures(tmp_path / "colours" / name, frames)
     return tmp_path / "colours"
 
 
@@ -125,8 +118,9 @@ class Pretrained(base.Discriminator):
 
     def __init__(self):
         super().__init__()
-        self.eyes = torch.nn.Conv2d(3, 8, 4, stride=4, bias=False).requires_grad_(False)
-        self.eyes.weight.copy_(torch.arange(-192, 192).reshape(8, 3, 4, 4) / 500)
+        eyes = torch.nn.Conv2d(3, 8, 4, stride=4, bias=False), torch.nn.BatchNorm2d(8)
+        self.eyes = torch.nn.Sequential(*eyes).requires_grad_(False).eval()
+        self.eyes[0].weight.copy_(torch.arange(-192, 192).reshape(8, 3, 4, 4) / 500)
         self.judges = torch.nn.ModuleList(torch.nn.Conv2d(8, 1, size) for size in (1, 4))
 
     def features(self, image):
@@ -139,9 +133,7 @@ class Pretrained(base.Discriminator):
 @pytest.mark.parametrize(
     "keys", [{"loss": "rpgan", "feature_matching": 1.0}, {"unrolled_steps": 1, "augment": "ada"}]
 )
-def test_frozen_parameters_are_in_no_optimizer_and_no_checkpoint(
-    pictures, tmp_path, monkeypatch, keys
-):
+def test_frozen_modules_are_in_no_optimizer_or_checkpoint(pictures, tmp_path, monkeypatch, keys):
     built = []
     monkeypatch.setitem(DISCRIMINATORS, "dcgan", lambda *_: built.append(Pretrained()) or built[-1])
     state = newest_state(resumes_bitwise(pictures, tmp_path, **keys))
@@ -150,8 +142,8 @@ def test_frozen_parameters_are_in_no_optimizer_and_no_checkpoint(
     assert trained == set(judges)
     assert {key.split("/")[1] for key in state if key.startswith("adam_d/")} == set("0123")
     for d in built:
-        assert torch.equal(d.eyes.weight, Pretrained().eyes.weight)
-        assert d.judges[0].weight.requires_grad and not d.eyes.weight.requires_grad
+        assert torch.equal(d.eyes[0].weight, Pretrained().eyes[0].weight)
+        assert d.judges[0].weight.requires_grad and not d.eyes[0].weight.requires_grad
 
 
 def test_the_scaler_of_fp16_is_part_of_the_state(pictures, tmp_path):
@@ -181,26 +173,30 @@ def test_the_file_of_a_growing_generator_says_how_far_it_has_grown(pictures, tmp
     assert (frames[:, ::4, ::4].repeat(4, 1).repeat(4, 2) == frames).all()
 
 
+def train_command(folder, how):
+    """The command but for Python, and for the folder of runs at its end."""
+    recipe = folder / "recipe.toml"
+    recipe.write_text(config.to_toml(how))
+    return ["-m", "vidgan", "train", "--recipe", recipe, "--runs"]
+
+
 @pytest.mark.slow
 def test_a_run_killed_at_any_moment_resumes_to_bitwise_the_same_weights(pictures, tmp_path):
-    recipe, (whole, killed) = tmp_path / "recipe.toml", (tmp_path / "whole", tmp_path / "killed")
-    how = settings(pictures, images=1600, distance_every_images=400)
-    recipe.write_text(config.to_toml(how))
-    command = [sys.executable, "-m", "vidgan", "train"]
-    train = [*command, "--recipe", str(recipe), "--runs"]
-    subprocess.run([*train, str(whole)], check=True, capture_output=True)
-    with subprocess.Popen([*train, str(killed)], stderr=subprocess.DEVNULL) as process:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    train = train_command(tmp_path, settings(pictures, images=800, distance_every_images=400))
+    subprocess.run([sys.executable, *train, whole], check=True, capture_output=True)
+    process = subprocess.Popen([sys.executable, *train, killed], stderr=subprocess.DEVNULL)
+    with process:
         wait_until(lambda: list(killed.glob("*/checkpoints/*.safetensors")), process)
         os.kill(process.pid, signal.SIGKILL)
     (run,), (other,) = killed.iterdir(), whole.iterdir()
-    assert int(newest_checkpoint(run).stem) < 1600
-    subprocess.run([*command, "--resume", str(run)], check=True, capture_output=True)
+    assert int(newest_checkpoint(run).stem) < 800
+    resume = [sys.executable, "-m", "vidgan", "train", "--resume", run]
+    subprocess.run(resume, check=True, capture_output=True)
     assert same_runs(other, run)
 
 
-def test_a_damaged_checkpoint_is_named_and_passed_over_and_changed_data_are_refused(
-    pictures, tmp_path, said
-):
+def test_a_damaged_checkpoint_is_passed_over_and_changed_data_are_refused(pictures, tmp_path, said):
     run = loop.train(settings(pictures, images=320), runs=tmp_path)
     newest = newest_checkpoint(run)
     content = bytearray(newest.read_bytes())
@@ -214,9 +210,7 @@ def test_a_damaged_checkpoint_is_named_and_passed_over_and_changed_data_are_refu
 
 
 @pytest.mark.parametrize("where", ["loss", "gradient of D", "gradient of G"])
-def test_training_that_diverges_stops_before_a_weight_changes(
-    pictures, tmp_path, monkeypatch, where
-):
+def test_diverged_training_stops_before_a_weight_changes(pictures, tmp_path, monkeypatch, where):
     name, (d, g, _) = "non-saturating", LOSSES["non-saturating"]
 
     def no_gradient(r, f):  # a number whose gradient is NaN: the square root of 0
@@ -259,22 +253,9 @@ def test_what_is_left_to_auto_follows_networks_data_and_device():
     assert given.model.channels == given.train.batch_size == 8
 
 
-HOLD = """
-import sys, time
-from pathlib import Path
-from vidgan.training.run_folder import locked
-with locked(Path(sys.argv[1])):
-    print("locked", flush=True)
-    time.sleep(60)
-"""
-
-
 def test_a_run_trains_in_one_process_at_a_time_and_outlives_a_killed_one(pictures, tmp_path, said):
     run = loop.train(settings(pictures, images=8), runs=tmp_path)
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(run)], stdout=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdout.readline() == "locked\n"
+    with another_process_in(locked, run) as other:
         with pytest.raises(SystemFault, match=f"process {other.pid} on") as refused:
             loop.train(settings(pictures, images=16), runs=tmp_path, resume=run)
         assert refused.value.exit_code == 5
@@ -288,12 +269,10 @@ def test_a_run_trains_in_one_process_at_a_time_and_outlives_a_killed_one(picture
 
 @pytest.mark.slow
 def test_two_ranks_train_one_model(pictures, tmp_path):
-    recipe = tmp_path / "recipe.toml"
-    recipe.write_text(config.to_toml(settings(pictures, images=320, distance_every_images=160)))
+    train = train_command(tmp_path, settings(pictures, images=320, distance_every_images=160))
     ranks = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-    train = ("-m", "vidgan", "train", "--recipe", str(recipe), "--runs", str(tmp_path / "runs"))
+    command = [sys.executable, *ranks, *train, tmp_path / "runs"]
     alone = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *ranks, *train]
     subprocess.run(command, check=True, capture_output=True, timeout=240, env=alone)
     (run,) = (tmp_path / "runs").iterdir()
     assert int(newest_checkpoint(run).stem) == 320

@@ -1,5 +1,3 @@
-"""The simulated steps are those of Adam, and G's gradient flows back through them."""
-
 import copy
 
 import torch

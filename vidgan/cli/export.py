@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from vidgan.cli import terminal
 from vidgan.cli.terminal import Whole
 from vidgan.disk.files import check_new
-from vidgan.errors import ModelError, UsageError, VidganError
+from vidgan.errors import UsageError, VidganError
 
 if TYPE_CHECKING:
     from vidgan.render.walk import BoundWalk
@@ -36,40 +36,28 @@ def export(
 
     The file appears only after ONNX Runtime has made the same frames with it as torch.
 
-    Parameters
-    ----------
-    target
-        The file to write: generator.onnx. Beside it, generator.json repeats its metadata for
-        programs that cannot read them in the file.
-    html
-        Write this web page instead, for example player.html. It is a single file and opens without
-        a server.
-    site
-        Write a folder for a web server instead. It is faster, by threads and WebGPU. To look at
-        it: vidgan serve.
-    model
-        generator.safetensors. By default the newest run in runs/, or else the generator that comes
-        with vidgan.
-    output
-        frames of bytes, or float images [batch, 3, height, width] in [-1, 1].
-    layout
-        The channels of the frames; rgba is what a canvas of a browser takes.
-    weights
-        fp16 halves the size of the file. It still computes in 32 bits.
-    int8
-        Store and compute in 8 bits. The file shrinks to about a third, and frames change a little.
-    walk
-        Put a walk into the file, so that its input is a time from 0 to 1 instead of a latent. Give
-        a path of vidgan render, for example loop, or a file of --save-walk, for example walk.json.
-    frames
-        The number of frames of a --walk that is not a file.
-    seed
-        The seed of a --walk that is not a file.
-    least_psnr
-        Fail if the frames are further from those of torch, as PSNR in dB: by default 60, or 38 for
-        --int8.
-    force
-        Replace the target if it exists.
+    Args:
+        target: The file to write: generator.onnx. Beside it, generator.json repeats its metadata
+            for programs that cannot read them in the file.
+        html: Write this web page instead, for example player.html. It is a single file and opens
+            without a server.
+        site: Write a folder for a web server instead. It is faster, by threads and WebGPU. To look
+            at it: vidgan serve.
+        model: generator.safetensors. By default the newest run in runs/, or else the generator that
+            comes with vidgan.
+        output: frames of bytes, or float images [batch, 3, height, width] in [-1, 1].
+        layout: The channels of the frames; rgba is what a canvas of a browser takes.
+        weights: fp16 halves the size of the file. It still computes in 32 bits.
+        int8: Store and compute in 8 bits. The file shrinks to about a third, and frames change a
+            little.
+        walk: Put a walk into the file, so that its input is a time from 0 to 1 instead of a latent.
+            Give a path of vidgan render, for example loop, or a file of --save-walk, for example
+            walk.json.
+        frames: The number of frames of a --walk that is not a file.
+        seed: The seed of a --walk that is not a file.
+        least_psnr: Fail if the frames are further from those of torch, as PSNR in dB: by default
+            60, or 38 for --int8.
+        force: Replace the target if it exists.
     """
     if [target, html, site].count(None) != 2:
         raise UsageError("export: give one of generator.onnx, --html player.html, --site DIR.")
@@ -88,8 +76,9 @@ def export(
     check_new(target, suffix=".onnx", force=force)
     check_new(side, suffix=".json", force=force)
     from vidgan.generator import export as exporting
+    from vidgan.generator import synthesis
 
-    source, name = _weights(model)
+    source, name = synthesis.find_model(model)
     kept = "int8" if int8 else weights
     form = exporting.Form(output=output, layout=layout, weights=kept, least_psnr_db=least_psnr)
     bound = _bound(walk, source, frames=frames, seed=seed) if walk else None
@@ -103,29 +92,19 @@ def export(
 
 
 def _page(html: Path | None, site: Path | None, model: Path | None, *, force: bool) -> None:
-    from vidgan.generator import web_page
+    from vidgan.generator import synthesis, web_page
 
     target = html or site
     check_new(target, suffix=".html" if html else "", force=force)
     if target.exists() and target.is_dir() != bool(site and web_page.is_site(site)):
         raise UsageError(f"{target}: --force replaces only what vidgan export wrote.")
-    source, name = _weights(model)
+    source, name = synthesis.find_model(model)
     if html:
         web_page.write_html(source, html)
         print(f"{html}: {name}, {html.stat().st_size / 1e6:.1f} MB; open it in a browser.")
     else:
         web_page.write_site(source, site)
         print(f"{site}: {name}; look at it with: vidgan serve {site}")
-
-
-def _weights(model: Path | None) -> tuple[Path, str]:
-    """As `synthesis.find_model`, but an ONNX file will not do."""
-    from vidgan.generator import synthesis
-
-    source, name = synthesis.find_model(model)
-    if source.suffix != ".safetensors":
-        raise ModelError(f"{source}: export reads generator.safetensors.")
-    return source, name
 
 
 def _bound(walk: str, source: Path, *, frames: int, seed: int) -> "BoundWalk":
@@ -149,12 +128,9 @@ def _bound(walk: str, source: Path, *, frames: int, seed: int) -> "BoundWalk":
 def serve(folder: Path, *, port: Whole = 8000) -> None:
     """Serve the page of vidgan export --site to the browser of this machine, until Ctrl-C.
 
-    Parameters
-    ----------
-    folder
-        The folder given to vidgan export --site.
-    port
-        The page is at http://127.0.0.1:PORT/. 0 takes a free port.
+    Args:
+        folder: The folder given to vidgan export --site.
+        port: The page is at http://127.0.0.1:PORT/. 0 takes a free port.
     """
     from vidgan.cli.serve import server
 
@@ -170,12 +146,9 @@ def verify(file: Path, /, *more: Path) -> None:
     which says nothing about how it was made, or a signature does not hold. 2 or 4: a file is
     missing, or a model is damaged.
 
-    Parameters
-    ----------
-    file
-        A picture, film, folder of pictures, generator.safetensors or generator.onnx.
-    more
-        More of these.
+    Args:
+        file: A picture, film, folder of pictures, generator.safetensors or generator.onnx.
+        more: More of these.
     """
     codes = {0}
     for target in (file, *more):
@@ -218,15 +191,11 @@ def _verdict(path: Path) -> tuple[str, int]:
 def import_(source: Path, target: Path, *, force: bool = False) -> None:
     """Make a generator.safetensors of the weights of a DCGAN that was trained elsewhere.
 
-    Parameters
-    ----------
-    source
-        weights.pt, written by torch.save(netG.state_dict(), ...), with layers called
-        main.0.weight, main.1.weight, ...
-    target
-        The file to write: generator.safetensors.
-    force
-        Replace the target if it exists.
+    Args:
+        source: weights.pt, written by torch.save(netG.state_dict(), ...), with layers called
+            main.0.weight, main.1.weight, ...
+        target: The file to write: generator.safetensors.
+        force: Replace the target if it exists.
     """
     check_new(target, suffix=".safetensors", force=force)
     from vidgan.generator import import_weights

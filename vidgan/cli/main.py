@@ -17,19 +17,13 @@ app = App(
     default_parameter=Parameter(negative=()),
 )
 
-app.command(train.train)
-app.command(train.evaluate)
-app.command(render.render)
-app.command(render.sample)
-app.command(export.export)
-app.command(export.serve)
-app.command(export.verify)
-app.command(export.import_, name="import")
-app.command(doctor.doctor)
+for verb in (train.train, train.evaluate, render.render, render.sample, export.export):
+    app.command(verb)
+for verb in (export.serve, export.verify, export.import_, doctor.doctor):
+    app.command(verb)
 
 
 def main() -> None:
-    """Entry point of the command `vidgan` and of `python -m vidgan`."""
     try:
         with terminal.messages():
             app(sys.argv[1:], exit_on_error=False, print_error=False)

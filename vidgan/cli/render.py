@@ -20,57 +20,63 @@ if TYPE_CHECKING:
 @Parameter(name="*", group=Group("The walk", sort_key=1))
 @dataclass(frozen=True, kw_only=True)
 class WalkOptions:
-    """What the film shows. `render.walk.Walk` keeps these."""
+    """What the film shows. `render.walk.Walk` keeps these.
+
+    Attributes:
+        frames: The number of frames. By default 120.
+        path: How to move from keyframe to keyframe: loop (smooth, the default), lerp (straight),
+            slerp (along a sphere), spline (Catmull-Rom), circle, walk (random) or noise.
+        seed: The number that decides the keyframes. Each seed gives another film. By default 0.
+        seeds: The seeds of the pictures to pass through, for example 3,17,99. They replace --seed.
+        keyframes: The number of pictures to pass through, by default one per 30 frames; or a .npy
+            file of their latents, an array [K, z_dim].
+        fps: Frames per second, for example 30 (the default), 23.976 or 24000/1001.
+        loop: End where the film starts, so that it repeats without a jump. This is the default.
+        hold: The part of the time to stand still on keyframes, from 0 to below 1, for example 0.3.
+        ease: How the speed changes between keyframes: linear (the default), smoothstep or in-out.
+        truncation: The scale of the latents, the numbers that a picture is made from; by default 1.
+            Less is safer and varies less. A list, for example 0.5,1, changes it over the film.
+        labels: The classes to show, one after the other, for a model that has classes: 3,7,3.
+        grid: Show several walks side by side, as columns x rows, for example 4x3. Each cell has a
+            seed of its own: --seed, --seed + 1, ...
+        constant_speed: Time the frames so that each changes as much as the next.
+        audio: A sound (wav, mp3, flac, ...) to move to. The film is as long, and plays it.
+    """
 
     frames: Whole | None = None
-    """The number of frames. By default 120."""
     path: str | None = None
-    """How to move from keyframe to keyframe: loop (smooth, the default), lerp (straight), slerp
-    (along a sphere), spline (Catmull-Rom), circle, walk (random) or noise."""
     seed: Whole | None = None
-    """The number that decides the keyframes. Each seed gives another film. By default 0."""
     seeds: str | None = None
-    """The seeds of the pictures to pass through, for example 3,17,99. They replace --seed."""
     keyframes: str | None = None
-    """The number of pictures to pass through, by default one per 30 frames; or a .npy file of their
-    latents, an array [K, z_dim]."""
     fps: str | None = None
-    """Frames per second, for example 30 (the default), 23.976 or 24000/1001."""
     loop: Annotated[bool | None, Parameter(negative="--no-loop")] = None
-    """End where the film starts, so that it repeats without a jump. This is the default."""
     hold: float | None = None
-    """The part of the time to stand still on keyframes, from 0 to below 1, for example 0.3."""
     ease: str | None = None
-    """How the speed changes between keyframes: linear (the default), smoothstep or in-out."""
     truncation: str | None = None
-    """The scale of the latents, the numbers that a picture is made from; by default 1. Less is
-    safer and varies less. A list, for example 0.5,1, changes it over the film."""
     labels: str | None = None
-    """The classes to show, one after the other, for a model that has classes: 3,7,3."""
     grid: str | None = None
-    """Show several walks side by side, as columns x rows, for example 4x3. Each cell has a seed of
-    its own: --seed, --seed + 1, ..."""
     constant_speed: bool | None = None
-    """Time the frames so that each changes as much as the next."""
     audio: Path | None = None
-    """A sound (wav, mp3, flac, ...) to move to. The film is as long, and plays it."""
 
 
 @Parameter(name="*", group=Group("The file", sort_key=2))
 @dataclass(frozen=True, kw_only=True)
 class FileOptions:
-    """How the film is stored. `film.target.Target` keeps these."""
+    """How the film is stored. `film.target.Target` keeps these.
+
+    Attributes:
+        scale: Enlarge frames by this whole factor. By default small frames grow to 512 pixels,
+            except in lossless files.
+        codec: h264, h265, av1, vp9, prores or ffv1, where the kind of file allows it. h264_nvenc,
+            hevc_nvenc and av1_nvenc encode on a GPU, or in software where that does not work.
+        quality: From 0 (smallest file) to 100 (best picture). By default 80.
+        lossless: Keep every pixel exactly: in .mp4, .mov, .mkv, .webm, .webp, .apng and PNG.
+    """
 
     scale: Whole | None = None
-    """Enlarge frames by this whole factor. By default small frames grow to 512 pixels, except in
-    lossless files."""
     codec: str | None = None
-    """h264, h265, av1, vp9, prores or ffv1, where the kind of file allows it. h264_nvenc,
-    hevc_nvenc and av1_nvenc encode on a GPU, or in software where that does not work."""
     quality: Whole | None = None
-    """From 0 (smallest file) to 100 (best picture). By default 80."""
     lossless: bool = False
-    """Keep every pixel exactly: in .mp4, .mov, .mkv, .webm, .webp, .apng and PNG."""
 
 
 _USUAL_WALK, _USUAL_FILE = WalkOptions(), FileOptions()
@@ -94,30 +100,20 @@ def render(
 ) -> None:
     """Render a video: a smooth walk through the pictures that a generator can make.
 
-    Parameters
-    ----------
-    target
-        The file to write: out.mp4, .webm, .mov (ProRes), .mkv (FFV1), .gif, .apng or .webp; or a
-        folder for PNG files.
-    model
-        generator.safetensors or generator.onnx. By default the newest run in runs/, or else the
-        generator that comes with vidgan.
-    walk
-        Show the walk of a file that --save-walk wrote. It replaces all options of "The walk".
-    save_walk
-        Also write the walk to this file, for example walk.json, to render it again.
-    force
-        Replace the target if it exists.
-    resume
-        Continue a render that was stopped or killed. Repeat its command and add --resume.
-    contact_sheet
-        Also write out-sheet.png, one picture of 32 frames spread over the film.
-    sign
-        Sign the film (C2PA) with this certificate and its chain, a PEM file. See vidgan verify.
-    sign_key
-        The private key of that certificate, a PEM file.
-    yes
-        Render even if it will take hours.
+    Args:
+        target: The file to write: out.mp4, .webm, .mov (ProRes), .mkv (FFV1), .gif, .apng or .webp;
+            or a folder for PNG files.
+        model: generator.safetensors or generator.onnx. By default the newest run in runs/, or else
+            the generator that comes with vidgan.
+        walk: Show the walk of a file that --save-walk wrote. It replaces all options of "The walk".
+        save_walk: Also write the walk to this file, for example walk.json, to render it again.
+        force: Replace the target if it exists.
+        resume: Continue a render that was stopped or killed. Repeat its command and add --resume.
+        contact_sheet: Also write out-sheet.png, one picture of 32 frames spread over the film.
+        sign: Sign the film (C2PA) with this certificate and its chain, a PEM file. See vidgan
+            verify.
+        sign_key: The private key of that certificate, a PEM file.
+        yes: Render even if it will take hours.
     """
     from vidgan.film import segments
     from vidgan.film.target import Target
@@ -234,21 +230,14 @@ def sample(
 ) -> None:
     """Write pictures: with --grid 8x4 grid.png one file, with --count 100 stills/ a folder.
 
-    Parameters
-    ----------
-    target
-        A PNG file for --grid, a folder for --count.
-    grid
-        Columns x rows of pictures in one file. This is the default, with 8x4.
-    count
-        Write this many files instead.
-    model
-        generator.safetensors or generator.onnx. By default the newest run in runs/, or else the
-        generator that comes with vidgan.
-    seed
-        The number that decides which pictures they are.
-    force
-        Replace the target if it exists.
+    Args:
+        target: A PNG file for --grid, a folder for --count.
+        grid: Columns x rows of pictures in one file. This is the default, with 8x4.
+        count: Write this many files instead.
+        model: generator.safetensors or generator.onnx. By default the newest run in runs/, or else
+            the generator that comes with vidgan.
+        seed: The number that decides which pictures they are.
+        force: Replace the target if it exists.
     """
     from vidgan.film.target import Target
     from vidgan.film.writer import write_png

@@ -1,7 +1,6 @@
 """Serves a folder to the browser on this machine, with the headers that threads and WebGPU need.
 
-It is meant for looking at what `vidgan export --site` wrote, not for publishing it: it listens on
-127.0.0.1, answers only GET and only under its own name, and never leaves the folder.
+It listens on 127.0.0.1, answers only GET and only under its own name, and never leaves the folder.
 """
 
 import functools

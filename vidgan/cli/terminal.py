@@ -1,7 +1,4 @@
-"""What a person sees while a command works, on stderr: bars on a terminal, plain lines in a log.
-
-rich is imported only where there is a terminal to draw on.
-"""
+"""What a person sees while a command works, on stderr: bars on a terminal, else plain lines."""
 
 import logging
 import os
@@ -18,7 +15,6 @@ from cyclopts import Parameter, Token
 from vidgan.errors import UsageError
 
 _LINE_EVERY_S = 10.0
-
 Numbers = object  # a `vidgan.training.log.Progress`; importing it here would import torch
 
 
@@ -44,26 +40,24 @@ def to_stderr(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-class _Messages(logging.Handler):
-    """Prints what the library logs on stderr. Of several processes, only the first one prints."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0) == 0
-
+class _Stderr(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         to_stderr(self.format(record))
 
 
 @contextmanager
 def messages() -> Iterator[None]:
-    """Print what the library logs while the block runs."""
-    library, handler = logging.getLogger("vidgan"), _Messages()
+    """Print what the library logs. Of several processes, only the first one prints."""
+    rank = int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0)
+    library, handler = logging.getLogger("vidgan"), logging.NullHandler() if rank else _Stderr()
     library.addHandler(handler)
     library.setLevel(logging.INFO)
+    library.propagate = False  # a package may give the root logger a handler that prints all again
     try:
         yield
     finally:
         library.removeHandler(handler)
+        library.propagate = True
 
 
 @contextmanager

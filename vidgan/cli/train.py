@@ -1,13 +1,16 @@
 """The verbs that train a generator and measure how good it is: train, evaluate."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
+from vidgan import config
 from vidgan.cli import terminal
 from vidgan.cli.terminal import Whole
+from vidgan.disk import places
 from vidgan.errors import ConfigError, UsageError
 
 
@@ -33,41 +36,30 @@ def train(
     Without options, it trains on footage of the Earth that comes with vidgan. Ctrl-C stops it;
     --resume continues.
 
-    Parameters
-    ----------
-    source
-        What to learn from: a folder of pictures, a zip file, a video, a folder of videos,
-        torchvision:NAME (for example torchvision:cifar10), or earth, emoji or digits.
-    recipe
-        A TOML file with settings, for example mine.toml, or the name of one that comes with
-        vidgan, for example tiny. Other options win over it.
-    resume
-        Continue the run in this folder, for example runs/00000-earth-dcgan64. It ends as if it had
-        never stopped.
-    for_
-        How long to train: a time (90s, 10m, 2h), or a number of pictures to show (50000, 200k, 2M).
-    size
-        Pixels of the pictures: 64 for squares, or width x height, for example 128x72. Each side
-        is a multiple of 8 from 32 to 256.
-    model
-        Architecture of the networks: dcgan (the default), or r3gan (slower; see train/README.md).
-    batch_size
-        Pictures per training step, on all devices together. By default 32 on a CPU and 64 on a GPU.
-    channels
-        Width of the networks; fewer train faster. By default 32 on a CPU and 64 on a GPU.
-    flip
-        Also learn from mirror images. Good for faces and landscapes, wrong for writing.
-    seed
-        A number that decides everything random. The same seed gives the same run.
-    precision
-        Arithmetic: auto (bf16 where the device is built for it, else fp32), fp32, bf16 or fp16.
-    every
-        Of a video, use only every n-th frame, for example 5.
-    stop
-        Stop when the generator gets worse: three distances in a row above 1.5 times the best. In
-        any case the best generator is kept.
-    runs
-        The folder in which this run gets a folder of its own.
+    Args:
+        source: What to learn from: a folder of pictures, a zip file, a video, a folder of videos,
+            torchvision:NAME (for example torchvision:cifar10), or earth, emoji or digits.
+        recipe: A TOML file with settings, for example mine.toml, or the name of one that comes with
+            vidgan, for example tiny. Other options win over it.
+        resume: Continue the run in this folder, for example runs/00000-earth-dcgan64. It ends as if
+            it had never stopped.
+        for_: How long to train: a time (90s, 10m, 2h), or a number of pictures to show (50000,
+            200k, 2M).
+        size: Pixels of the pictures: 64 for squares, or width x height, for example 128x72. Each
+            side is a multiple of 8 from 32 to 256.
+        model: Architecture of the networks: dcgan (the default), or r3gan (slower; see
+            train/README.md).
+        batch_size: Pictures per training step, on all devices together. By default 32 on a CPU and
+            64 on a GPU.
+        channels: Width of the networks; fewer train faster. By default 32 on a CPU and 64 on a GPU.
+        flip: Also learn from mirror images. Good for faces and landscapes, wrong for writing.
+        seed: A number that decides everything random. The same seed gives the same run.
+        precision: Arithmetic: auto (bf16 where the device is built for it, else fp32), fp32, bf16
+            or fp16.
+        every: Of a video, use only every n-th frame, for example 5.
+        stop: Stop when the generator gets worse: three distances in a row above 1.5 times the best.
+            In any case the best generator is kept.
+        runs: The folder in which this run gets a folder of its own.
     """
     base = _base(recipe, resume)
     width, height = _size(size) if size else (None, None)
@@ -104,23 +96,18 @@ def evaluate(
 ) -> None:
     """Measure how far generated pictures are from the pictures that they should look like.
 
-    Parameters
-    ----------
-    made
-        What to judge: generator.safetensors, generator.onnx, or pictures. By default the generator
-        of the newest run in runs/, or else the one that comes with vidgan.
-    against
-        The real pictures, given as to vidgan train. By default what the generator was trained on.
-    count
-        Compare this many pictures of each kind, or half of the real ones if these are fewer. Only
-        figures of equal count are comparable.
-    metrics
-        More metrics, computed by torch-fidelity: a list such as fid,kid,is,pr,ppl,lpips. The
-        networks that they need are not downloaded.
-    inception
-        The file of the Inception network for fid, kid and is, if it is not in torch's cache.
-    seed
-        The number that decides which pictures the generator makes.
+    Args:
+        made: What to judge: generator.safetensors, generator.onnx, or pictures. By default the
+            generator of the newest run in runs/, or else the one that comes with vidgan.
+        against: The real pictures, given as to vidgan train. By default what the generator was
+            trained on.
+        count: Compare this many pictures of each kind, or half of the real ones if these are fewer.
+            Only figures of equal count are comparable.
+        metrics: More metrics, computed by torch-fidelity: a list such as fid,kid,is,pr,ppl,lpips.
+            The networks that they need are not downloaded.
+        inception: The file of the Inception network for fid, kid and is, if it is not in torch's
+            cache.
+        seed: The number that decides which pictures the generator makes.
     """
     from vidgan.quality import evaluate as evaluating
 
@@ -131,11 +118,8 @@ def evaluate(
     print("\n".join(lines))
 
 
-def _base(recipe: Path | None, resume: Path | None) -> object:
+def _base(recipe: Path | None, resume: Path | None) -> config.Config:
     """The settings before options: of a recipe, of the run to resume, or the defaults."""
-    from vidgan import config
-    from vidgan.disk import places
-
     if recipe and resume:
         raise UsageError("--recipe and --resume: a resumed run keeps its own settings.")
     if resume:
@@ -144,15 +128,15 @@ def _base(recipe: Path | None, resume: Path | None) -> object:
         return config.load(resume / "config.toml")
     if recipe is None:
         return config.Config()
+    if recipe.exists() or recipe.suffix:
+        return config.load(recipe)
     shipped = {path.stem: path for path in places.bundled("train").glob("*.toml")}
-    if not recipe.exists() and not recipe.suffix:  # --recipe tiny
-        if str(recipe) not in shipped:
-            raise UsageError(
-                f"--recipe {recipe}: no such recipe; vidgan ships {', '.join(sorted(shipped))}. "
-                "Give the path of a recipe of your own, for example ./mine.toml."
-            )
-        return config.load(shipped[str(recipe)])
-    return config.load(recipe)
+    if str(recipe) not in shipped:
+        raise UsageError(
+            f"--recipe {recipe}: no such recipe; vidgan ships {', '.join(sorted(shipped))}. "
+            "Give the path of a recipe of your own, for example ./mine.toml."
+        )
+    return config.load(shipped[str(recipe)])
 
 
 def _amount(text: str) -> tuple[int | None, float | None]:
@@ -173,12 +157,11 @@ def _size(text: str) -> tuple[int, int]:
     return sides
 
 
-def _override(base: object, table: str, **options: object) -> object:
+def _override(base: config.Config, table: str, **options: object) -> config.Config:
     """Set options in a table. An error names the option that was typed, not the key it sets."""
-    from vidgan import config
-
+    given = {key: value for key, value in options.items() if value is not None}
     try:
-        return config.override(base, table, **options)
+        return replace(base, **{table: replace(getattr(base, table), **given)})
     except ConfigError as error:
         names = {"width": "size", "height": "size", "name": "model", "images": "for"}
         key, _, rest = str(error).removeprefix(f"{table}.").partition(" = ")

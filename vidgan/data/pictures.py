@@ -13,7 +13,6 @@ from PIL import Image, ImageOps
 from vidgan.errors import DataError
 
 Size = tuple[int, int]  # width, height in pixels
-
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib"}

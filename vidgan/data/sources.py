@@ -1,8 +1,7 @@
 """Where pictures come from: a folder or zip of pictures, a stack, a film or a folder of films, a
 set that is fetched by its name, or the footage that ships with vidgan.
 
-A source is told by the names of its files and the heads of a few. Pictures are decoded when they
-are asked for, as a stream. What is in a file is hostile until proved otherwise.
+Pictures are decoded as a stream. What is in a file is hostile until proved otherwise.
 """
 
 import contextlib
@@ -23,20 +22,9 @@ import numpy as np
 from PIL import Image
 
 from vidgan.config import DataConfig
-from vidgan.data import archives, downloads, sequences
+from vidgan.data import archives, downloads, pictures, sequences
 from vidgan.data.archives import is_hidden, parts, suffix
-from vidgan.data.pictures import (
-    FULL_WHITE,
-    SUFFIXES,
-    Size,
-    display_size,
-    fitted,
-    is_deep,
-    open_picture,
-    reason,
-    resized,
-    white_above,
-)
+from vidgan.data.pictures import SUFFIXES, Size, reason
 from vidgan.disk.places import bundled
 from vidgan.errors import DataError
 from vidgan.film import reader
@@ -232,13 +220,13 @@ class _Stills(Source):
         with self._opened() as open_member:
             for member in _some_of(self.members):
                 with contextlib.suppress(Exception), open_member(member) as file:
-                    yield display_size(open_picture(file))
+                    yield pictures.display_size(pictures.open_picture(file))
 
     def pictures(self, size: Size, notice: Notice) -> Iterator[Picture]:
         other = [file for file in self.found if suffix(file) not in SUFFIXES | {".txt"}]
         if kinds := _kinds(file for file in other if not any(map(is_hidden, parts(file)))):
             notice(f"{self.config.source}: left out files that are no pictures ({kinds}).")
-        fit = functools.partial(fitted, size=size, background=self.config.background)
+        fit = functools.partial(pictures.fitted, size=size, background=self.config.background)
         labels, white = _classes(self.members)[0], 0
         with self._opened() as open_member:
 
@@ -246,8 +234,8 @@ class _Stills(Source):
                 """Leaves to the loop below a stack, and 16-bit grey until its white is known."""
                 try:
                     with open_member(member) as file:
-                        image = open_picture(file)
-                        later = sequences.is_stack(image) or (is_deep(image) and not white)
+                        image = pictures.open_picture(file)
+                        later = sequences.is_stack(image) or (pictures.is_deep(image) and not white)
                         return Picture(member, None if later else fit(image, white=white), label)
                 except Exception as error:  # decoders raise all sorts of things on hostile bytes
                     return Picture(member, fault=reason(error))
@@ -259,7 +247,7 @@ class _Stills(Source):
                 try:
                     with open_member(name) as file:
                         for page in sequences.pages(file):
-                            if is_deep(page) and not white:
+                            if pictures.is_deep(page) and not white:
                                 white = self._white(open_member, notice)
                             yield Picture(name, fit(page, white=white), label)
                 except Exception as error:
@@ -270,13 +258,13 @@ class _Stills(Source):
 
         def suitable(member: str) -> int:
             with contextlib.suppress(Exception), open_member(member) as file:
-                return max(map(white_above, sequences.pages(file)))
+                return max(map(pictures.white_above, sequences.pages(file)))
             return 0
 
         white = 255
         for found in _in_threads(suitable, self.members):
             white = max(white, found)
-            if white == FULL_WHITE:
+            if white == pictures.FULL_WHITE:
                 return white
         notice(f"{self.config.source}: no value of 16-bit grey is above {white}, which is white.")
         return white
@@ -320,11 +308,11 @@ class _Films(Source):
         every = self.config.every
         if suffix(path.name) in VIDEO_SUFFIXES:
             for frame in reader.read_frames(path, every=every, notice=notice):
-                yield resized(Image.fromarray(frame), size)
+                yield pictures.resized(Image.fromarray(frame), size)
             return
         try:
             for frame in itertools.islice(sequences.frames(path), 0, None, every):
-                yield fitted(frame, size, self.config.background)
+                yield pictures.fitted(frame, size, self.config.background)
         except Exception as error:
             raise DataError(f"{path}: cannot be read as film ({reason(error)}).") from error
 
@@ -355,6 +343,7 @@ class _Torchvision(Source):
             try:
                 image, target, *_ = self._dataset[index]
                 label = int(target) if isinstance(target, int | np.integer) else None
-                yield Picture(str(index), fitted(image, size, self.config.background), label)
+                pixels = pictures.fitted(image, size, self.config.background)
+                yield Picture(str(index), pixels, label)
             except Exception as error:  # its files are as good as any
                 yield Picture(str(index), fault=reason(error))

@@ -6,18 +6,20 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from vidgan.disk.places import cache_root
 from vidgan.errors import ModelError, SystemFault, UsageError
 
 
 @contextlib.contextmanager
-def disk_faults(folder: Path, *, cache: bool = True) -> Iterator[None]:
-    """Raise SystemFault for an OSError. With `cache`, say how to move vidgan's cache."""
-    advice = " Free some space, or set VIDGAN_CACHE to a folder on another disk." if cache else ""
+def disk_faults(path: Path) -> Iterator[None]:
+    """Raise SystemFault for an OSError."""
     try:
         yield
     except OSError as error:
+        advice = " Free some space, or set VIDGAN_CACHE to a folder on another disk."
+        advice = advice if path.is_relative_to(cache_root()) else ""
         reason = error.strerror or error
-        raise SystemFault(f"{folder}: cannot be written ({reason}).{advice}") from error
+        raise SystemFault(f"{path}: cannot be written ({reason}).{advice}") from error
 
 
 def check_new(target: Path, *, force: bool, suffix: str = "") -> None:
@@ -47,10 +49,9 @@ def whole(target: Path) -> Iterator[Path]:
     """
     part = part_of(target)
     try:
-        yield part
-        publish(part, target)
-    except OSError as error:
-        raise SystemFault(f"{target}: cannot be written ({error.strerror or error}).") from error
+        with disk_faults(target):
+            yield part
+            publish(part, target)
     finally:
         remove(part)
 

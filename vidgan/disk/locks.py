@@ -7,31 +7,26 @@ from pathlib import Path
 
 import filelock
 
+from vidgan.disk.files import disk_faults
 from vidgan.errors import SystemFault
 
 logger = logging.getLogger(__name__)
 
 
-def take(path: Path, *, busy: str) -> filelock.BaseFileLock:
-    """Lock a file until `release()`. Raises SystemFault(busy) if another process has locked it."""
-    lock = filelock.FileLock(path, thread_local=False)
-    try:
-        lock.acquire(blocking=False)
-    except (filelock.Timeout, FileNotFoundError):  # the last owner may just delete the folder
-        raise SystemFault(busy) from None
-    return lock
-
-
 @contextlib.contextmanager
-def waiting(path: Path) -> Iterator[None]:
-    """Lock a file during the block. First wait while another process has locked it."""
+def locked(path: Path, *, busy: str = "") -> Iterator[None]:
+    """Lock a file during the block, and make its folder if there is none.
+
+    If another process has locked it, raise SystemFault(busy), or without `busy` wait for it.
+    """
     lock = filelock.FileLock(path, thread_local=False)
-    try:
-        lock.acquire(blocking=False)
-    except filelock.Timeout:
-        logger.info(f"{path}: another process holds this lock; waiting for it.")
-        lock.acquire()
-    try:
+    with disk_faults(path):
+        try:
+            held = lock.acquire(blocking=False)
+        except filelock.Timeout:
+            if busy:
+                raise SystemFault(busy) from None
+            logger.info(f"{path}: another process holds this lock; waiting for it.")
+            held = lock.acquire()
+    with held:
         yield
-    finally:
-        lock.release()

@@ -17,10 +17,8 @@ def bundled(relative: str) -> Path:
     for home in homes:
         if (home / relative).exists():
             return home / relative
-    raise SystemFault(
-        f"{relative} is missing from this installation of vidgan (looked in "
-        f"{' and '.join(map(str, homes))}); install vidgan again."
-    )
+    places = " and ".join(map(str, homes))
+    raise SystemFault(f"{relative} is missing (looked in {places}); install vidgan again.")
 
 
 def cache_root() -> Path:

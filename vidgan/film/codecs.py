@@ -1,7 +1,6 @@
 """The containers that can be written, and the codecs that each can hold with their settings.
 
-Every codec that loses something takes a quality from 0 to 100. Every container but GIF also holds a
-codec that loses nothing. This module does not know frames, and writes no files.
+Every lossy codec takes a quality from 0 to 100. Every container but GIF has a lossless codec too.
 """
 
 import logging
@@ -13,7 +12,6 @@ import av
 from av.container import OutputContainer
 
 logger = logging.getLogger(__name__)
-
 REORDER_FRAMES = 2  # by which the dts of a packet precede its pts, if the encoder reorders frames
 
 
@@ -102,12 +100,10 @@ _H265_RGB = replace(
     matrix=0,
     even_sides=False,
 )
-
 # Preset 8 is twice as fast, but needs three times the bytes for the same 43 dB.
 _AV1 = Codec(
     "av1", "libsvtav1", settings={"preset": "6"}, at_quality=_step("crf", 0.9, 63), min_side=4
 )
-
 _VPX = {"deadline": "good", "cpu-used": "5", "row-mt": "1"}
 _VP9 = Codec("vp9", "libvpx-vp9", settings=_VPX | {"b": "0"}, at_quality=_step("crf", 0.8, 63))
 _VP9_RGB = Codec("vp9", "libvpx-vp9", "gbrp", settings=_VPX | {"lossless": "1"}, matrix=0)
@@ -120,7 +116,6 @@ _PRORES = Codec(
     settings={"profile": "4444", "flags": "+bitexact+qscale"},
     at_quality=lambda quality: {"global_quality": f"{118 * (1 + (100 - quality) // 5)}"},
 )
-
 # The settings of archives: each frame is coded alone and has checksums.
 _ARCHIVE = {"level": "3", "slices": "4", "slicecrc": "1", "g": "1"}
 _FFV1 = Codec("ffv1", "ffv1", "bgr0", settings=_ARCHIVE, matrix=0, min_side=2)
@@ -128,12 +123,10 @@ _FFV1 = Codec("ffv1", "ffv1", "bgr0", settings=_ARCHIVE, matrix=0, min_side=2)
 _GIF = Codec("gif", "gif", "pal8")
 _APNG = Codec("apng", "apng", "rgb24", settings={"pred": "mixed"}, matrix=0, transfer=13)
 _PNG = Codec("png", "png", "rgb24")
-
 # Level 0 is three times as fast as the default 4, for a file a tenth larger. WebP demands BT.601.
 _FAST = {"compression_level": "0"}
 _WEBP = Codec("webp", "libwebp", settings=_FAST, at_quality=lambda q: {"quality": str(q)}, matrix=6)
 _WEBP_RGB = Codec("webp", "libwebp", "bgra", settings=_FAST | {"lossless": "1"}, matrix=0)
-
 # NVENC exists on some machines only. It takes no H.264 below 145 pixels and no H.265 below 129.
 _NVENC = tuple(
     replace(

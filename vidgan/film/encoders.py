@@ -1,7 +1,6 @@
 """The encoders: of any codec in one file, of a GIF with its palettes, of a folder of PNG files.
 
-Each takes frames uint8 [H, W, 3] RGB. Each gives frames their exact times, and colours that are
-right in the pixels and in the tags. That a target is complete or absent is up to `writer`.
+They give frames uint8 [H, W, 3] exact times, and colours that are right in pixels and in tags.
 """
 
 import contextlib
@@ -23,9 +22,7 @@ from vidgan.film.target import Target
 from vidgan.marks import xmp
 
 logger = logging.getLogger(__name__)
-
 Comment = Mapping[str, object] | None  # how a file was made; written into it as JSON
-
 _MAX_SIDE = 16_383  # pixels, in WebP; H.264 takes about as many
 _ENLARGED_SIDE = 512  # pixels of the short side of small frames, after the default enlargement
 _MATRICES = {0: Colorspace.DEFAULT, 1: Colorspace.ITU709, 6: Colorspace.ITU601}
@@ -82,7 +79,10 @@ class Encoder:
         picture.time_base, picture.pts = self._time_base, self._ticks(self._frames)
         self._frames += 1
         picture.duration = self._ticks(self._frames) - picture.pts
-        self._mux(self._stream.encode(picture))
+        packets = self._stream.encode(picture)
+        if self._frames == 1 and self._job.target.codec.encoder == "libsvtav1":
+            _end_real_time()
+        self._mux(packets)
 
     def finish(self) -> None:
         """Complete the file and mark it."""
@@ -200,11 +200,20 @@ def save_png(path: Path, frame: np.ndarray, comment: Comment, *, synthetic: bool
     Image.fromarray(frame).save(path, format="png", pnginfo=mark)
 
 
-def _default_scale(height: int, width: int) -> int:
-    """The even factor that makes the short side of small frames large enough, or 1.
+def _end_real_time() -> None:
+    """Make all threads of this process ordinary ones again.
 
-    Most lossy codecs keep colour at half resolution, which would blur small frames.
+    If the user is root, SVT-AV1 makes its threads, and the one that opens it, real-time. They and
+    every program started later would then take the cores from all others.
     """
+    for task in Path("/proc/self/task").glob("*"):  # none outside Linux
+        with contextlib.suppress(OSError):  # a thread may end meanwhile
+            if os.sched_getscheduler(int(task.name)) == os.SCHED_FIFO:
+                os.sched_setscheduler(int(task.name), os.SCHED_OTHER, os.sched_param(0))
+
+
+def _default_scale(height: int, width: int) -> int:
+    """How much to enlarge small frames, whose colour at half resolution would blur: even, or 1."""
     scale = math.ceil(_ENLARGED_SIDE / min(height, width))
     scale = min(scale + scale % 2, _MAX_SIDE // max(height, width) // 2 * 2)
     return scale if min(height, width) < _ENLARGED_SIDE and scale else 1

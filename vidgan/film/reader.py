@@ -5,12 +5,12 @@ A damaged film gives the part that can be read. Memory does not grow with the fi
 """
 
 import contextlib
+import itertools
 import logging
 import re
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
 
 import av
 import numpy as np
@@ -20,12 +20,10 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from vidgan.errors import DataError
 
 logger = logging.getLogger(__name__)
-
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts"}
 )
 MAX_PIXELS = 64_000_000  # of one frame; 8K has 33 million
-
 # Conversion to and from RGB needs full chroma and exact rounding.
 ACCURATE = (
     Interpolation.BICUBIC
@@ -33,21 +31,15 @@ ACCURATE = (
     | Interpolation.FULL_CHR_H_INP
     | Interpolation.ACCURATE_RND
 )
-
 Notice = Callable[[str], None]  # takes one line for the user
 
 
-class VideoInfo(NamedTuple):
-    width: int  # as displayed: turned upright, pixels square
-    height: int
-
-
-def probe(source: Path | str) -> VideoInfo:
-    """Read the size of a video from its first frame. Raises DataError."""
+def probe(source: Path | str) -> tuple[int, int]:
+    """Read the width and height at which a video is displayed. Raises DataError."""
     with _opened(source) as (container, stream):
         frame = next(_decode(source, container, stream, notice=lambda line: None))
         size = _display_size(frame, stream)
-        return VideoInfo(*(size[::-1] if round(frame.rotation / 90) % 2 else size))
+        return size[::-1] if round(frame.rotation / 90) % 2 else size
 
 
 def read_frames(
@@ -55,16 +47,26 @@ def read_frames(
 ) -> Iterator[np.ndarray]:
     """Give every n-th frame, uint8 [H, W, 3], upright, with square pixels, as full-range RGB.
 
-    A damaged or cut video gives the part that can be read, and then a notice. Raises DataError for
-    what is not a video, for a video without a frame, and for frames larger than MAX_PIXELS.
+    A damaged or cut video gives the part that can be read, and then a notice. Raises DataError.
     """
     assert every >= 1
     with _opened(source) as (container, stream):
         stream.thread_type = "AUTO"
         converter = VideoReformatter()
-        for index, frame in enumerate(_decode(source, container, stream, notice)):
-            if index % every == 0:
-                yield _upright_rgb(frame, stream, converter)
+        for frame in itertools.islice(_decode(source, container, stream, notice), 0, None, every):
+            width, height = _display_size(frame, stream)
+            rgb = converter.reformat(
+                frame,
+                width=width,
+                height=height,
+                format="rgb24",
+                src_colorspace=_colorspace(frame),
+                dst_color_range=ColorRange.JPEG,
+                interpolation=ACCURATE,
+                threads=1,
+            )
+            turns = round(frame.rotation / 90)  # counter-clockwise; a mirrored frame stays mirrored
+            yield np.ascontiguousarray(np.rot90(rgb.to_ndarray(), turns))
 
 
 @contextlib.contextmanager
@@ -136,24 +138,6 @@ def _decode(
         damage = damage or f"broken parts: {broken}"
     if damage:
         notice(f"{source}: damaged or cut short ({damage}); {frames} frames of it are used.")
-
-
-def _upright_rgb(
-    frame: av.VideoFrame, stream: av.VideoStream, converter: VideoReformatter
-) -> np.ndarray:
-    width, height = _display_size(frame, stream)
-    rgb = converter.reformat(
-        frame,
-        width=width,
-        height=height,
-        format="rgb24",
-        src_colorspace=_colorspace(frame),
-        dst_color_range=ColorRange.JPEG,
-        interpolation=ACCURATE,
-        threads=1,
-    )
-    quarter_turns = round(frame.rotation / 90)  # counter-clockwise; a mirrored frame stays mirrored
-    return np.ascontiguousarray(np.rot90(rgb.to_ndarray(), quarter_turns))
 
 
 def _display_size(frame: av.VideoFrame, stream: av.VideoStream) -> tuple[int, int]:

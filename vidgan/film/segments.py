@@ -1,8 +1,7 @@
 """A film in segments: short films in a hidden folder beside the target, joined without encoding.
 
-Any process can write a segment at any time. So a render that was killed can continue, and several
-processes can share a film. A manifest says what the frames depend on; only segments with an equal
-manifest are joined. This module does not know how frames are made.
+Any process can write a segment at any time, so that a killed render can continue and several
+processes can share one. A manifest says what the frames depend on; only equal ones are joined.
 """
 
 import contextlib
@@ -25,7 +24,6 @@ from vidgan.film.writer import VideoWriter
 from vidgan.marks import xmp
 
 logger = logging.getLogger(__name__)
-
 SEGMENT_FRAMES = 240  # x264 starts a new group at 250 frames: a shorter segment adds no keyframe
 _POLL_S = 0.05
 _PATIENCE_S = 600.0  # for rank 0 to delete what an older render left
@@ -43,10 +41,8 @@ def check(target: Target, *, resume: bool, world: int) -> None:
     """Raise UsageError if a render cannot be resumed or shared, before any work is done."""
     if (resume or world > 1) and not target.kind.audio_encoder:
         asked = "--resume" if resume else f"a render by {world} processes"
-        raise UsageError(
-            f"{target.path}: {asked} works only where pieces can be joined without encoding "
-            f"again: {', '.join(codecs.FILM_SUFFIXES)}."
-        )
+        films = f"films that can be joined: {', '.join(codecs.FILM_SUFFIXES)}"
+        raise UsageError(f"{target.path}: {asked} works only for {films}.")
 
 
 def folder_of(path: Path) -> Path:
@@ -91,7 +87,12 @@ class Film:
     @contextlib.contextmanager
     def made(self) -> Iterator[None]:
         """Write the pieces within this block. At its end the target is there."""
-        self._check_begun()
+        found = self._found()
+        if self._resume and found and found != self._manifest:
+            raise UsageError(
+                f"--resume: {self._path} was begun with another {self._differing(found)}. Repeat "
+                "that command, or leave out --resume to start again."
+            )
         if not self._joinable:
             yield
         elif self._share.rank:
@@ -123,10 +124,9 @@ class Film:
         return self._folder / f"rank{rank}"
 
     def _found(self) -> dict[str, object]:
-        try:
+        with contextlib.suppress(OSError, ValueError):
             return json.loads((self._folder / "manifest.json").read_text())
-        except (OSError, ValueError):
-            return {}
+        return {}
 
     def _differing(self, found: Mapping[str, object]) -> str:
         wanted = self._manifest
@@ -143,38 +143,22 @@ class Film:
                 )
             time.sleep(_POLL_S)
 
-    def _check_begun(self) -> None:
-        found = self._found()
-        if self._resume and found and found != self._manifest:
-            raise UsageError(
-                f"--resume: {self._path} was begun with another {self._differing(found)}. Repeat "
-                "that command, or leave out --resume to start again."
-            )
-
     @contextlib.contextmanager
     def _locked_folder(self) -> Iterator[None]:
         """Lock the folder, and delete it at the end unless an interrupted render may resume."""
-        lock_file, keep = self._folder / "lock", False
-        with disk_faults(self._folder, cache=False):
-            self._folder.mkdir(exist_ok=True)
-            # This also refuses a lock file that its last owner deletes at this moment.
-            busy = f"{self._path}: another process is rendering it; stop that process first."
-            lock = locks.take(lock_file, busy=busy)
-        try:
-            yield
-        except KeyboardInterrupt:
-            if keep := self._resume:
-                logger.info(f"{self._path}: stopped. The same command continues from here.")
-            raise
-        finally:
-            with contextlib.suppress(OSError):
-                if not keep:
-                    self._empty()
-                    lock_file.unlink()  # last; whoever then finds no lock makes one of its own
-            lock.release()
-            with contextlib.suppress(OSError):
-                if not keep:
-                    self._folder.rmdir()
+        keep, busy = False, f"{self._path}: another process is rendering it; stop that one first."
+        with locks.locked(self._folder / "lock", busy=busy):
+            try:
+                yield
+            except KeyboardInterrupt:
+                if keep := self._resume:
+                    logger.info(f"{self._path}: stopped. The same command continues from here.")
+                raise
+            finally:
+                with contextlib.suppress(OSError):
+                    if not keep:
+                        self._empty()
+                        remove(self._folder)  # with the lock; whoever finds none makes one
 
     def _empty(self) -> None:
         for old in self._folder.iterdir():
@@ -189,7 +173,7 @@ class Film:
             return
         if self._resume:
             logger.info(f"{self._path}: nothing to resume, starting with frame 0.")
-        with disk_faults(self._folder, cache=False):
+        with disk_faults(self._folder):
             self._empty()
         write_bytes(self._folder / "manifest.json", json.dumps(self._manifest, indent=1).encode())
 
@@ -216,10 +200,8 @@ def join(counts: Mapping[Path, int], film: Path, target: Target) -> None:
     Times are computed from the number of the frame in the film, so that rounding errors do not add
     up. Raises SystemFault if a segment has another number of frames.
     """
-    comment = (xmp.find_mark(next(iter(counts))) or {}).get("comment")
     kind, fps, stream, first = target.kind, target.fps, None, 0
-    options = kind.options(fps)
-    with av.open(str(film), "w", format=kind.muxer, container_options=options) as joined:
+    with av.open(str(film), "w", format=kind.muxer, container_options=kind.options(fps)) as joined:
         for file, count in counts.items():
             with av.open(str(file)) as segment:
                 template, seen = segment.streams.video[0], 0
@@ -241,4 +223,4 @@ def join(counts: Mapping[Path, int], film: Path, target: Target) -> None:
             if seen != count:
                 raise SystemFault(f"{file}: damaged, {seen} of {count} frames; render again.")
             first += count
-    xmp.append_mark(film, comment)
+    xmp.append_mark(film, (xmp.find_mark(file) or {}).get("comment"))

@@ -1,9 +1,9 @@
 """Sound: how loud it is and where notes begin, for each frame; and sound into a film.
 
 PyAV decodes it as a stream. Memory holds two numbers per 23 ms of sound, never the sound itself.
-This module knows neither walks nor models.
 """
 
+import contextlib
 import heapq
 import itertools
 from collections.abc import Iterator, Mapping
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.container import InputContainer
 
 from vidgan.errors import DataError, SystemFault, UsageError
 from vidgan.film import codecs
@@ -43,8 +44,7 @@ def check(sound: Path, target: Target) -> None:
     if not target.kind.audio_encoder:
         suffixes = ", ".join(codecs.FILM_SUFFIXES)
         raise UsageError(f"{target.path}: holds no sound; --audio goes into {suffixes}.")
-    with _opened(sound):
-        pass
+    _opened(sound).close()
 
 
 def listen(sound: Path, *, fps: Fraction) -> Drive:
@@ -103,7 +103,7 @@ def add_sound(
         part.unlink(missing_ok=True)
 
 
-def _opened(sound: Path) -> av.container.InputContainer:
+def _opened(sound: Path) -> InputContainer:
     try:
         container = av.open(str(sound.resolve()), options=_SAFE)
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -123,17 +123,13 @@ def _mono(sound: Path) -> Iterator[np.ndarray]:
                 yield block.to_ndarray()[0].astype(np.float64)
 
 
-def _decoded(song: av.container.InputContainer) -> Iterator[av.AudioFrame]:
+def _decoded(song: InputContainer) -> Iterator[av.AudioFrame]:
     for packet in song.demux(song.streams.audio[0]):
-        try:
+        with contextlib.suppress(av.FFmpegError):  # a damaged packet is skipped, as players do
             yield from packet.decode()
-        except av.FFmpegError:
-            continue  # a damaged packet is skipped, as players do
 
 
-def _encoded(
-    song: av.container.InputContainer, audio: av.AudioStream, end_s: Fraction
-) -> Iterator[av.Packet]:
+def _encoded(song: InputContainer, audio: av.AudioStream, end_s: Fraction) -> Iterator[av.Packet]:
     """The sound in packets. The last packet ends where the film ends."""
     resampler = av.AudioResampler(format=audio.format, layout=audio.layout, rate=audio.rate)
     end, samples = round(end_s * audio.rate), 0
@@ -149,7 +145,7 @@ def _encoded(
 
 
 def _copied(
-    source: av.container.InputContainer, video: av.VideoStream, copy: av.VideoStream
+    source: InputContainer, video: av.VideoStream, copy: av.VideoStream
 ) -> Iterator[av.Packet]:
     for packet in source.demux(video):
         if packet.size:  # the last packet is empty and only ends the stream

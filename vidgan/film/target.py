@@ -1,8 +1,4 @@
-"""What to write and how: a path with its container, codec, frame rate, scale and quality.
-
-A `Target` is parsed once and then passed on. No other module chooses a container or a codec by the
-name of a file.
-"""
+"""What to write and how. A `Target` is parsed once: nothing else goes by the name of a file."""
 
 import os
 import re
@@ -67,8 +63,7 @@ class Target:
                 "it: pip install --force-reinstall --only-binary av av"
             )
         try:
-            with tempfile.TemporaryFile(dir=path.parent):
-                pass
+            tempfile.TemporaryFile(dir=path.parent).close()
         except OSError as error:
             raise SystemFault(f"{path.parent}: cannot be written to ({error.strerror}).") from error
 

@@ -1,8 +1,4 @@
-"""Frames to film: takes frames uint8 [H, W, 3] RGB and writes a file or a folder.
-
-The film has exactly the frames given, at exactly the rate asked for. It is complete or absent.
-Memory does not grow with the number of frames. This module does not know where frames come from.
-"""
+"""Frames to a file or a folder. Memory does not grow with their number."""
 
 import contextlib
 import copy

@@ -1,13 +1,13 @@
 """Files of weights: a trained generator, or the state from which a training run resumes.
 
-Each is a single safetensors file, which holds tensors and JSON but no code. A SHA-256 of the
-tensors is checked whenever a file is read.
+Each is one safetensors file: tensors and JSON, no code, and a SHA-256 that is always checked.
 """
 
 import hashlib
 import json
 import struct
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -15,7 +15,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from vidgan import __version__, config
-from vidgan.config import ModelConfig
 from vidgan.disk.files import check_file, write_bytes
 from vidgan.errors import ConfigError, ModelError
 from vidgan.marks.xmp import DIGITAL_SOURCE_TYPE
@@ -25,14 +24,14 @@ FORMAT_VERSION = 1
 
 
 def save_generator(
-    path: Path, generator: torch.nn.Module, model: ModelConfig, *, facts: Mapping[str, object]
+    path: Path, generator: torch.nn.Module, model: config.ModelConfig, *, facts: dict[str, object]
 ) -> None:
     """Write weights, model, facts (images seen, data, ...) and the mark of synthetic media."""
-    meta = {"kind": "generator", "model": config.to_dict(model), "facts": dict(facts)}
+    meta = {"kind": "generator", "model": asdict(model), "facts": facts}
     write(path, generator.state_dict(), meta)
 
 
-def load_generator(path: Path) -> tuple[torch.nn.Module, ModelConfig, dict[str, object]]:
+def load_generator(path: Path) -> tuple[torch.nn.Module, config.ModelConfig, dict[str, object]]:
     """The generator (on the CPU, in eval mode), its model and its facts. Raises ModelError."""
     tensors, meta = read(path, kind="generator")
     try:
@@ -47,12 +46,11 @@ def load_generator(path: Path) -> tuple[torch.nn.Module, ModelConfig, dict[str, 
 
 def load_into(path: Path, module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
     """Load weights into a module, whose names and shapes they must match exactly."""
-    own = module.state_dict()
-    wrong = sorted(own.keys() ^ tensors.keys())
-    wrong += [k for k in own.keys() & tensors.keys() if own[k].shape != tensors[k].shape]
-    if wrong:
-        raise ModelError(f"{path}: {len(wrong)} tensors do not fit its own model ({wrong[0]}).")
-    module.load_state_dict(dict(tensors))
+    try:
+        module.load_state_dict(dict(tensors))
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip()[:120].rstrip(". ")
+        raise ModelError(f"{path}: its tensors do not fit its own model ({first}).") from error
 
 
 def write(path: Path, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, object]) -> None:
@@ -83,9 +81,7 @@ def read(path: Path, *, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, o
             "vidgan reads generator.safetensors and generator.onnx."
         ) from error
     if newer:
-        raise ModelError(
-            f"{path}: made by a newer vidgan ({version}); this is {__version__}. Update vidgan."
-        )
+        raise ModelError(f"{path}: made by vidgan {version}, newer than this; update vidgan.")
     if actual_kind != kind:
         raise ModelError(f"{path}: holds a {actual_kind}, not a {kind}.")
     if _digest(tensors) != header.get("sha256"):

@@ -12,7 +12,7 @@ import re
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -20,24 +20,21 @@ import numpy as np
 import onnx
 import torch
 
-from vidgan import __version__, config
+from vidgan import __version__
 from vidgan.config import ModelConfig
 from vidgan.disk.files import whole
 from vidgan.errors import ModelError
 from vidgan.generator import graph, onnx_file, selftest, synthesis, variants
-from vidgan.generator.graph import OPSET
 from vidgan.latent import paths, seeds
 from vidgan.marks.xmp import DIGITAL_SOURCE_TYPE
 
-ALLOWED = frozenset(
-    (
-        *("Reshape", "Gemm", "MatMul", "Conv", "ConvTranspose", "Relu", "LeakyRelu", "Tanh"),
-        *("Resize", "Slice", "Add", "Mul", "Gather", "Concat"),
-        *("Round", "Clip", "Transpose", "Pad", "Cast"),  # pixels
-        *("Floor", "Sub", "Unsqueeze"),  # walks
-        *("DepthToSpace", "QuantizeLinear", "DequantizeLinear"),  # int8
-    )
-)
+ALLOWED = {
+    *("Reshape", "Gemm", "MatMul", "Conv", "ConvTranspose", "Relu", "LeakyRelu", "Tanh"),
+    *("Resize", "Slice", "Add", "Mul", "Gather", "Concat"),
+    *("Round", "Clip", "Transpose", "Pad", "Cast"),  # pixels
+    *("Floor", "Sub", "Unsqueeze"),  # walks
+    *("DepthToSpace", "QuantizeLinear", "DequantizeLinear"),  # int8
+}
 LEAST_PSNR_DB = {"fp32": 60.0, "fp16": 60.0, "int8": 38.0}
 _PROOF_BATCHES = (1, 2, 5, 16)
 _PROOF_TIMES = (0, 0.5, -0.3, 0.9999999, 2.6, -1e-9, 0.013, 1)
@@ -78,10 +75,7 @@ class Proof:
 def export(
     model_file: Path, target: Path, form: Form = Form(), *, walk: BoundWalk | None = None
 ) -> list[Proof]:
-    """Write generator.safetensors as an ONNX file, with its metadata in a side file (JSON).
-
-    Returns the proof of the fp32 form and, last, that of the file. Raises ModelError.
-    """
+    """Write an ONNX file and its side file. Returns proofs of fp32 and, last, of the file."""
     generator = synthesis.open_differentiable(model_file, device="cpu")
     model = generator.model
     numbers = sum(w.numel() for w in generator.network.state_dict().values())
@@ -129,7 +123,7 @@ def _core(network: torch.nn.Module, model: ModelConfig, *, mixed: bool) -> onnx.
             network,
             tuple(map(torch.from_numpy, example.values())),
             dynamo=True,
-            opset_version=OPSET,
+            opset_version=graph.OPSET,
             input_names=list(example),
             output_names=["image"],
             dynamic_shapes=tuple({0: "batch"} for _ in example),
@@ -195,7 +189,7 @@ def _meta(
     meta = {
         "contract": onnx_file.WALK if walk else onnx_file.GENERATOR,
         **{name: getattr(model, name) for name in ("z_dim", "width", "height", "classes")},
-        "model": config.to_dict(model),
+        "model": asdict(model),
         "facts": generator.facts,
         "seed": "Threefry-2x32-20 + Box-Muller: key = seed, counter = (pair, index)",
         "digital_source_type": DIGITAL_SOURCE_TYPE,
@@ -229,9 +223,7 @@ def _check(proto: onnx.ModelProto) -> None:
     for weights in text.graph.initializer:  # among millions of random bytes some spell ".py"
         weights.ClearField("raw_data")
     if trace := _LOCAL_TRACE.search(text.SerializeToString()):
-        raise ModelError(
-            f"the exported file contains a path of this machine ({trace[0]!r}): a bug in vidgan."
-        )
+        raise ModelError(f"the file holds a path of this machine ({trace[0]!r}): a bug in vidgan.")
 
 
 def _write(part: Path, proto: onnx.ModelProto, meta: Mapping[str, object]) -> str:
@@ -257,18 +249,17 @@ def _prove(
         raise ModelError(f"{file.name}: its frames depend on the batch size; nothing was written.")
     frames_per_s = len(output) / (time.perf_counter() - start)
     difference = selftest.difference(output, expected)
-    size_bytes = file.stat().st_size
-    return output, Proof(weights, len(output), difference, size_bytes, frames_per_s)
+    return output, Proof(weights, len(output), difference, file.stat().st_size, frames_per_s)
 
 
 def _judge(proof: Proof, least_psnr_db: float | None) -> None:
-    difference, least = proof.difference, least_psnr_db
+    difference = proof.difference
     if proof.weights == "fp32" and (difference.max_level > 1 or difference.differing > 0.001):
         raise ModelError(
             f"the exported file differs from torch by up to {difference.max_level} grey levels in "
             f"{difference.differing:.2%} of bytes (allowed: 1 level, 0.1 %); nothing was written."
         )
-    least = LEAST_PSNR_DB[proof.weights] if least is None else least
+    least = LEAST_PSNR_DB[proof.weights] if least_psnr_db is None else least_psnr_db
     if difference.psnr_db < least:
         raise ModelError(
             f"the frames with {proof.weights} are {difference.psnr_db:.1f} dB from torch's, below "

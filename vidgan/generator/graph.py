@@ -48,15 +48,8 @@ _WALK = """walk (float[batch] t) => ({outputs})
 def with_pixels(core: onnx.ModelProto, *, layout: str) -> onnx.ModelProto:
     """Add the pixel graph: frames uint8 [B, H, W, 3], or for "rgba" 4 with an alpha of 255."""
     h, w = (d.dim_value for d in core.graph.output[0].type.tensor_type.shape.dim[2:])
-    opaque = layout == "rgba"
-    text = _PIXELS.format(
-        h=h,
-        w=w,
-        c=len(layout),
-        pads=_PADS if opaque else "",
-        pad="rgba = Pad(rgb, pads, white)" if opaque else "",
-        last=layout,
-    )
+    pads, pad = (_PADS, "rgba = Pad(rgb, pads, white)") if layout == "rgba" else ("", "")
+    text = _PIXELS.format(h=h, w=w, c=len(layout), pads=pads, pad=pad, last=layout)
     return _join(core, parser.parse_model(_HEADER + text))
 
 
@@ -68,18 +61,14 @@ def with_walk(model: onnx.ModelProto, rows: np.ndarray, *, closed: bool) -> onnx
     widths = {i.name: i.type.tensor_type.shape.dim[1].dim_value for i in model.graph.input}
     ends = np.cumsum([0, *widths.values()])
     assert ends[-1] == rows.shape[1], f"rows {rows.shape} for {widths}"
-    cut = len(widths) > 1
-    text = _WALK.format(
-        count=float(len(rows)),
-        outputs=", ".join(f"float[batch, {width}] {name}" for name, width in widths.items()),
-        cuts="".join(f", int64[1] end_{k} = {{{end}}}" for k, end in enumerate(ends) if cut),
-        row="row" if cut else "z",
-        slices="\n".join(
-            f"{name} = Slice(row, end_{k}, end_{k + 1}, axis)"
-            for k, name in enumerate(widths)
-            if cut
-        ),
-    )
+    outputs = ", ".join(f"float[batch, {width}] {name}" for name, width in widths.items())
+    row, cuts, slices = "z", "", ""
+    if len(widths) > 1:
+        row = "row"
+        for k, name in enumerate(widths):
+            slices += f"{name} = Slice(row, end_{k}, end_{k + 1}, axis)\n"
+        cuts = "".join(f", int64[1] end_{k} = {{{end}}}" for k, end in enumerate(ends))
+    text = _WALK.format(count=float(len(rows)), outputs=outputs, cuts=cuts, row=row, slices=slices)
     head = parser.parse_model(_HEADER + text)
     head.graph.initializer.append(numpy_helper.from_array(_table(rows, closed), "table"))
     return _join(head, model)

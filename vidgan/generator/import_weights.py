@@ -46,10 +46,8 @@ def import_weights(source: Path, target: Path) -> ModelConfig:
     if not fitting:
         raise ModelError(f"{source}: found {_summary(content)}; {_EXPECTED}")
     if len(fitting) > 1:
-        raise ModelError(
-            f"{source}: holds {len(fitting)} generators ({', '.join(fitting)}); save only the one "
-            "you want: torch.save(checkpoint[...], ...)."
-        )
+        where = ", ".join(fitting)
+        raise ModelError(f"{source}: holds {len(fitting)} generators ({where}); save only one.")
     ((generator, model),) = fitting.values()
     checkpoint.save_generator(target, generator, model, facts={"imported_from": source.name})
     return model

@@ -41,10 +41,8 @@ class OnnxFile:
             raise ModelError(f"{path}: not an ONNX file, or damaged ({_reason(error)}).") from error
         self.meta: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
         if self.meta.get("contract") not in (GENERATOR, WALK):
-            raise ModelError(
-                f"{path}: not made by `vidgan export` (its contract is "
-                f"{self.meta.get('contract', 'missing')}, not {GENERATOR} or {WALK})."
-            )
+            found = self.meta.get("contract", "missing")
+            raise ModelError(f"{path}: not made by `vidgan export` (its contract is {found}).")
         self.path, self.sha256 = path, hashlib.sha256(content).hexdigest()
         provider = self.session.get_providers()[0].removesuffix("ExecutionProvider")
         self.device = "cpu" if provider == "CPU" else "cuda"
@@ -208,18 +206,15 @@ def _read(path: Path) -> bytes:
 
 def _gpus() -> int:
     """How many GPUs the driver shows to this process."""
-    try:
-        driver, count = ctypes.CDLL(_DRIVER), ctypes.c_int(0)
-    except OSError:
-        return 0
-    driver.cuInit(0)
-    driver.cuDeviceGetCount(ctypes.byref(count))
+    count = ctypes.c_int(0)
+    with contextlib.suppress(OSError):  # there is no driver
+        driver = ctypes.CDLL(_DRIVER)
+        driver.cuInit(0)
+        driver.cuDeviceGetCount(ctypes.byref(count))
     return count.value
 
 
 def _loads(library: str) -> bool:
-    try:
-        ctypes.CDLL(library)
-    except OSError:
-        return False
-    return True
+    with contextlib.suppress(OSError):
+        return bool(ctypes.CDLL(library))
+    return False

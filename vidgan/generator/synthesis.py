@@ -1,8 +1,7 @@
 """A generator, opened from its file: for frames, or for images with gradients.
 
-A frame does not depend on how many are asked for at once. torch always computes batches of the
-same size, and an ONNX file is exact for any batch by contract. Frames of an .onnx file need no
-torch.
+A frame does not depend on how many are asked for at once: torch always computes batches of one
+size, and an ONNX file is exact for any batch by contract. An .onnx file needs no torch.
 """
 
 import hashlib

@@ -35,8 +35,9 @@ def int8(model: onnx.ModelProto, feeds: Iterable[dict[str, np.ndarray]]) -> onnx
     """Compute convolutions in 8-bit integers, whose ranges are measured on `feeds`."""
     from onnxruntime import quantization as q
 
-    model, feeds, before = subpixel(model), iter(feeds), logging.root.manager.disable
-    logging.disable(logging.WARNING)  # advice to prepare the graph, which the exporter has done
+    model, feeds, quiet = subpixel(model), iter(feeds), logging.NullHandler()
+    # It advises to prepare the graph, which the exporter has done, and would leave a handler.
+    logging.root.addHandler(quiet)
     try:
         with tempfile.TemporaryDirectory() as folder:
             target = Path(folder) / "int8.onnx"
@@ -52,7 +53,7 @@ def int8(model: onnx.ModelProto, feeds: Iterable[dict[str, np.ndarray]]) -> onnx
             )
             result = onnx.load(target)
     finally:
-        logging.disable(before)
+        logging.root.removeHandler(quiet)
     del result.opset_import[:]
     result.opset_import.extend(model.opset_import)  # without the domains that it adds needlessly
     return result

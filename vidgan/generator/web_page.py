@@ -1,7 +1,6 @@
 """A generator as a web page: one HTML file that works from file://, or a folder for a web server.
 
-The code of the page is built beforehand from export/web/ and is part of vidgan. This module puts a
-generator into it.
+The code of the page is built beforehand from export/web/ and is part of vidgan.
 """
 
 import base64

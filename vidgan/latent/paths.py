@@ -1,8 +1,7 @@
 """Paths through latent space: functions from a frame index to a latent.
 
 A path depends on nothing but its settings and the index. It holds no table of its frames, except
-for what was measured elsewhere (a constant speed, a sound), so that a path of a million frames
-takes no more memory than one of ten.
+for what was measured elsewhere (a constant speed, a sound).
 
     K keyframes   Z z_dim   t position on the path, 0 to 1   at position counted in keyframes
 """
@@ -129,15 +128,8 @@ def noise(keyframes: Keyframes, at: np.ndarray, closed: bool) -> np.ndarray:
 
 
 Curve = Callable[[Keyframes, np.ndarray, bool], np.ndarray]
-PATHS: dict[str, Curve] = {
-    "loop": cubic,
-    "lerp": lerp,
-    "slerp": slerp,
-    "spline": spline,
-    "circle": circle,
-    "walk": walk,
-    "noise": noise,
-}
+PATHS: dict[str, Curve] = {"loop": cubic}
+PATHS |= {curve.__name__: curve for curve in (lerp, slerp, spline, circle, walk, noise)}
 THROUGH_KEYFRAMES = ("loop", "lerp", "slerp", "spline")  # these can hold and ease
 ALWAYS_CLOSED = ("circle", "noise")
 EASES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -320,8 +312,7 @@ def _continued(keyframes: Keyframes, index: np.ndarray, closed: bool) -> np.ndar
         return point(np.zeros_like(index))
     # Point reflection at each end makes the second derivative zero there.
     turn, rest = np.divmod(index, 2 * span)
-    back = (rest > span)[:, None]
     inside = point(np.where(rest > span, 2 * span - rest, rest))
     ends = point(np.array([0, span]))
-    inside = np.where(back, 2 * ends[1] - inside, inside)
+    inside = np.where((rest > span)[:, None], 2 * ends[1] - inside, inside)
     return inside + 2 * turn[:, None] * (ends[1] - ends[0])

@@ -38,8 +38,7 @@ _SMALLEST_GIF = b"GIF89a" + bytes(7) + b";"  # the smallest file that can be sig
 def signer(target: Path, certificate: Path, key: Path) -> Callable[[Path], None]:
     """Make a function that signs a finished file, or each file in a folder, in its place.
 
-    Both are PEM, the certificate with its chain, the key not encrypted, and are tried at once.
-    Raises UsageError if one cannot be used, SystemFault without the extra.
+    Both PEM files are tried at once; the certificate comes with its chain, the key not encrypted.
     """
     if not (file_format := _FORMATS.get(target.suffix.lower())):
         raise UsageError(f"{target}: --sign is for a folder of PNG{', '.join(_FORMATS)}.")
@@ -112,10 +111,7 @@ def _open_c2pa() -> tuple[ModuleType, object]:
 
 
 def _read_key(path: Path) -> tuple[str, bytes]:
-    """The algorithm of a private key, and the key in the form that C2PA reads.
-
-    Raises ValueError, or TypeError if the key is encrypted.
-    """
+    """A key in the form that C2PA reads, and its algorithm. Raises ValueError, or TypeError."""
     from cryptography.hazmat.primitives import serialization
 
     key = serialization.load_pem_private_key(path.read_bytes(), password=None)

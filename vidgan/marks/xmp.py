@@ -23,7 +23,6 @@ from vidgan.errors import UsageError
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 MODEL_KEY = "digital_source_type"  # the key in the metadata of a model file
 PNG_KEYWORD = "XML:com.adobe.xmp"  # the name of the iTXt chunk with the packet
-
 _MATROSKA = b"\x1a\x45\xdf\xa3"  # the first bytes of .mkv and .webm
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER_BYTES, _PNG_END_BYTES = 33, 12  # the signature with IHDR, and IEND
@@ -38,7 +37,6 @@ _END_BYTES = 32 << 20
 _TAG = re.compile(
     rb"(?is)digital_source_type(?:\x12.|\"\s?:\s?\"|\x44\x87.)([\w:/.-]{,200}?algorithmicMedia)"
 )
-
 _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
 <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
@@ -70,15 +68,13 @@ def tags(comment: Mapping[str, object] | None = None) -> dict[str, str]:
 
 
 def append_mark(path: Path, comment: Mapping[str, object] | None = None) -> None:
-    """Put the mark into a finished MP4, MOV, APNG, GIF or WebP. The frames do not change.
-
-    Matroska and WebM have no place for XMP, and already hold the mark as `tags`.
-    """
+    """Put the mark into a finished film. Matroska and WebM have no place for XMP but `tags`."""
     packet = xmp_packet(comment)
     with path.open("r+b") as file:
         head = file.read(30)
         if head[4:8] == b"ftyp":
-            _append_to_mp4(file, packet)
+            file.seek(0, os.SEEK_END)
+            file.write(struct.pack(">I", 8 + 16 + len(packet)) + b"uuid" + _MP4_XMP + packet)
         elif head[:4] == b"GIF8":
             _append_to_gif(file, packet)
         elif head[:8] == _PNG:
@@ -86,11 +82,6 @@ def append_mark(path: Path, comment: Mapping[str, object] | None = None) -> None
         elif head[:4] != _MATROSKA:
             assert head[:4] == b"RIFF" and head[8:12] == b"WEBP", "no place for a mark is known"
             _append_to_webp(file, packet, head)
-
-
-def _append_to_mp4(file: BinaryIO, packet: bytes) -> None:
-    file.seek(0, os.SEEK_END)
-    file.write(struct.pack(">I", 8 + 16 + len(packet)) + b"uuid" + _MP4_XMP + packet)
 
 
 def _append_to_gif(file: BinaryIO, packet: bytes) -> None:

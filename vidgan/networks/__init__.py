@@ -1,8 +1,7 @@
 """Torch modules, and pure functions of tensors.
 
     pixels         conversion between uint8 frames and floats in [-1, 1]
-    base           what training asks of a network
-    classes        how a class enters a network
+    base           what training asks of a network, and how a class enters one
     dcgan          the DCGAN
     r3gan          a modern baseline without normalisation
     architectures  generators and discriminators by name

@@ -19,7 +19,6 @@ from vidgan.latent import seeds
 DRAWS = {"none": 0, "diff": 7, "ada": 15}  # random numbers that a picture needs
 ADA_CAP = 0.8  # highest p; above it, G learns the transformations too
 AUGMENTED_BELOW = 100_000  # pictures, including mirrored ones; with more, "auto" means none
-
 _SHIFT = 1 / 8  # of a side, at most
 _HOLE = 1 / 2  # of a side
 _ADA_TARGET = 0.6  # mean sign of D on reals; above it, D is memorizing them
@@ -32,10 +31,7 @@ def chosen(setting: str, pictures: int) -> str:
 
 
 def draw(seed: int, first: int, count: int, stream: int, *, draws: int) -> torch.Tensor:
-    """Uniform numbers float32 [count, draws] for the pictures first, first + 1, ... of a run.
-
-    A row is a function of (seed, number of the picture, stream), and not of the batch.
-    """
+    """Uniform float32 [count, draws]. A row depends on seed, number of the picture, stream."""
     numbers = np.arange(first, first + count) % 2**32
     lanes = [seeds.bits(seed, numbers, lane=draws * stream + i + 1) for i in range(draws)]
     high = np.stack(lanes, 1) >> 8  # 24 bits are exact in float32, and below 1
@@ -62,10 +58,8 @@ def _shifted(image: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
     sides = torch.tensor(image.shape[:1:-1], device=image.device)  # W, H
     reach = (sides * _SHIFT).round()
     pixels = torch.floor(draws * (2 * reach + 1)) - reach  # [B, 2] as x, y
-    x, y = (
-        (2 * torch.arange(n, device=image.device) + 1) / n - 1  # pixel centres
-        for n in (image.shape[3], image.shape[2])
-    )
+    # Pixel centres.
+    x, y = ((2 * torch.arange(n, device=image.device) + 1) / n - 1 for n in image.shape[:1:-1])
     grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)  # [H, W, 2]
     grid = grid + (2 * pixels / sides)[:, None, None, :]  # [B, H, W, 2]
     return grid_sample(image, grid, mode="nearest", align_corners=False)

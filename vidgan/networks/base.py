@@ -1,16 +1,18 @@
-"""What training asks of a network. The training loop knows nothing else about networks.
+"""What training asks of a network, and how a class enters one.
 
 A parameter whose requires_grad is False when its network is built stays frozen: it is in no
-optimizer and no checkpoint. So a discriminator can contain a pretrained feature network (which has
-to keep its own BatchNorm in eval mode).
+optimizer and, like the buffers of a module in which nothing trains, in no checkpoint. So a
+discriminator can contain a pretrained network (which keeps its own BatchNorm in eval mode).
 """
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+CLASS_DIM = 64  # length of the vector that stands for a class beside the latent
 
 
 class Generator(nn.Module):
-    """Maps z float32 [B, Z] and classes (see `classes.embedded`) to pictures [B, 3, H, W]."""
+    """Maps z float32 [B, Z] and classes (see `embedded`) to pictures [B, 3, H, W]."""
 
     z_dim: int
     growth = -1.0  # the stages that a growing network has added, see `growth_at`
@@ -18,7 +20,7 @@ class Generator(nn.Module):
     def after_step(self) -> None:
         """Called after each step of the optimizer."""
 
-    def limit_detail(self, real: torch.Tensor) -> torch.Tensor:
+    def limit_detail(self, real: Tensor) -> Tensor:
         """Reduce reals [B, 3, H, W] to the detail that this generator can show at present."""
         return real
 
@@ -38,3 +40,22 @@ def growth_at(images_seen: int, images_per_phase: int) -> float:
     """
     phase, share = divmod(images_seen / images_per_phase, 1)
     return phase // 2 + (share if phase % 2 else 0.0)
+
+
+def embedded(classes: Tensor, embedding: nn.Embedding) -> Tensor:
+    """Vectors of labels int [B], or mixtures of vectors by weights float32 [B, classes]."""
+    return classes @ embedding.weight if classes.is_floating_point() else embedding(classes)
+
+
+def with_classes(z: Tensor, classes: Tensor | None, embedding: nn.Embedding | None) -> Tensor:
+    """Append the vector of its class to each latent."""
+    assert (classes is None) == (embedding is None), "give classes to a model of classes only"
+    return z if classes is None else torch.cat([z, embedded(classes, embedding)], 1)
+
+
+def projected(
+    features: Tensor, classes: Tensor | None, embedding: nn.Embedding | None
+) -> Tensor | float:
+    """<embedding(class), features> for features [B, D]: [B]."""
+    assert (classes is None) == (embedding is None), "give classes to a model of classes only"
+    return 0.0 if classes is None else (embedded(classes, embedding) * features).sum(1)

@@ -7,12 +7,12 @@ BatchNorm, but not at their pixel ends. Weights start as N(0, 0.02), in G spread
 """
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import interpolate, leaky_relu
 
 from vidgan.config import DiscriminatorConfig, ModelConfig
 from vidgan.networks import base
-from vidgan.networks.classes import CLASS_DIM, projected, with_classes
+from vidgan.networks.base import CLASS_DIM, projected, with_classes
 
 _WIDEST = 8  # the widest layer has this many times the channels at half resolution
 
@@ -27,11 +27,8 @@ class Generator(base.Generator):
         z_wide = config.z_dim + (CLASS_DIM if config.classes else 0)
         stages = sides(config.height, config.width)  # smallest first
         widths = _widths(config.channels, len(stages) - 1)[::-1]
-        layers: list[nn.Module] = [
-            nn.ConvTranspose2d(z_wide, widths[0], stages[0], bias=False),
-            nn.BatchNorm2d(widths[0]),
-            nn.ReLU(inplace=True),
-        ]
+        layers: list[nn.Module] = [nn.ConvTranspose2d(z_wide, widths[0], stages[0], bias=False)]
+        layers += [nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)]
         for stage, width in enumerate([*widths[1:], 3]):
             # A layer doubles a side n. For 2n - 1 it pads both ends by one more, and adds one row.
             odd = [side % 2 for side in stages[stage + 1]]
@@ -45,7 +42,7 @@ class Generator(base.Generator):
         self.heads = nn.ModuleList(nn.Conv2d(width, 3, 1) for width in widths if config.grows)
         self.apply(_initialise)
 
-    def forward(self, z: torch.Tensor, classes: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(self, z: Tensor, classes: Tensor | None = None) -> Tensor:
         assert z.ndim == 2 and z.shape[1] == self.z_dim, f"z {tuple(z.shape)} is not [B, Z]"
         z = with_classes(z, classes, self.embedding)
         x = z.reshape(-1, z.shape[1], 1, 1)  # [B, Z] -> [B, Z, 1, 1]
@@ -59,16 +56,27 @@ class Generator(base.Generator):
         if share:
             x = self.layers[3 * low + 3 : 3 * low + 6](x)
             finer = x if low + 1 == last else torch.tanh(self.heads[low + 1](x))
-            image = torch.lerp(interpolate(image, self.sides[low + 1]), finer, share)
-        return interpolate(image, self.sides[-1])  # nearest neighbour
+            image = self._enlarged(image, self.sides[low + 1])
+            change = share * (finer - image)
+            image = torch.lerp(image, finer, share) if self.training else image + change
+        return self._enlarged(image, self.sides[-1])
+
+    def _enlarged(self, image: Tensor, size: tuple[int, int]) -> Tensor:
+        """Nearest neighbour. The graph of an export may hold neither Shape nor Where, so that
+        `interpolate` and `lerp` are for training only."""
+        if self.training:
+            return interpolate(image, size)
+        for axis, n in ((2, size[0]), (3, size[1])):
+            index = torch.arange(n, device=image.device) * image.shape[axis] // n
+            image = image.index_select(axis, index)
+        return image
 
     @torch.no_grad()
     def after_step(self) -> None:
         """Correct the weights so that G paints no chequerboard on even ground.
 
-        A pixel sees four of the 16 taps; which four depends on its place among four neighbours.
-        If the four sums are equal, even ground stays even, as after enlargement and an ordinary
-        convolution.
+        A pixel sees four of the 16 taps, by its place among four neighbours. If the four sums are
+        equal, even ground stays even, as after enlargement and an ordinary convolution.
         """
         tap = torch.arange(16, device=self.layers[0].weight.device)
         group = tap // 4 % 2 * 2 + tap % 2  # the four to which a tap belongs
@@ -80,15 +88,13 @@ class Generator(base.Generator):
                 taps = weight.permute(0, 2, 3, 1).flatten(1, 2)  # [in, out, 4, 4] -> [in, 16, out]
                 weight -= (excess @ taps).unflatten(1, (4, 4)).permute(0, 3, 1, 2)
 
-    def limit_detail(self, real: torch.Tensor) -> torch.Tensor:
+    def limit_detail(self, real: Tensor) -> Tensor:
         """Reduce reals [B, 3, H, W] to the detail of the stages grown so far."""
         stage, share = divmod(self.growth, 1)
         if not self.heads or stage >= len(self.sides) - 1:
             return real
         low, full = int(stage), self.sides[-1]
         coarse = interpolate(interpolate(real, self.sides[low], mode="area"), full)
-        if not share:
-            return coarse
         finer = interpolate(interpolate(real, self.sides[low + 1], mode="area"), full)
         return torch.lerp(coarse, finer, share)
 
@@ -132,14 +138,12 @@ class Discriminator(base.Discriminator):
                 if isinstance(layer, nn.Conv2d):
                     nn.utils.parametrizations.spectral_norm(layer)
 
-    def forward(
-        self, image: torch.Tensor, classes: torch.Tensor | None = None
-    ) -> list[torch.Tensor]:
+    def forward(self, image: Tensor, classes: Tensor | None = None) -> list[Tensor]:
         (features,) = self.features(image)
         logit = self.layers[-1](features).flatten(0)  # [B, 1, 1, 1] -> [B]
         return [logit + projected(features.mean((2, 3)), classes, self.embedding)]
 
-    def features(self, image: torch.Tensor) -> list[torch.Tensor]:
+    def features(self, image: Tensor) -> list[Tensor]:
         assert image.shape[1:] == (3, *self.size), f"image {tuple(image.shape)} is not {self.size}"
         stage, share = divmod(self.growth, 1)
         low, last = int(stage), len(self.sides) - 1

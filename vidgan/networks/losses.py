@@ -123,17 +123,13 @@ def squared_gradient(maps: Maps, image: torch.Tensor) -> torch.Tensor:
 def gradient_penalty(maps: Maps, between: torch.Tensor) -> torch.Tensor:
     """Squared difference of the gradient's norm from 1, float32 [B].
 
-    `between` are pictures between reals and fakes (Gulrajani et al. 2017, equation 3; without its
-    weight).
+    `between` lie between reals and fakes (Gulrajani et al. 2017, equation 3, without its weight).
     """
     return (squared_gradient(maps, between).clamp_min(1e-12).sqrt() - 1).square()
 
 
 def feature_distance(real: Maps, fake: Maps) -> torch.Tensor:
-    """Squared distance of mean features (Salimans et al. 2016, section 3.1), summed over the maps.
-
-    It is a mean over the features of a map, so its weight does not depend on the width of D.
-    """
+    """Squared distance of mean features, a mean over the width of D (Salimans et al. 2016, 3.1)."""
     return sum(
         (x.float().mean(0) - y.float().mean(0)).square().mean()
         for x, y in zip(real, fake, strict=True)

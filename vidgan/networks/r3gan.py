@@ -11,12 +11,12 @@ import itertools
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, leaky_relu
 
 from vidgan.config import DiscriminatorConfig, ModelConfig
 from vidgan.networks import base
-from vidgan.networks.classes import CLASS_DIM, projected, with_classes
+from vidgan.networks.base import CLASS_DIM, projected, with_classes
 from vidgan.networks.dcgan import sides
 
 _SLOPE = 0.2
@@ -24,10 +24,7 @@ _WIDEST = 4  # the widest layer has this many times the channels at half resolut
 
 
 class Generator(base.Generator):
-    """z float32 [B, Z] and classes (see `embedded`) -> picture float32 [B, 3, H, W].
-
-    Values are about in [-1, 1]. There is no tanh that limits them.
-    """
+    """z float32 [B, Z] and classes -> picture float32 [B, 3, H, W], about in [-1, 1]."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -44,7 +41,7 @@ class Generator(base.Generator):
         for layer in (self.start, self.paint):
             _initialise(layer, gain=1.0)
 
-    def forward(self, z: torch.Tensor, classes: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(self, z: Tensor, classes: Tensor | None = None) -> Tensor:
         assert z.ndim == 2 and z.shape[1] == self.z_dim, f"z {tuple(z.shape)} is not [B, Z]"
         style = self.start(with_classes(z, classes, self.embedding))  # [B, D]
         x = self.blocks[0](self.canvas * style.reshape(-1, style.shape[1], 1, 1))  # [B, D, h, w]
@@ -58,10 +55,7 @@ class Generator(base.Generator):
 
 
 class Discriminator(base.Discriminator):
-    """Picture float32 [B, 3, H, W] in [-1, 1] and classes -> one map of logits float32 [B].
-
-    Only differences count: the logit of a real should be above that of a fake.
-    """
+    """Picture float32 [B, 3, H, W] and classes -> one map of logits [B]; only differences count."""
 
     def __init__(self, config: DiscriminatorConfig, model: ModelConfig) -> None:
         super().__init__()
@@ -81,15 +75,13 @@ class Discriminator(base.Discriminator):
         if self.embedding:
             nn.init.normal_(self.embedding.weight, 0.0, widths[-1] ** -0.5)
 
-    def forward(
-        self, image: torch.Tensor, classes: torch.Tensor | None = None
-    ) -> list[torch.Tensor]:
+    def forward(self, image: Tensor, classes: Tensor | None = None) -> list[Tensor]:
         (x,) = self.features(image)
         # A weight for each channel and place turns the last feature map into a vector.
         features = (leaky_relu(x, _SLOPE) * self.gather).sum((2, 3))  # [B, D]
         return [self.judge(features).flatten(0) + projected(features, classes, self.embedding)]
 
-    def features(self, image: torch.Tensor) -> list[torch.Tensor]:
+    def features(self, image: Tensor) -> list[Tensor]:
         assert image.shape[1:] == (3, *self.size), f"image {tuple(image.shape)} is not {self.size}"
         x = self.blocks[0](self.look(image))
         for widen, block in zip(self.widen, self.blocks[1:], strict=True):
@@ -109,7 +101,7 @@ class _Block(nn.Module):
         # Fixup starts this at 0. Then G learns only colours from the first 40,000 images.
         _initialise(self.second, gain=0.5)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         inner = leaky_relu(self.first(leaky_relu(x, _SLOPE)), _SLOPE)
         return x + self.second(inner)
 

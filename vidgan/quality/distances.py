@@ -50,9 +50,8 @@ def recall(real: np.ndarray, fake: np.ndarray, *, neighbours: int = 3) -> float:
 
 
 def variety(real: np.ndarray, fake: np.ndarray) -> float:
-    """Root mean square distance between fakes, divided by that between reals.
-
-    A flaw that all fakes share keeps recall at 0, however varied they are; variety still rises.
+    """Root mean square distance between fakes, divided by that between reals. A flaw that all fakes
+    share keeps recall at 0, but not this.
     """
     return float(np.sqrt(fake.var(0).sum() / real.var(0).sum()))
 

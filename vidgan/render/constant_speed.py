@@ -58,10 +58,8 @@ def constant_speed(path: Path, generator: Synthesize) -> tuple[Path, Unevenness,
     if path.hold or path.ease != "linear":
         raise UsageError("--constant-speed sets the speed itself: omit --hold and --ease.")
     if path.segments > _MOST // 8:
-        raise UsageError(
-            f"--constant-speed: {path.segments} keyframes are too many to measure; give at most "
-            f"--keyframes {_MOST // 8}, or render a shorter film."
-        )
+        many = f"{path.segments} keyframes are too many to measure"
+        raise UsageError(f"--constant-speed: {many}; give at most {_MOST // 8}.")
     measured = max(1, min(path.steps, _PER_SEGMENT * path.segments, _MOST))
     if not path.steps:
         return path, Unevenness(0, 1), Unevenness(0, 1)
@@ -95,9 +93,7 @@ def _changes(path: Path, generator: Synthesize, table: np.ndarray) -> Iterator[f
 
 def _frames(path: Path, generator: Synthesize, t: np.ndarray) -> Iterator[np.ndarray]:
     for part in np.split(t, range(_BATCH, len(t), _BATCH)):
-        weights = path.class_weights_at(part)
-        z = path.latents_at(part)
-        yield from generator(z) if weights is None else generator(z, weights)
+        yield from generator(path.latents_at(part), path.class_weights_at(part))
 
 
 def _even(table: np.ndarray, changes: np.ndarray, *, whole: bool, closed: bool) -> np.ndarray:

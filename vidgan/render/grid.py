@@ -1,8 +1,4 @@
-"""Several walks side by side in one film, and walks through classes.
-
-The pipeline hands rows of numbers to a generator. For a grid, such a row holds the latent of every
-cell, each followed by its class weights; `Grid` takes the row apart and puts the frame together.
-"""
+"""Several walks side by side in one film, and walks through classes."""
 
 import numpy as np
 
@@ -11,10 +7,7 @@ from vidgan.generator.synthesis import Synthesize
 
 
 class Grid:
-    """A `Synthesize` of rows [B, cells * (Z + classes)] to frames uint8 [B, rows * H, cols * W, 3].
-
-    With one cell it only tells latents from class weights.
-    """
+    """A `Synthesize` of rows [B, cells * (Z + classes)] to frames [B, rows * H, columns * W, 3]."""
 
     def __init__(self, generator: Synthesize, *, columns: int, rows: int) -> None:
         self._generator, self._columns, self._cells = generator, columns, columns * rows
@@ -25,5 +18,5 @@ class Grid:
     def __call__(self, z: np.ndarray) -> np.ndarray:
         cells = z.reshape(len(z) * self._cells, -1)
         latents, weights = np.split(cells, [self.z_dim], axis=1)
-        pictures = self._generator(latents, weights) if weights.size else self._generator(latents)
+        pictures = self._generator(latents, weights if weights.size else None)
         return np.stack([tiles.tile(cell, self._columns) for cell in np.split(pictures, len(z))])

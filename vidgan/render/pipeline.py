@@ -1,7 +1,6 @@
 """A path through latent space, made into frames and into a file.
 
-Path, generator and encoder work at the same time, with a few batches between them, so that memory
-does not grow with the number of frames. This module sees a generator only as `Synthesize`.
+Path, generator and encoder work at the same time, with a few batches between them.
 """
 
 import contextlib
@@ -29,7 +28,6 @@ _LATENTS = 128  # computed at once, because one latent costs less in a larger pi
 _SHEET = (8, 4)  # columns, rows
 _SHEET_SIDE = 128  # pixels of the long side of a frame in a contact sheet, at most
 _ALONE = Share()  # one process renders the whole film
-
 # An hour of film. Speed and size as measured: the shipped generator, 512 pixels, 2 cores.
 _LARGE_JOB, _FRAMES_PER_S, _BYTES_PER_FRAME = 108_000, 460, 7_400
 
@@ -75,10 +73,13 @@ def render(
     share     the part of the film that this process renders, see `segments.Film`
     progress  called with the frames done and the frames to do, both of this process
     """
+    # Of the path, latents spread over it count: what settings do, not what they are called.
+    index = sorted({round(i * (path.frames - 1) / 15) for i in range(16)})
+    z = np.concatenate([path.latents(i, i + 1) for i in index])
     key = {
         "model": generator.sha256,
         "runtime": generator.runs_on,
-        "path": _fingerprint(path),
+        "path": hashlib.sha256(z.tobytes()).hexdigest(),
         "versions": f"vidgan {__version__}, PyAV {av.__version__}",
     }
     film = Film(writer, frames=path.frames, key=key, resume=resume, share=share)
@@ -101,9 +102,8 @@ def contact_sheet(generator: Synthesize, path: LatentPath) -> np.ndarray:
     index = np.arange(columns * rows) * path.frames // (columns * rows)
     z = np.concatenate([path.latents(i, i + 1) for i in index.tolist()])
     k = -(-max(generator.height, generator.width) // _SHEET_SIDE)
-    return tile(
-        np.concatenate([batch[:, ::k, ::k] for batch in _synthesize(generator, z)]), columns
-    )
+    small = [batch[:, ::k, ::k] for batch in _synthesize(generator, z)]
+    return tile(np.concatenate(small), columns)
 
 
 def grid_of_stills(generator: Synthesize, *, seed: int, columns: int, rows: int) -> np.ndarray:
@@ -128,13 +128,6 @@ def write_stills(
             for batch in _synthesize(generator, seeds.gaussian(seed, index, z_dim=generator.z_dim)):
                 for picture in batch:
                     writer.write(picture)
-
-
-def _fingerprint(path: LatentPath) -> str:
-    """A hash of latents spread over a path. It depends on what settings do, not on their names."""
-    index = sorted({round(i * (path.frames - 1) / 15) for i in range(16)})
-    z = [path.latents(i, i + 1) for i in index]
-    return hashlib.sha256(np.concatenate(z).tobytes()).hexdigest()
 
 
 def _batches(

@@ -4,19 +4,18 @@
 and gives the `BoundWalk` that is rendered and exported. An unknown key in a file is an error.
 """
 
-import difflib
 import hashlib
 import json
 import logging
 import math
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Self, get_type_hints
+from typing import Self
 
 import numpy as np
 
+from vidgan import config
 from vidgan.disk.files import write_bytes
 from vidgan.errors import ConfigError, ModelError, UsageError
 from vidgan.film import sound
@@ -28,7 +27,6 @@ from vidgan.render.constant_speed import constant_speed
 from vidgan.render.grid import Grid
 
 logger = logging.getLogger(__name__)
-
 FORMAT = "vidgan-walk-1"
 _MOST_CELLS = 144
 
@@ -48,9 +46,9 @@ class Walk:
     fps: str = "30"
     hold: int | float = 0.0
     ease: str = "linear"
-    truncation: int | float | list = 1.0  # a list is gone through over the film
-    labels: list | None = None
-    grid: list | None = None  # [columns, rows]; cell c shows the walk of seed + c
+    truncation: int | float | list[int | float] = 1.0  # a list is gone through over the film
+    labels: list[int] | None = None
+    grid: list[int] | None = None  # [columns, rows]; cell c shows the walk of seed + c
     constant_speed: bool = False
     audio: str | None = None
 
@@ -62,15 +60,15 @@ class Walk:
         except (OSError, ValueError, RecursionError) as error:
             reason = getattr(error, "strerror", None) or f"not JSON: {error}"
             raise ConfigError(f"{source}: cannot be read as a walk ({reason}).") from error
-        if not isinstance(content, Mapping) or content.get("format") != FORMAT:
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise ConfigError(f'{source}: not a walk; these have "format": "{FORMAT}".')
-        for key, value in content.items():
-            _check(source, key, value)
-        if "z_dim" not in content:
+        try:
+            walk = config.from_dict(content, cls)
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {error}") from error
+        if walk.z_dim is None:
             raise ConfigError(f"{source}: z_dim is missing; vidgan render --save-walk writes it.")
-        if content.get("audio"):
-            content["audio"] = str(source.parent / content["audio"])
-        return cls(**content)
+        return replace(walk, audio=walk.audio and str(source.parent / walk.audio))
 
     def save(self, target: Path) -> None:
         """Write a file with every key and every keyframe. The sound is named as seen from it."""
@@ -85,12 +83,10 @@ class Walk:
     def bind(
         self, generator: Synthesize, *, name: str = "the model", sound_into: Target | None = None
     ) -> "BoundWalk":
-        """Work out what depends on the model and the sound.
+        """Work out what depends on model and sound. Warns of a walk saved with another model.
 
         name         what to call the model in messages
         sound_into   the film that will hold the sound; None where only its rhythm is wanted
-
-        A walk saved with another model gives a warning. Raises UsageError, DataError, ModelError.
         """
         if self.z_dim not in (None, generator.z_dim):
             raise ModelError(f"the walk has z_dim {self.z_dim}; {name} takes {generator.z_dim}.")
@@ -194,21 +190,6 @@ class BoundWalk:
             facts["seed"], keyframes = walk.seed, len(keyframes)
         facts |= {"path": walk.path, "keyframes": keyframes, "audio": bool(walk.audio) or None}
         return {k: facts[k] for k in sorted(facts) if k != "z_dim" and facts[k] is not None}
-
-
-def _check(source: Path, key: str, value: object) -> None:
-    """Raise ConfigError for a key that a walk does not have, or a value of the wrong type."""
-    hints = get_type_hints(Walk)
-    if key not in hints:
-        near = difflib.get_close_matches(key, hints, 1, 0)[0]
-        raise ConfigError(f"{source}: unknown key {key}; did you mean {near}?")
-    wrong = isinstance(value, bool) and hints[key] is not bool
-    if isinstance(value, list) and key != "keyframes":  # which `_latent` checks
-        kinds = (int, float) if key == "truncation" else (int,)
-        wrong |= not all(type(number) in kinds for number in value)
-    if wrong or not isinstance(value, hints[key]):
-        text = json.dumps(value)[:60]
-        raise ConfigError(f"{source}: {key} = {text} has the wrong type; see a saved walk.")
 
 
 def _number(digits: str) -> int | float:

@@ -10,11 +10,10 @@ from vidgan.networks import pixels
 from vidgan.networks.base import Generator
 from vidgan.quality.validation import Validation
 from vidgan.training.batches import every_class, latents
-from vidgan.training.run_folder import SAMPLES, write_samples
+from vidgan.training.run_folder import SAMPLES, write_grid
 from vidgan.training.state import Run, keep
 
 logger = logging.getLogger(__name__)
-
 _CALIBRATION_BATCHES, _BATCH = 16, 64
 
 
@@ -24,17 +23,15 @@ def update_average(run: Run) -> None:
     state, how = run.state, run.settings.train
     halflife = min(how.ema_halflife_images, 0.05 * state.images_seen)
     decay = 0.5 ** (how.batch_size / halflife) if halflife > 0 else 0.0
-    torch._foreach_lerp_(
-        list(state.average.parameters()), list(state.generator.parameters()), 1 - decay
-    )
+    average, now = (list(network.parameters()) for network in (state.average, state.generator))
+    torch._foreach_lerp_(average, now, 1 - decay)
 
 
 @torch.no_grad()
 def averaged_generator(run: Run) -> Generator:
-    """A copy of the averaged generator in eval mode on the CPU, with BatchNorm statistics.
+    """A copy of the average in eval mode on the CPU.
 
-    The statistics that training gathers belong to other weights. So they are measured again, as
-    the mean over batches of fixed latents.
+    Its BatchNorm statistics are measured anew: those of training belong to other weights.
     """
     generator = copy.deepcopy(run.state.average).train()
     norms = [m for m in generator.modules() if isinstance(m, torch.nn.BatchNorm2d)]
@@ -51,7 +48,7 @@ def make_samples(run: Run) -> np.ndarray:
     """Write and return samples: pictures of latents that stay the same through the run."""
     generator, classes = averaged_generator(run), every_class(run.settings, SAMPLES)
     samples = pixels.to_frames(_generate(run, generator, 0, SAMPLES, classes)).numpy()
-    write_samples(run.folder, samples, run.state.images_seen)
+    write_grid(run.folder / f"samples{run.state.images_seen:09d}.png", samples)
     return samples
 
 

@@ -35,8 +35,13 @@ class Log:
     def __init__(self, run: Path, *, writes: bool) -> None:
         # Problems that were reported before the run was resumed.
         self.flags = {flag for row in logged(run) for flag in row.get("flags", ())}
-        self._file = (run / "stats.jsonl").open("a", encoding="utf-8") if writes else None
-        self._board = _tensorboard(run) if writes else None
+        self._file = self._board = None
+        if writes:
+            self._file = (run / "stats.jsonl").open("a", encoding="utf-8")
+            with suppress(ImportError):
+                from torch.utils.tensorboard import SummaryWriter
+
+                self._board = SummaryWriter(str(run))
 
     def write(self, now: Progress) -> None:
         if self._file is None:
@@ -48,10 +53,7 @@ class Log:
                 if isinstance(value, float) and name != "elapsed_s":
                     self._board.add_scalar(name, value, now.images_seen)
 
-    def __enter__(self) -> "Log":
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         for sink in (self._file, self._board):
             if sink:
                 sink.close()
@@ -64,11 +66,3 @@ def logged(run: Path) -> list[dict[str, typing.Any]]:
         with suppress(json.JSONDecodeError):  # cut off when the run was killed
             rows.append(json.loads(line))
     return rows
-
-
-def _tensorboard(run: Path) -> object | None:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(run))

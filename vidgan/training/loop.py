@@ -1,9 +1,7 @@
-"""The training loop.
+"""The training loop. One code path, by lightning-fabric, serves a CPU as well as many machines.
 
-Progress is counted in images. Data order, latents and augmentation of a step are functions of
-(seed, images seen, rank). So a run that is killed and resumed ends in bitwise the same weights as
-one that is not, on the same machine. One code path, by lightning-fabric, serves a single CPU as
-well as many machines under torchrun.
+A step is a function of (seed, images seen, rank). So a run that is killed and resumed ends in
+bitwise the same weights as one that is not, on the same machine.
 """
 
 import logging
@@ -15,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from vidgan import config
-from vidgan.config import Config
 from vidgan.disk import files
 from vidgan.networks import augment, losses, pixels
 from vidgan.quality import validation
@@ -29,12 +26,11 @@ from vidgan.training.state import Run, keep, restore, save
 from vidgan.training.step import Outcome, Step
 
 logger = logging.getLogger(__name__)
-
 _LOG_EVERY_S = 1.0
 
 
 def train(
-    settings: Config,
+    settings: config.Config,
     *,
     runs: Path,
     resume: Path | None = None,
@@ -55,13 +51,11 @@ def train(
     with run_folder.locked(folder) if run.is_first else nullcontext(), _signals() as received:
         if resume:
             restore(run)
-            if state.images_seen >= settings.train.images:
-                logger.info(
-                    f"{folder} has already seen {settings.train.images:,} images. To train on, add "
-                    "--for with more."
-                )
+            if state.images_seen >= (goal := settings.train.images):
+                logger.info(f"{folder} has already seen {goal:,} images; to train on, add --for.")
         if run.is_first:
-            run_folder.write_reals(folder, run_folder.some_reals(dataset))
+            reals = run_folder.some_reals(dataset)
+            run_folder.write_grid(folder / "reals.png", reals, synthetic=False)
             files.write_bytes(folder / "config.toml", config.to_toml(settings).encode())
         logger.info(
             f"{folder}: {model.name} {model.width}x{model.height}, {len(dataset):,} pictures of "
@@ -86,7 +80,7 @@ def _loop(run: Run, received: list[int], progress: Callable[[Progress], None]) -
     save_at = (state.images_seen // every + 1) * every
     started = logged = time.monotonic()
     logged_images, past_best, current = state.images_seen, False, None
-    with Log(run.folder, writes=run.is_first) as log, closing(batches(run)) as stream:
+    with closing(Log(run.folder, writes=run.is_first)) as log, closing(batches(run)) as stream:
         watch = Watch(run_folder.some_reals(run.dataset), log.flags)
         for batch in stream:
             if run.is_first and state.images_seen >= samples_at:
@@ -125,10 +119,8 @@ def _loop(run: Run, received: list[int], progress: Callable[[Progress], None]) -
             if measuring and not measured and not received:
                 measure(run, measuring)
             if past_best and how.stop_past_best:
-                logger.info(
-                    "Stopped, because three distances in a row were above 1.5 times the best. To "
-                    f"train on: vidgan train --resume {run.folder} --no-stop"
-                )
+                again = f"vidgan train --resume {run.folder} --no-stop"
+                logger.info(f"Stopped, because the run is past its best. To train on: {again}")
             _save(run)
             watch.samples(make_samples(run), state.images_seen)
             if current and (flags := watch.take_flags()):
@@ -153,7 +145,7 @@ def _progress(
     gradient_g, gradient_d = outcome.gradient_g.item(), outcome.gradient_d.item()
     watch.certainty(sure_real, sure_fake, state.images_seen)
     watch.augmentation(state.ada[0].item() / augment.ADA_CAP, state.images_seen)
-    if precision_for(how.precision) != "fp16":  # of which gradients are scaled
+    if state.scaler is None:  # which scales the gradients of fp16
         watch.gradients(gradient_g, gradient_d)
     watch.fakes(pixels.to_frames(outcome.fake).cpu().numpy(), state.images_seen)
     last = state.measured[-1] if state.measured else None

@@ -1,7 +1,4 @@
-"""report.html: a run on one page, made from the files in the run's folder.
-
-The page needs no other file. It holds some of the samples, as JPEG, so that it stays small.
-"""
+"""report.html: a run on one page that needs no other file, made from the run's folder."""
 
 import base64
 import html
@@ -14,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from vidgan.disk.files import write_bytes
 from vidgan.quality.validation import Measured
@@ -53,8 +51,6 @@ def write(run: Path, measured: Sequence[Measured]) -> None:
 
 
 def _picture(path: Path) -> str:
-    from PIL import Image
-
     with Image.open(path) as image:
         image.thumbnail((_WIDEST, 4 * _WIDEST))
         file = io.BytesIO()

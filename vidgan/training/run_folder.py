@@ -1,7 +1,4 @@
-"""The folder of a run: its name, its lock, and the pictures of its progress.
-
-One process at a time trains in a folder. This module knows no network and no step.
-"""
+"""The folder of a run: its name, its lock, and the pictures of its progress."""
 
 import itertools
 import logging
@@ -13,16 +10,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from vidgan.config import ModelConfig
 from vidgan.data.cache import Dataset
-from vidgan.disk.locks import take
+from vidgan.disk import locks
 from vidgan.errors import SystemFault
 from vidgan.film.tiles import tile
 from vidgan.film.writer import VideoWriter, write_png
 
 logger = logging.getLogger(__name__)
-
 _COLUMNS = 8
 SAMPLES = 4 * _COLUMNS  # pictures in a grid
 
@@ -30,12 +27,11 @@ SAMPLES = 4 * _COLUMNS  # pictures in a grid
 def new_run(runs: Path, dataset: Dataset, model: ModelConfig) -> Path:
     """Make a folder with the next number. Two runs that start at once get two folders."""
     size = f"{model.width}" if model.width == model.height else f"{model.width}x{model.height}"
-    name = f"{dataset.name}-{model.name}{size}"
     try:
         runs.mkdir(parents=True, exist_ok=True)
         taken = [int(m[1]) for p in runs.iterdir() if (m := re.match(r"(\d{5})-", p.name))]
         for number in itertools.count(max(taken, default=-1) + 1):
-            run = runs / f"{number:05d}-{name}"
+            run = runs / f"{number:05d}-{dataset.name}-{model.name}{size}"
             with suppress(FileExistsError):
                 run.mkdir()
                 (run / "checkpoints").mkdir()
@@ -53,21 +49,18 @@ def locked(run: Path) -> Iterator[None]:
     """
     note, host = run / "lock.owner", socket.gethostname()
     owner = note.read_text(encoding="utf-8").split() if note.exists() else []  # process, host
-    busy = (
-        f"{run}: process {' on '.join(owner) or 'unknown'} is training here. Stop it first. If it "
-        f"is dead, delete {note}."
-    )
+    who = " on ".join(owner) or "unknown"
+    busy = f"{run}: process {who} is training here; stop it, or if it is dead, delete {note}."
     if len(owner) == 2 and owner[1] != host:
         raise SystemFault(busy)
-    lock = take(run / "lock", busy=busy)
-    if owner:
-        logger.warning(f"{run}: process {owner[0]} was killed while it trained here.")
-    try:
-        note.write_text(f"{os.getpid()} {host}\n", encoding="utf-8")
-        yield
-    finally:
-        note.unlink(missing_ok=True)
-        lock.release()
+    with locks.locked(run / "lock", busy=busy):
+        if owner:
+            logger.warning(f"{run}: process {owner[0]} was killed while it trained here.")
+        try:
+            note.write_text(f"{os.getpid()} {host}\n", encoding="utf-8")
+            yield
+        finally:
+            note.unlink(missing_ok=True)
 
 
 def next_samples(images_seen: int, every_images: int) -> int:
@@ -82,18 +75,12 @@ def some_reals(dataset: Dataset) -> np.ndarray:
     return dataset.take(np.linspace(0, len(dataset) - 1, SAMPLES).astype(int))
 
 
-def write_reals(run: Path, reals: np.ndarray) -> None:
-    write_png(run / "reals.png", tile(reals, _COLUMNS), synthetic=False)
-
-
-def write_samples(run: Path, samples: np.ndarray, images_seen: int) -> None:
-    write_png(run / f"samples{images_seen:09d}.png", tile(samples, _COLUMNS))
+def write_grid(target: Path, pictures: np.ndarray, *, synthetic: bool = True) -> None:
+    write_png(target, tile(pictures, _COLUMNS), synthetic=synthetic)
 
 
 def write_film(run: Path) -> None:
     """Write progress.mp4: all samples, eight grids a second, the last one for a second more."""
-    from PIL import Image
-
     grids = sorted(run.glob("samples*.png"))
     with VideoWriter(run / "progress.mp4", fps=8, force=True) as video:
         for path in [*grids, *grids[-1:] * 8]:

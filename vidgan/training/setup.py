@@ -11,14 +11,13 @@ from lightning_fabric.plugins import MixedPrecision
 from lightning_fabric.strategies import DDPStrategy
 
 from vidgan import config
-from vidgan.config import Config
 from vidgan.data import cache
 from vidgan.errors import UsageError
 from vidgan.networks import architectures
 from vidgan.training.state import State
 
 
-def launch(settings: Config) -> Fabric:
+def launch(settings: config.Config) -> Fabric:
     """Start on the devices of this process: alone, or as one of many under torchrun."""
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # vidgan logs the same facts
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
@@ -28,16 +27,15 @@ def launch(settings: Config) -> Fabric:
             f"--batch-size {settings.train.batch_size}: not a multiple of the {world} processes."
         )
     grows = settings.train.grow_every_images > 0  # then a step does not use all weights
+    # Broadcasting BatchNorm's buffers between two forward passes would change them in place and
+    # break the backward pass. It is not needed: they are measured again before G is kept.
+    many = DDPStrategy(broadcast_buffers=False, find_unused_parameters=grows)
     kinds = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
     fabric = Fabric(
         accelerator="auto",
         devices=local,
         num_nodes=world // local,
-        # Broadcasting BatchNorm's buffers between two forward passes would change them in place and
-        # break the backward pass. It is not needed: they are measured again before G is kept.
-        strategy=DDPStrategy(broadcast_buffers=False, find_unused_parameters=grows)
-        if world > 1
-        else "auto",
+        strategy=many if world > 1 else "auto",
         precision=kinds[precision_for(settings.train.precision)],
     )
     fabric.launch()
@@ -57,7 +55,7 @@ def precision_for(wanted: str) -> str:
     return "bf16" if has_bf16 else "fp32"
 
 
-def open_data(settings: Config) -> tuple[Config, cache.Dataset]:
+def open_data(settings: config.Config) -> tuple[config.Config, cache.Dataset]:
     """Open the data, and replace every "auto" in the settings."""
     model = settings.model
     if not model.width:
@@ -70,7 +68,7 @@ def open_data(settings: Config) -> tuple[Config, cache.Dataset]:
     return config.resolved(replace(settings, model=model), spread=spread, on_gpu=on_gpu), dataset
 
 
-def build(settings: Config, fabric: Fabric) -> State:
+def build(settings: config.Config, fabric: Fabric) -> State:
     """Make networks and optimizers. Parameters that do not require a gradient stay frozen."""
     torch.manual_seed(settings.train.seed)
     with fabric.init_module():
@@ -78,12 +76,11 @@ def build(settings: Config, fabric: Fabric) -> State:
         discriminator = architectures.make_discriminator(settings.discriminator, settings.model)
     generator.to(memory_format=torch.channels_last)
     discriminator.to(memory_format=torch.channels_last)
-    average = copy.deepcopy(generator).requires_grad_(False)
     how, precision = settings.train, fabric.strategy.precision
     return State(
         generator=generator,
         discriminator=discriminator,
-        average=average.to(fabric.device),
+        average=copy.deepcopy(generator).requires_grad_(False).to(fabric.device),
         adam_g=_adam(generator, how.learning_rate_g, (how.beta1, how.beta2)),
         adam_d=_adam(discriminator, how.learning_rate_d, (how.beta1, how.beta2)),
         scaler=precision.scaler if isinstance(precision, MixedPrecision) else None,

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 
-from vidgan import config
 from vidgan.config import Config, ModelConfig
 from vidgan.data.cache import Dataset
 from vidgan.disk import files
@@ -18,7 +17,6 @@ from vidgan.networks.base import Discriminator, Generator
 from vidgan.quality.validation import Measured
 
 logger = logging.getLogger(__name__)
-
 _NETWORKS, _OPTIMIZERS = ("generator", "discriminator", "average"), ("adam_g", "adam_d")
 
 
@@ -61,7 +59,7 @@ class Run:
 def save(run: Run) -> None:
     """Write a checkpoint, and delete the oldest ones."""
     facts = _facts(run) | {"measured": [asdict(m) for m in run.state.measured]}
-    meta = {"kind": "training state", "model": config.to_dict(run.model), "facts": facts}
+    meta = {"kind": "training state", "model": asdict(run.model), "facts": facts}
     folder = run.folder / "checkpoints"
     tensors = dict(_named_tensors(run.state))
     checkpoint.write(folder / f"{run.state.images_seen:012d}.safetensors", tensors, meta)
@@ -98,19 +96,13 @@ def restore(run: Run) -> None:
         except ModelError as error:
             logger.warning(f"{error} Trying the checkpoint before it.")
     else:
-        raise ModelError(
-            f"{run.folder}: cannot be resumed, for it has no checkpoint yet "
-            "(train.checkpoint_every_images); start a new run."
-        )
+        raise ModelError(f"{run.folder}: there is no good checkpoint in it; start a new run.")
     facts, state = meta["facts"], run.state
     if facts["data_fingerprint"] != run.dataset.fingerprint:
-        raise ModelError(
-            f"{run.folder}: its data has changed since the checkpoint; restore the data or start a "
-            "new run."
-        )
+        raise ModelError(f"{run.folder}: its data has changed; restore it, or start a new run.")
     for part in _NETWORKS:
         network, frozen = getattr(state, part), _frozen(state, part)
-        own = {name: weight for name, weight in network.named_parameters() if name in frozen}
+        own = {name: tensor for name, tensor in network.state_dict().items() if name in frozen}
         checkpoint.load_into(path, network, own | _below(tensors, part))
     for part in _OPTIMIZERS:
         _restore_adam(getattr(state, part), _below(tensors, part))
@@ -135,9 +127,14 @@ def _restore_adam(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Ten
 
 
 def _frozen(state: State, part: str) -> set[str]:
-    """Names of the parameters of a network that do not train."""
+    """Names of the parameters of a network that do not train, and of the buffers beside them."""
     network = state.discriminator if part == "discriminator" else state.generator
-    return {name for name, weight in network.named_parameters() if not weight.requires_grad}
+    names = {name for name, weight in network.named_parameters() if not weight.requires_grad}
+    for prefix, module in network.named_modules():
+        weights = list(module.parameters())
+        if weights and not any(weight.requires_grad for weight in weights):
+            names |= {f"{prefix}.{name}" for name in module.state_dict()}
+    return names
 
 
 def _named_tensors(state: State) -> Iterator[tuple[str, torch.Tensor]]:

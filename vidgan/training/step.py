@@ -6,6 +6,7 @@ B batch   H W pixels   r, f lists of D's logits on reals and on fakes
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from torch.func import functional_call
 
 from vidgan.errors import DivergedError
@@ -14,7 +15,6 @@ from vidgan.networks.base import growth_at
 from vidgan.networks.losses import Maps
 from vidgan.training.average import update_average
 from vidgan.training.batches import Batch, augmentation
-from vidgan.training.setup import precision_for
 from vidgan.training.state import Run
 from vidgan.training.unrolled import Weights, ahead
 
@@ -23,13 +23,13 @@ from vidgan.training.unrolled import Weights, ahead
 class Outcome:
     """What a step leaves for the log."""
 
-    loss_d: torch.Tensor
-    loss_g: torch.Tensor  # of the last step in which G learned
-    gradient_d: torch.Tensor  # norm over all weights
-    gradient_g: torch.Tensor
+    loss_d: Tensor
+    loss_g: Tensor  # of the last step in which G learned
+    gradient_d: Tensor  # norm over all weights
+    gradient_g: Tensor
     r: Maps
     f: Maps
-    fake: torch.Tensor  # float32 [B, 3, H, W]
+    fake: Tensor  # float32 [B, 3, H, W]
 
 
 class Step:
@@ -37,10 +37,9 @@ class Step:
 
     def __init__(self, run: Run) -> None:
         self._run, self._state, self._how = run, run.state, run.settings.train
-        self._generator, self._adam_g = run.fabric.setup(run.state.generator, run.state.adam_g)
-        self._discriminator, self._adam_d = run.fabric.setup(
-            run.state.discriminator, run.state.adam_d
-        )
+        setup, state = run.fabric.setup, run.state
+        self._generator, self._adam_g = setup(state.generator, state.adam_g)
+        self._discriminator, self._adam_d = setup(state.discriminator, state.adam_d)
         self._loss, self._augmentation = losses.LOSSES[self._how.loss], augmentation(run)
         self._loss_g = self._gradient_g = torch.zeros(())
         self._grow()
@@ -87,9 +86,7 @@ class Step:
             self._adapt(self._loss.signs_on_reals(r, f).item(), len(batch.real))
         return Outcome(loss_d, self._loss_g, gradient_d, self._gradient_g, r, f, fake.detach())
 
-    def _penalty(
-        self, batch: Batch, real: torch.Tensor, fake: torch.Tensor
-    ) -> torch.Tensor | float:
+    def _penalty(self, batch: Batch, real: Tensor, fake: Tensor) -> Tensor | float:
         """The gradient penalty of D. It is computed on every n-th step and weighted n times.
 
         The gradient is by the pixels of the pictures before augmentation.
@@ -98,7 +95,7 @@ class Step:
         if self._state.images_seen // how.batch_size % how.penalty_every_steps:
             return total
 
-        def judged(image: torch.Tensor, draws: torch.Tensor | None) -> tuple[Maps, torch.Tensor]:
+        def judged(image: Tensor, draws: Tensor | None) -> tuple[Maps, Tensor]:
             leaf = image.detach().float().requires_grad_()
             with self._run.fabric.autocast():
                 seen = self._augment(leaf, draws)
@@ -114,15 +111,13 @@ class Step:
             total = total + how.gradient_penalty * penalty
         return how.penalty_every_steps * total
 
-    def _loss_of_g(
-        self, batch: Batch, r: Maps, real: torch.Tensor, fake: torch.Tensor
-    ) -> torch.Tensor:
+    def _loss_of_g(self, batch: Batch, r: Maps, real: Tensor, fake: Tensor) -> Tensor:
         d, how = self._state.discriminator, self._how
 
         def judged(weights: Weights) -> list[Maps]:
             return [_float(functional_call(d, weights, (x, batch.classes))) for x in (real, fake)]
 
-        def loss_of_d(weights: Weights) -> torch.Tensor:  # the gradient penalty is left out
+        def loss_of_d(weights: Weights) -> Tensor:  # the gradient penalty is left out
             return self._loss.of_d(*judged(weights))
 
         if how.unrolled_steps:
@@ -142,7 +137,7 @@ class Step:
         for weight in self._state.adam_d.param_groups[0]["params"]:
             weight.requires_grad_(trains)
 
-    def _augment(self, image: torch.Tensor, draws: torch.Tensor | None) -> torch.Tensor:
+    def _augment(self, image: Tensor, draws: Tensor | None) -> Tensor:
         if draws is None:
             return image
         if self._augmentation == "ada":
@@ -166,10 +161,10 @@ class Step:
             for network in (self._state.generator, self._state.discriminator, self._state.average):
                 network.growth = growth
 
-    def _check_finite(self, loss_d: torch.Tensor, gradient_d: torch.Tensor) -> None:
+    def _check_finite(self, loss_d: Tensor, gradient_d: Tensor) -> None:
         """Raise DivergedError if training diverged, before a weight is NaN."""
         total = loss_d + self._loss_g
-        if precision_for(self._how.precision) != "fp16":  # else the scaler skips infinite gradients
+        if self._state.scaler is None:  # which skips infinite gradients of fp16
             total = total + gradient_d + self._gradient_g
         if not torch.isfinite(total):
             raise DivergedError(
@@ -185,6 +180,6 @@ def _float(maps: Maps) -> Maps:
     return [x.float() for x in maps]
 
 
-def _gradient_norm(module: torch.nn.Module) -> torch.Tensor:
+def _gradient_norm(module: torch.nn.Module) -> Tensor:
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
     return torch.stack(torch._foreach_norm(gradients)).norm().float()

@@ -23,7 +23,6 @@ def ahead(
     """Simulate steps of Adam on `loss_of` and return D's weights by name (equation 5).
 
     The weights can be differentiated by all that `loss_of` depends on. Neither D nor Adam changes.
-    A step costs a forward and a backward pass through D, and their memory.
     """
     (group,) = adam.param_groups
     beta1, beta2 = group["betas"]

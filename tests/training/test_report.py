@@ -1,0 +1,31 @@
+import json
+import subprocess
+from pathlib import Path
+
+from tests.training.test_loop import settings
+from vidgan.generator import checkpoint
+from vidgan.training import loop
+
+SCRIPT = Path(__file__).parents[1] / "web" / "report.mjs"
+
+
+def test_the_report_shows_the_run_in_a_browser(pictures, tmp_path):
+    how = settings(pictures, images=320, distance_every_images=80, samples_every_images=80)
+    run = loop.train(how, runs=tmp_path / "runs")
+    _, _, best = checkpoint.load_generator(run / "generator.safetensors")
+    for width, scheme in (("1280", "light"), ("390", "dark")):
+        command = ["node", SCRIPT, run / "report.html", width, scheme, tmp_path / "page.png"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        seen = json.loads(done.stdout)
+        assert seen["faults"] == [] and seen["fetched"] == []  # the page needs nothing else
+        assert seen["lines"] == {"distance": 1, "loss": 2, "sure": 2, "variety": 2}
+        assert seen["loaded"] and seen["overflow"] <= 0
+        assert seen["first"]["at"] == "0 images" and seen["last"]["at"] == "320 images"
+        assert seen["first"]["picture"] != seen["last"]["picture"]
+        assert f"{best['images_seen']} images, recall" in seen["summary"]
+        assert 'source = "' in seen["text"] and "Command" in seen["text"]
+        light = sum(map(int, seen["ground"].strip("rgb()").split(","))) > 380
+        assert light == (scheme == "light")
+    page = (run / "report.html").read_text()
+    assert page.count("</script>") == 2 and "@@" not in page
