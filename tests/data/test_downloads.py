@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+import urllib.request
 
 import numpy as np
 import pytest
@@ -49,6 +50,8 @@ def test_a_failed_download_is_one_line(monkeypatch):
     for name in ("http_proxy", "https_proxy"):  # nobody listens on the discard port
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "")
+    # urllib keeps its first opener, with the proxies of that moment, for the rest of the process.
+    monkeypatch.setattr(urllib.request, "_opener", None)
     assert "cannot be fetched" in refusal("torchvision:cifar10")
 
 
