@@ -1,10 +1,12 @@
+import html
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
 from tests.training.test_loop import settings
 from vidgan.generator import checkpoint
-from vidgan.training import loop
+from vidgan.training import loop, report
 
 SCRIPT = Path(__file__).parents[1] / "web" / "report.mjs"
 
@@ -29,3 +31,17 @@ def test_the_report_shows_the_run_in_a_browser(pictures, tmp_path):
         assert light == (scheme == "light")
     page = (run / "report.html").read_text()
     assert page.count("</script>") == 2 and "@@" not in page
+
+
+def test_a_run_of_hostile_names_fills_the_page_once(pictures, tmp_path):
+    run = tmp_path / "@@CONFIG@@<b>"
+    run.mkdir()
+    source = f"@@DATA@@ @@TITLE@@ </script>{tmp_path}"
+    (run / "config.toml").write_text(f"[data]\nsource = '{source}'\n")
+    for name in ("reals.png", "samples000000000.png"):
+        shutil.copy(pictures / "00.png", run / name)
+    report.write(run, [])
+    page = (run / "report.html").read_text()
+    assert page.count('"curves"') == 1 and page.count("</script>") == 2
+    assert html.escape(f"source = '{source}'") in page
+    assert page.count(f"<title>{html.escape(run.name)}</title>") == 1

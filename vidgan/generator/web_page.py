@@ -9,13 +9,13 @@ import hashlib
 import html
 import json
 import lzma
-import re
 import shutil
 import tempfile
 from pathlib import Path
 
 from vidgan.disk.files import whole, write_bytes
 from vidgan.disk.places import bundled
+from vidgan.disk.templates import filled, script_json
 from vidgan.generator import export
 
 _WASM = ("ort-wasm-simd-threaded.wasm", "ort-wasm-simd-threaded.asyncify.wasm")
@@ -29,12 +29,12 @@ def write_html(model_file: Path, target: Path) -> None:
         model, info = _generator(model_file, Path(folder))
     values = {
         "TITLE": html.escape(info["title"]),
-        "INFO": json.dumps(info).replace("<", "\\u003c"),
+        "INFO": script_json(info),
         "WASM": _packed(_runtime(_WASM[0])),
         # First all low bytes, then all high bytes: float16 weights are compressed 10 % smaller.
         "MODEL": _packed(model[0::2] + model[1::2]),
     }
-    write_bytes(target, re.sub(r"@@([A-Z]+)@@", lambda key: values[key[1]], page).encode())
+    write_bytes(target, filled(page, values).encode())
 
 
 def write_site(model_file: Path, target: Path) -> None:
@@ -46,8 +46,8 @@ def write_site(model_file: Path, target: Path) -> None:
         _, info = _generator(model_file, part)
         (part / "model.json").write_text(json.dumps(info))
         index = part / "index.html"
-        page = index.read_text(encoding="utf-8").replace("@@TITLE@@", html.escape(info["title"]))
-        index.write_text(page, encoding="utf-8")
+        title = {"TITLE": html.escape(info["title"])}
+        index.write_text(filled(index.read_text(encoding="utf-8"), title), encoding="utf-8")
 
 
 def is_site(folder: Path) -> bool:

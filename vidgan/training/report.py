@@ -3,7 +3,6 @@
 import base64
 import html
 import io
-import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from vidgan.disk.files import write_bytes
+from vidgan.disk.templates import filled, script_json
 from vidgan.quality.validation import Measured
 from vidgan.training.log import logged
 
@@ -43,11 +43,9 @@ def write(run: Path, measured: Sequence[Measured]) -> None:
         "TITLE": html.escape(run.resolve().name),
         "COMMAND": html.escape(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
         "CONFIG": html.escape((run / "config.toml").read_text(encoding="utf-8")),
-        "DATA": json.dumps(content).replace("<", "\\u003c"),  # no </script> inside the script
+        "DATA": script_json(content),
     }
-    for key, value in values.items():
-        page = page.replace(f"@@{key}@@", value)
-    write_bytes(run / "report.html", page.encode())
+    write_bytes(run / "report.html", filled(page, values).encode())
 
 
 def _picture(path: Path) -> str:
