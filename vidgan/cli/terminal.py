@@ -1,20 +1,26 @@
-"""What a person sees while a command works, on stderr: bars on a terminal, else plain lines."""
+"""What a person sees: results on stdout; on stderr messages, and bars or else plain lines.
+
+Only this module prints, because what a file says must not reach a terminal as it is.
+"""
 
 import logging
 import os
 import re
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, TextIO
 
 from cyclopts import Parameter, Token
 
 from vidgan.errors import UsageError
 
 _LINE_EVERY_S = 10.0
+# Controls, marks of format (which reverse text, for example), surrogates, breaks of lines.
+_UNSEEN, _JOINERS = {"Cc", "Cf", "Cs", "Zl", "Zp"}, "\u200c\u200d"
 Numbers = object  # a `vidgan.training.log.Progress`; importing it here would import torch
 
 
@@ -36,8 +42,34 @@ def pair(option: str, text: str, *, example: str = "8x4") -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def to_stderr(line: str) -> None:
-    print(line, file=sys.stderr)
+def to_stdout(*lines: str) -> None:
+    """Print results. Each argument is one line, whatever its characters are."""
+    _print(sys.stdout, lines)
+
+
+def to_stderr(*lines: str) -> None:
+    _print(sys.stderr, lines)
+
+
+def visible(text: str) -> str:
+    r"""Replace what a terminal obeys and does not show: \x1b, \n, \u202e.
+
+    Names and texts in a stranger's file could otherwise clear the screen, or look like messages of
+    vidgan. Letters, signs and spaces of any language stay, also where joiners (ZWJ) connect them.
+    """
+    return "".join(
+        c.encode("unicode_escape").decode()
+        if unicodedata.category(c) in _UNSEEN and c not in _JOINERS
+        else c
+        for c in text
+    )
+
+
+def _print(stream: TextIO, lines: Sequence[str]) -> None:
+    text, encoding = "\n".join(map(visible, lines)), stream.encoding or "utf-8"
+    # Not every terminal has every letter, and a missing one is not worth an error.
+    text = text.encode(encoding, "backslashreplace").decode(encoding)
+    print(text, file=stream, flush=True)
 
 
 class _Stderr(logging.Handler):

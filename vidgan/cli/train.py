@@ -82,7 +82,7 @@ def train(
     images, duration_s = base.train.images, base.train.duration_s
     with terminal.training_bar(images=images, duration_s=duration_s) as show:
         run = training.train(base, runs=runs, resume=resume, progress=show)
-    print(f"{run}/generator.safetensors")
+    terminal.to_stdout(f"{run}/generator.safetensors")
 
 
 def evaluate(
@@ -115,7 +115,7 @@ def evaluate(
     lines = evaluating.evaluate(
         made, against, count=count, seed=seed, metrics=names, inception=inception
     )
-    print("\n".join(lines))
+    terminal.to_stdout(*lines)
 
 
 def _base(recipe: Path | None, resume: Path | None) -> config.Config:

@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from vidgan.data.pictures import SUFFIXES, reason, shown
+from vidgan.data.pictures import SUFFIXES, reason
 from vidgan.errors import DataError
 
 MAX_MEMBERS = 500_000
@@ -57,11 +57,11 @@ def pictures_in(where: str, archive: zipfile.ZipFile) -> list[str]:
     }
     for name, info in members.items():
         if info.flag_bits & 1:
-            raise DataError(f"{where}: {shown(name)} is encrypted; give a zip without password.")
+            raise DataError(f"{where}: {name} is encrypted; give a zip without password.")
         ratio = info.file_size / max(1, info.compress_size)
         if info.file_size > MAX_MEMBER_BYTES or (info.file_size > 2**20 and ratio > MAX_RATIO):
             raise DataError(
-                f"{where}: {shown(name)} would unpack to {info.file_size / 1e6:.0f} MB, "
+                f"{where}: {name} would unpack to {info.file_size / 1e6:.0f} MB, "
                 f"{ratio:.0f} times its size in the zip; leave it out, or unpack the zip yourself."
             )
     return sorted(members)

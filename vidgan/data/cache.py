@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from vidgan.config import DataConfig
-from vidgan.data.pictures import Size, shown
+from vidgan.data.pictures import Size
 from vidgan.data.sources import READS, Source, find
 from vidgan.disk import files, locks
 from vidgan.disk.places import cache_root
@@ -96,7 +96,7 @@ def spread(dataset: Dataset) -> float:
 
 def _first(faults: Sequence[Sequence[str]]) -> str:
     more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
-    return "; ".join(f"{shown(name)}: {reason}" for name, reason in faults[:5]) + more
+    return "; ".join(f"{name}: {reason}" for name, reason in faults[:5]) + more
 
 
 def _check_unreadable(config: DataConfig, count: int, faults: list) -> None:

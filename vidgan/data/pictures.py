@@ -89,8 +89,3 @@ def reason(error: Exception) -> str:
         return "not a picture"  # Pillow would name an object in memory
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(text).split())[:160]
-
-
-def shown(name: str) -> str:
-    """A file's name without line breaks and other characters that cannot be printed."""
-    return name if name.isprintable() else ascii(name)

@@ -1,0 +1,139 @@
+import ast
+import io
+import json
+import logging
+import sys
+import zipfile
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from PIL import Image
+
+from tests.conftest import small_generator
+from vidgan.cli import terminal
+from vidgan.cli.main import main
+from vidgan.generator import checkpoint
+from vidgan.marks.xmp import append_mark
+
+LIBRARY = Path(terminal.__file__).parents[1]
+# Commands to clear the screen, to set the title and the clipboard, and a C1 byte that begins one;
+# line breaks; a mark that reverses what follows.
+EVIL = "\x1b[2J\x1b]0;x\x07\x9b2J\r\n\u2028\u202e\x7f\x00\b"
+IN_NAMES = EVIL.replace("\0", "")
+
+
+def test_only_the_terminal_module_prints():
+    for path in LIBRARY.rglob("*.py"):
+        calls = (n.func for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call))
+        names = {ast.unparse(call) for call in calls}
+        assert path.name == "terminal.py" or not names & {"print", "sys.stdout.write"}, path
+
+
+@pytest.mark.parametrize("name", ["Straße 1.png", "写真　一.png", "👩‍🚀 می‌خواهم.png", "a\\b.png"])
+def test_names_in_any_script_stay_as_they_are(name, capsys):
+    terminal.to_stdout(name, "next")
+    assert capsys.readouterr().out == f"{name}\nnext\n"
+
+
+def test_what_a_terminal_obeys_becomes_visible(capsys):
+    terminal.to_stdout(f"a{EVIL}\udc80")
+    out = capsys.readouterr().out
+    assert out == r"a\x1b[2J\x1b]0;x\x07\x9b2J\r\n\u2028\u202e\x7f\x00\x08\udc80" + "\n"
+
+
+def test_letters_that_a_terminal_lacks_are_no_error(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", stream := io.TextIOWrapper(io.BytesIO(), "ascii"))
+    terminal.to_stdout("Straße")
+    assert stream.buffer.getvalue() == b"Stra\\xdfe\n"
+
+
+def test_logged_messages_become_visible(capsys):
+    with terminal.messages():
+        logging.getLogger("vidgan.film").warning(f"a{EVIL}")
+    assert_harmless(capsys.readouterr().err, lines=1)
+
+
+def tensors(folder):
+    torch.save({f"main.0.weight{EVIL}": torch.zeros(3)}, folder / "w.pt")
+    return "import w.pt out.safetensors"
+
+
+def model_name(folder):
+    generator, _ = small_generator()
+    meta = {"kind": "generator", "model": {"name": EVIL}, "facts": {}}
+    checkpoint.write(folder / "g.safetensors", generator.state_dict(), meta)
+    return "render --model g.safetensors out.mp4"
+
+
+def kind_of_file(folder):
+    checkpoint.write(folder / "g.safetensors", {}, {"kind": EVIL})
+    return "render --model g.safetensors out.mp4"
+
+
+def onnx_names(folder):
+    node = onnx.helper.make_node(f"Op{EVIL}", ["x"], ["y"], f"node{EVIL}")
+    tensor = onnx.helper.make_tensor_value_info("x", 1, [1])
+    graph = onnx.helper.make_graph([node], "g", [tensor], [])
+    opset = [onnx.helper.make_opsetid("", 18)]
+    model = onnx.helper.make_model(graph, ir_version=10, opset_imports=opset)
+    (folder / "g.onnx").write_bytes(model.SerializeToString())
+    return "verify g.onnx"
+
+
+def xmp_comment(folder):
+    Image.new("RGB", (8, 8)).save(folder / "a.gif")
+    append_mark(folder / "a.gif", {f"model{EVIL}": EVIL, "path": EVIL})
+    return "verify a.gif"
+
+
+def zip_members(folder):
+    with zipfile.ZipFile(folder / "a.zip", "w") as archive:
+        for number in range(3):
+            archive.writestr(f"{number}{IN_NAMES}.png", b"no picture")
+    return "train a.zip"
+
+
+def file_names(folder):
+    (folder / "data").mkdir()
+    (folder / "data" / f"{IN_NAMES}.png").write_bytes(b"no picture")
+    return "train data"
+
+
+def walk_keys(folder):
+    walk = {"format": "vidgan-walk-1", f"path{EVIL}": 1}
+    (folder / "w.json").write_text(json.dumps(walk))
+    return "render --walk w.json out.mp4"
+
+
+def recipe_keys(folder):
+    (folder / "r.toml").write_text(f"[model]\n{json.dumps(EVIL)} = 1\n")
+    return "train --recipe r.toml"
+
+
+@pytest.mark.parametrize(
+    ("hostile", "lines"),
+    [
+        *((what, 1) for what in (tensors, model_name, kind_of_file, onnx_names)),
+        *((what, 1) for what in (walk_keys, recipe_keys)),
+        *((what, 2) for what in (zip_members, file_names)),  # it also says that it decodes them
+        (xmp_comment, 6),
+    ],
+)
+def test_no_text_of_a_file_reaches_the_terminal_as_it_is(
+    hostile, lines, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("gc.freeze", lambda: None)  # main() ends a process; this one goes on
+    monkeypatch.setattr(sys, "argv", ["vidgan", *hostile(tmp_path).split()])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code in ((0,) if hostile is xmp_comment else (2, 3, 4))
+    out, err = capfd.readouterr()
+    assert_harmless(out + err, lines=lines)
+
+
+def assert_harmless(text, *, lines):
+    assert "\\x1b" in text
+    assert text.replace("\n", "").isprintable() and text.count("\n") == lines, ascii(text)
