@@ -1,10 +1,13 @@
 """Files of weights: a trained generator, or the state from which a training run resumes.
 
-Each is one safetensors file: tensors and JSON, no code, and a SHA-256 that is always checked.
+Each is one safetensors file: tensors and JSON, no code, and a SHA-256 of all its bytes, which is
+checked before anything else is read.
 """
 
 import hashlib
 import json
+import mmap
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -15,12 +18,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from vidgan import __version__, config
-from vidgan.disk.files import check_file, write_bytes
+from vidgan.disk.files import check_file, whole
 from vidgan.errors import ConfigError, ModelError
 from vidgan.marks.xmp import DIGITAL_SOURCE_TYPE
 from vidgan.networks.architectures import make_generator
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 has a checksum of the tensors alone
+_UNSET = "0" * 64  # what the checksum is computed with in its own place
+_CHECKSUM = re.compile(rb'"file_sha256":"([0-9a-f]{64})"')  # as safetensors writes its metadata
 
 
 def save_generator(
@@ -59,16 +64,23 @@ def write(path: Path, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, ob
     meta = {**meta, "format_version": FORMAT_VERSION, "vidgan_version": __version__}
     header = {
         "vidgan": json.dumps(meta, sort_keys=True),
-        "sha256": _digest(tensors),
+        "file_sha256": _UNSET,
         "digital_source_type": DIGITAL_SOURCE_TYPE,
     }
-    write_bytes(path, save(tensors, metadata=header))
+    content = memoryview(save(tensors, metadata=header))
+    start, end = _CHECKSUM.search(content).span(1)
+    checksum = hashlib.sha256(content).hexdigest().encode()
+    with whole(path) as part, part.open("wb") as file:
+        file.writelines((content[:start], checksum, content[end:]))
 
 
 def read(path: Path, *, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
     """Tensors and description of a file of `write`, verified. Raises ModelError."""
     check_file(path)
     try:
+        checksum_fits = _checksum_fits(path)
+        if checksum_fits is False:
+            raise _damaged(path)
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -84,9 +96,28 @@ def read(path: Path, *, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, o
         raise ModelError(f"{path}: made by vidgan {version}, newer than this; update vidgan.")
     if actual_kind != kind:
         raise ModelError(f"{path}: holds a {actual_kind}, not a {kind}.")
-    if _digest(tensors) != header.get("sha256"):
-        raise ModelError(f"{path}: damaged (its checksum does not match); use another copy.")
+    if not checksum_fits and _digest(tensors) != header.get("sha256"):
+        raise _damaged(path)
     return tensors, meta
+
+
+def _damaged(path: Path) -> ModelError:
+    return ModelError(f"{path}: damaged (its checksum does not match); use another copy.")
+
+
+def _checksum_fits(path: Path) -> bool | None:
+    """Whether all bytes of a file are as they were written; None if it has no such checksum."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        header_end = 8 + int.from_bytes(content[:8], "little")
+        stated = _CHECKSUM.search(content, 0, min(header_end, len(content)))
+        if stated is None:
+            return None
+        start, end = stated.span(1)
+        with memoryview(content) as view, view[:start] as before, view[end:] as after:
+            found = hashlib.sha256(before)
+            found.update(_UNSET.encode())
+            found.update(after)
+        return found.hexdigest() == content[start:end].decode()
 
 
 def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
