@@ -37,6 +37,8 @@ WRONG_COMMANDS = [
     (2, ".onnx", "export generator.bin"),
     (2, "one of the two", "export --int8 --weights fp16 generator.onnx"),
     (2, "three channels", "export --output float --layout rgba g.onnx"),
+    (2, "the walk holds the classes", "export --walk loop --classes weights walk.onnx"),
+    (2, "sets all other options", "export --html player.html --classes weights"),
     (2, "spiral: known are", "export --walk spiral walk.onnx"),
     (2, "give one of", "export --html player.html --site site"),
     (2, ".html", "export --html player.txt"),

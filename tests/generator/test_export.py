@@ -1,3 +1,5 @@
+import base64
+import json
 import re
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from tests.conftest import save_model, small_generator
 from vidgan.cli import export as verbs
 from vidgan.config import ModelConfig
 from vidgan.errors import ModelError, SystemFault, UsageError
-from vidgan.generator import export
+from vidgan.generator import export, selftest
 from vidgan.generator.onnx_file import OnnxFile
 from vidgan.generator.synthesis import open_generator
 from vidgan.latent import seeds
@@ -58,6 +60,41 @@ def test_a_model_of_classes_takes_labels_and_has_an_int8_form(tmp_path, name):
     form = export.Form(weights="int8", least_psnr_db=30)
     *_, proof = export.export(file, tmp_path / "int8.onnx", form)
     assert proof.difference.psnr_db >= (38 if name == "dcgan" else 30)
+
+
+@pytest.mark.parametrize("weights", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("output", ["frames", "float"])
+def test_a_file_of_class_weights_mixes_as_torch_does(output, weights, tmp_path):
+    names = ("flags", "women", "<b>", "3")
+    file = save_model(tmp_path / "g.safetensors", *small_generator(64, 64, names))
+    target = tmp_path / "weights.onnx"
+    form = export.Form(output=output, weights=weights, classes="weights")
+    export.export(file, target, form)
+    opened = OnnxFile(target)
+    inputs = {i.name: (i.type, i.shape) for i in opened.session.get_inputs()}
+    assert inputs == {
+        "z": ("tensor(float)", ["batch", 100]),
+        "class_weights": ("tensor(float)", ["batch", 4]),
+    }
+    side = json.loads(target.with_suffix(".json").read_text())
+    assert opened.meta["class_input"] == side["class_input"] == "class_weights"
+    tested = side["self_test"]["inputs"]["class_weights"]
+    rows = np.frombuffer(base64.b64decode(tested["base64"]), np.float32).reshape(tested["shape"])
+    assert np.array_equal(rows.sum(1), [1, 1, 1]) and len(np.unique(rows)) > 2  # it mixes
+    assert selftest.verify(target).startswith("proved")
+    z = seeds.gaussian(9, np.arange(5), z_dim=100)
+    mixture = np.random.default_rng(0).dirichlet(np.ones(4), 5).astype(np.float32)
+    ours, theirs = (open_generator(f)(z, mixture) for f in (file, target))
+    assert selftest.difference(theirs, ours).psnr_db >= export.LEAST_PSNR_DB[weights]
+    assert not np.array_equal(theirs, open_generator(target)(z))
+
+
+def test_a_generator_without_classes_takes_none_of_their_forms(model_file, tmp_path):
+    for classes in ("label", "weights"):
+        export.export(model_file, tmp_path / "g.onnx", export.Form(classes=classes))
+        opened = OnnxFile(tmp_path / "g.onnx")
+        assert [i.name for i in opened.session.get_inputs()] == ["z"]
+        assert "class_input" not in opened.meta
 
 
 def test_too_many_weights_or_too_long_a_walk_are_refused_at_once(model_file, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import torch
 from tests.conftest import save_model, small_generator
 from vidgan.disk.places import bundled
 from vidgan.errors import ModelError
+from vidgan.generator import export
 from vidgan.generator.synthesis import batch_size_for, open_differentiable, open_generator
 from vidgan.networks.pixels import to_frames
 
@@ -26,6 +27,25 @@ def test_a_model_of_classes_shows_the_class_asked_for_and_mixtures(model_of_clas
     assert np.array_equal(generator(z[:1])[0], cat)  # no weights: the first class
     assert not np.array_equal(cat, dog)
     assert not np.array_equal(between, cat) and not np.array_equal(between, dog)
+
+
+def test_a_file_of_labels_says_how_it_could_mix(model_of_classes, tmp_path):
+    target = tmp_path / "label.onnx"
+    export.export(model_of_classes, target)
+    z, half = np.zeros((1, 100), np.float32), np.array([[0.5, 0.5, 0]], np.float32)
+    with pytest.raises(ModelError, match=r"label\.onnx: .* --classes weights"):
+        open_generator(target)(z, half)
+
+
+def test_class_weights_that_do_not_fit_the_names_are_refused(model_of_classes, tmp_path):
+    target = tmp_path / "weights.onnx"
+    export.export(model_of_classes, target, export.Form(classes="weights"))
+    model = onnx.load(target)
+    (entry,) = (entry for entry in model.metadata_props if entry.key == "model")
+    entry.value = '{"class_names": ["cat"]}'
+    onnx.save(model, target)
+    with pytest.raises(ModelError, match="its metadata cannot be read"):
+        open_generator(target)
 
 
 @pytest.mark.parametrize(

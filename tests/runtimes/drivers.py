@@ -91,7 +91,8 @@ def mnn(file):
     command = ["mnnconvert", "-f", "ONNX", "--modelFile", file, "--MNNModel", converted]
     tool([*command, "--bizCode", "vidgan"], PIP_NO_INDEX="1")
     manager = MNN.nn.create_runtime_manager(({"precision": "high", "numThread": THREADS},))
-    names = {"generator": ["z"], "label": ["z", "label"], "walk": ["t"]}[file.stem]
+    names = {"generator": ["z"], "label": ["z", "label"], "walk": ["t"]}
+    names = (names | {"weights": ["z", "class_weights"]})[file.stem]
     net = MNN.nn.load_module_from_file(str(converted), names, ["frames"], runtime_manager=manager)
 
     def constant(array):
@@ -147,20 +148,22 @@ def litert(file):
     from ai_edge_litert.interpreter import Interpreter
 
     folder = file.with_suffix(".tf")
-    shapes = {"generator": ["z:1,100"], "label": ["z:1,100", "label:1"], "walk": ["t:1"]}[file.stem]
+    shapes = {"generator": ["z:1,100"], "label": ["z:1,100", "label:1"], "walk": ["t:1"]}
+    shapes = (shapes | {"weights": ["z:1,100", "class_weights:1,5"]})[file.stem]
     converted = folder / f"{file.stem}.fixed_float32.tflite"
     if not converted.is_file():
         copy = shutil.copy(file, file.with_suffix(".fixed.onnx"))  # it changes the file it reads
         tool(["onnx2tf", "-i", copy, "-o", folder, "-n", "-ois", *shapes])  # no dynamic batch
     net = Interpreter(str(converted), num_threads=THREADS)
     net.allocate_tensors()
-    inputs = {d["name"].split(":")[0].rpartition("_")[2]: d for d in net.get_input_details()}
+    details = {d["name"].split(":")[0]: d for d in net.get_input_details()}
 
     def run(feed):
         frames = []
         for row in range(len(next(iter(feed.values())))):
             for name, array in feed.items():
-                net.set_tensor(inputs[name]["index"], array[row : row + 1])
+                (detail,) = (d for at, d in details.items() if at.endswith(name))
+                net.set_tensor(detail["index"], array[row : row + 1])
             net.invoke()
             frames.append(net.get_tensor(net.get_output_details()[0]["index"]))
         return np.concatenate(frames)
@@ -172,7 +175,7 @@ def ncnn(file):
     """It has neither bytes nor batches, so the float form runs one latent at a time."""
     import ncnn as nc
 
-    assert file.stem == "generator", "ncnn has neither labels nor a 1-D input"
+    assert file.stem == "generator", "ncnn has neither classes nor a 1-D input"
     # The program is called directly, because the Python package around it imports torch.
     converter = Path(find_spec("pnnx").origin).with_name("pnnx")
     tool([converter, file.with_name("generator-float.onnx"), "inputshape=[1,100]f32", "fp16=0"])

@@ -18,25 +18,28 @@ from vidgan.generator.synthesis import open_generator
 from vidgan.latent import seeds
 from vidgan.render.walk import BoundWalk, Walk
 
-CASES = ("generator", "label", "walk")
+CASES = ("generator", "label", "weights", "walk")
 MAX_LEVEL, MAX_DIFFERING = 1, 0.001
 _SHIPPED = bundled("assets/generator.safetensors")
 _SEED, _ROWS, _CLASSES, _WALK_FRAMES = 7, 2, 5, 24
 
 
 def make(folder: Path) -> None:
-    """Write all files: two of the shipped generator, and label.onnx of a generator of classes."""
+    """Write all files: two of the shipped generator, and two of a generator of classes."""
     names = tuple(f"class {number}" for number in range(_CLASSES))
     labelled = save_model(folder / "label.safetensors", *small_generator(class_names=names))
     export.export(_SHIPPED, folder / "generator.onnx")
     export.export(_SHIPPED, folder / "walk.onnx", walk=walk())
     export.export(labelled, folder / "label.onnx")
+    export.export(labelled, folder / "weights.onnx", export.Form(classes="weights"))
 
     z = seeds.gaussian(_SEED, np.arange(_ROWS), z_dim=100)
     label = np.arange(_ROWS, dtype=np.int32)
+    mixture = np.array([[0.25, 0, 0.75, 0, 0], [0.1, 0.2, 0.3, 0, 0.4]], np.float32)
     rows = np.array([5, 23])  # of the walk's table; row 5 is asked for one round earlier
     t = (rows / _WALK_FRAMES + np.array([-1, 0])).astype(np.float32)
     inputs = {"generator": {"z": z}, "label": {"z": z, "label": label}, "walk": {"t": t}}
+    inputs["weights"] = {"z": z, "class_weights": mixture}
     packed = {
         case: {name: selftest.packed(array) for name, array in feed.items()}
         for case, feed in inputs.items()
@@ -48,6 +51,7 @@ def make(folder: Path) -> None:
         folder / "expected.npz",
         generator=shipped(z),
         label=open_generator(labelled)(z, np.eye(_CLASSES, dtype=np.float32)[label]),
+        weights=open_generator(labelled)(z, mixture),
         walk=shipped(walk().latents(0, _WALK_FRAMES)[rows]),
     )
 

@@ -26,6 +26,7 @@ def export(
     layout: Literal["rgb", "rgba"] = "rgb",
     weights: Literal["fp32", "fp16"] = "fp32",
     int8: bool = False,
+    classes: Literal["label", "weights"] = "label",
     walk: str | None = None,
     frames: Whole = 240,
     seed: Whole = 0,
@@ -50,6 +51,8 @@ def export(
         weights: fp16 halves the size of the file. It still computes in 32 bits.
         int8: Store and compute in 8 bits. The file shrinks to about a third, and frames change a
             little.
+        classes: What the file takes beside the latent, if the generator has classes: the number of
+            one class, or weights of all classes, which can mix them.
         walk: Put a walk into the file, so that its input is a time from 0 to 1 instead of a latent.
             Give a path of vidgan render, for example loop, or a file of --save-walk, for example
             walk.json.
@@ -62,7 +65,8 @@ def export(
     if [target, html, site].count(None) != 2:
         raise UsageError("export: give one of generator.onnx, --html player.html, --site DIR.")
     if target is None:
-        if walk or int8 or (output, layout, weights, least_psnr) != ("frames", "rgb", "fp32", None):
+        usual = ("frames", "rgb", "fp32", "label", None)
+        if walk or int8 or (output, layout, weights, classes, least_psnr) != usual:
             raise UsageError("--html and --site: the page sets all other options itself.")
         _page(html, site, model, force=force)
         return
@@ -70,6 +74,8 @@ def export(
         raise UsageError("--int8 and --weights fp16: one of the two.")
     if output == "float" and layout == "rgba":
         raise UsageError("--output float has three channels: omit --layout rgba.")
+    if walk and classes == "weights":
+        raise UsageError("--walk and --classes weights: the walk holds the classes; omit one.")
     side = target.with_suffix(".json")
     if walk and Path(walk).absolute() == side.absolute():
         raise UsageError(f"{target}: its metadata {side} would replace the walk; rename one.")
@@ -80,7 +86,9 @@ def export(
 
     source, name = synthesis.find_model(model)
     kept = "int8" if int8 else weights
-    form = exporting.Form(output=output, layout=layout, weights=kept, least_psnr_db=least_psnr)
+    form = exporting.Form(
+        output=output, layout=layout, weights=kept, classes=classes, least_psnr_db=least_psnr
+    )
     bound = _bound(walk, source, frames=frames, seed=seed) if walk else None
     proofs = exporting.export(source, target, form, walk=bound)
     terminal.to_stdout("weights      MB  PSNR dB  frames/s")

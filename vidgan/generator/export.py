@@ -50,6 +50,7 @@ class Form:
     output: str = "frames"  # or "float": images in [-1, 1], float32 [B, 3, H, W]
     layout: str = "rgb"  # or "rgba"; of frames only
     weights: str = "fp32"  # or "fp16", which is cast to float32 at load, or "int8"
+    classes: str = "label"  # or "weights", which can mix; of a model of classes, without a walk
     least_psnr_db: float | None = None  # frames further from torch's are refused; None: as above
 
 
@@ -82,10 +83,11 @@ def export(
     numbers += walk.frames * (model.z_dim + model.classes) if walk else 0
     if numbers * 4 > _LARGEST_BYTES:
         raise ModelError(f"{model_file}: over 2 GB of weights and walk do not fit in an ONNX file.")
-    core = _core(generator.network, model, mixed=walk is not None)
+    mixed = walk is not None or form.classes == "weights"
+    core = _core(generator.network, model, mixed=mixed)
     rows = None if walk is None else _rows(walk, model)
     closed = walk is None or walk.paths[0].closed
-    inputs, latents = _probe(model, rows, closed=closed)
+    inputs, latents = _probe(model, rows, closed=closed, mixed=mixed)
     one_by_one = zip(*(torch.from_numpy(x).split(1) for x in latents), strict=True)
     expected = torch.cat([generator(*row) for row in one_by_one]).numpy()
     meta = _meta(generator, form, walk)
@@ -149,12 +151,17 @@ def _smaller(core: onnx.ModelProto, weights: str, model: ModelConfig) -> onnx.Mo
 def _feed(
     model: ModelConfig, seed: int, index: np.ndarray, *, mixed: bool = False
 ) -> dict[str, np.ndarray]:
-    """Inputs of the core: latents of a seed, and one class after the other."""
+    """Inputs of the core: latents of a seed, and one class after the other or, if `mixed`, four
+    steps from each to the next."""
     feed = {"z": seeds.gaussian(seed, index, z_dim=model.z_dim)}
-    if model.classes:
-        label = (index % model.classes).astype(np.int32)
-        one_hot = np.eye(model.classes, dtype=np.float32)[label]
-        feed |= {"class_weights": one_hot} if mixed else {"label": label}
+    if model.classes and mixed:
+        one_hot = np.eye(model.classes, dtype=np.float32)
+        first, step = np.divmod(index, 4)
+        share = (step / np.float32(4))[:, None].astype(np.float32)
+        one, other = (one_hot[(first + k) % model.classes] for k in (0, 1))
+        feed["class_weights"] = (1 - share) * one + share * other
+    elif model.classes:
+        feed["label"] = (index % model.classes).astype(np.int32)
     return feed
 
 
@@ -168,12 +175,12 @@ def _rows(walk: BoundWalk, model: ModelConfig) -> np.ndarray:
 
 
 def _probe(
-    model: ModelConfig, rows: np.ndarray | None, *, closed: bool
+    model: ModelConfig, rows: np.ndarray | None, *, closed: bool, mixed: bool
 ) -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
     """Inputs of the file for its proof, and the inputs of the generator for the same frames."""
     count = sum(_PROOF_BATCHES)
     if rows is None:
-        feed = _feed(model, 0, np.arange(count))
+        feed = _feed(model, 0, np.arange(count), mixed=mixed)
         return feed, list(feed.values())
     on_rows = np.arange(count - len(_PROOF_TIMES)) * 37 % len(rows) / len(rows)
     t = np.concatenate([_PROOF_TIMES, on_rows]).astype(np.float32)
@@ -197,7 +204,10 @@ def _meta(
         "output": form.output,
         "layout": form.layout,
     }
-    return meta | ({"walk": walk.comment(), "frames": walk.frames} if walk else {})
+    if walk:
+        return meta | {"walk": walk.comment(), "frames": walk.frames}
+    input_name = {"label": "label", "weights": "class_weights"}[form.classes]
+    return meta | ({"class_input": input_name} if model.classes else {})
 
 
 def _strip(proto: onnx.ModelProto) -> None:

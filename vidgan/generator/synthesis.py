@@ -135,10 +135,14 @@ class _Onnx:
         try:
             model = json.loads(file.meta["model"])
             # The metadata repeat these sizes, but only the graph's are certain.
-            sizes = [file.session.get_inputs()[0].shape[1], *file.frame_size]
+            z, *more = file.session.get_inputs()
+            sizes = [z.shape[1], *file.frame_size]
             if len(sizes) != 3 or not all(type(size) is int and size > 0 for size in sizes):
                 raise ValueError(f"sizes {sizes}")
             self.class_names = tuple(model.get("class_names", ()))
+            self._mixes = bool(more) and more[0].name == "class_weights"
+            if self._mixes and more[0].shape[1] != len(self.class_names):
+                raise ValueError(f"classes {more[0].shape}")
         except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
             raise ModelError(f"{path}: its metadata cannot be read; export it again.") from error
         self.z_dim, self.height, self.width = sizes
@@ -149,9 +153,13 @@ class _Onnx:
         feed = {"z": np.ascontiguousarray(z, np.float32)}
         if self.classes:
             weights = _weights(class_weights, len(z), self.classes)
-            if not np.isin(weights, (0, 1)).all():
-                raise ModelError("an .onnx file cannot mix classes; render the .safetensors file.")
-            feed["label"] = weights.argmax(1).astype(np.int32)
+            if not self._mixes and not np.isin(weights, (0, 1)).all():
+                raise ModelError(
+                    f"{self._file.path}: takes one class at a time and cannot mix them; export it "
+                    "again with --classes weights, or use generator.safetensors."
+                )
+            label = weights.argmax(1).astype(np.int32)
+            feed |= {"class_weights": weights} if self._mixes else {"label": label}
         output = self._file.run(feed)
         return output[..., :3] if output.dtype == np.uint8 else onnx_file.to_frames(output)
 
