@@ -193,6 +193,8 @@ def test_node_and_python_compute_and_load_the_same_walks(path, settings, tmp_pat
         {"hold": None},
         {"closed": None},
         {"truncation": -1},
+        {"truncation": 1.1},
+        {"format": "vidgan-walk-1"},
         {"path": "circle", "grid": [2, 2]},
     ]
     asked = {"z_dim": 101, "frames": 43, "closed": closed, "truncation": 0.8, "index": 2**32 - 1}

@@ -117,14 +117,46 @@ def test_noise_is_gaussian_at_every_point_and_hides_no_shorter_loop():
         assert np.linalg.norm(z - np.roll(z, shift, axis=0)) > 1
 
 
-def test_truncation_in_turn_scales_the_latents_and_comes_back():
-    plain = make("circle", 60).latents(0, 60)
-    moved = make("circle", 60, truncation=(0.5, 1.0)).latents(0, 60)
-    ratio = (moved * plain).sum(1) / (plain * plain).sum(1)
-    assert ratio[0] == pytest.approx(0.5, abs=1e-5) and ratio[30] == pytest.approx(1, abs=1e-5)
-    np.testing.assert_allclose(ratio[1:], ratio[1:][::-1], atol=1e-5)
-    same = make("circle", 60, truncation=(0.5, 1.0, 0.5)).latents(0, 60)
+def centre(seed=7):
+    return seeds.gaussian(seed, np.array([2**32 - 1]), z_dim=Z)
+
+
+@pytest.mark.parametrize("truncation", [1.0, 0.7, 0.3, 0.0])
+def test_truncation_draws_latents_to_one_and_keeps_them_typical(truncation):
+    """Scaled latents have pictures that no training has seen: 0.3 made them half as bright."""
+    plain = make("noise", 60).latents(0, 60)
+    z = make("noise", 60, truncation=(truncation,)).latents(0, 60)
+    expected = truncation * plain + (1 - truncation**2) ** 0.5 * centre()
+    np.testing.assert_allclose(z, expected, atol=1e-5)
+    if truncation == 1:
+        assert np.array_equal(z, plain)
+    many = [make("noise", 1, seed=s, truncation=(truncation,)).latents(0, 1)[0] for s in range(200)]
+    assert np.std(many) == pytest.approx(1, abs=0.02)
+
+
+def test_truncation_in_turn_is_smooth_and_comes_back():
+    still = {"given": np.tile(seeds.gaussian(3, np.array([0]), z_dim=Z), (2, 1)), "frames": 240}
+    moved = make("lerp", truncation=(0.5, 1.0), **still).latents(0, 240)
+    plain = make("lerp", **still).latents(0, 240)
+    near = make("lerp", truncation=(0.5,), **still)
+    assert np.array_equal(moved[120], plain[120])
+    centre_of_0 = make("lerp", truncation=(0.0,), **still).latents(0, 1)
+    np.testing.assert_allclose(centre_of_0, centre(0), atol=1e-5)
+    np.testing.assert_allclose(moved[0], near.latents(0, 1)[0], atol=1e-5)
+    np.testing.assert_allclose(moved[1:], moved[1:][::-1], atol=1e-5)
+    bend = np.linalg.norm(np.diff(moved, 2, axis=0), axis=1)
+    assert bend.max() < 0.05 * steps(moved).max()  # at 1 too, where sqrt(1 - t^2) has a corner
+    same = make("lerp", truncation=(0.5, 1.0, 0.5), **still).latents(0, 240)
     assert np.array_equal(moved, same)  # a closed path returns anyway
+
+
+def test_a_gain_moves_frames_towards_the_centre():
+    gain = np.array([1.0, 0.5, 0.0])
+    z = make("lerp", 3, gain=gain).latents(0, 3)
+    plain = make("lerp", 3).latents(0, 3)
+    np.testing.assert_allclose(z[0], plain[0], atol=1e-6)
+    np.testing.assert_allclose(z[1], (plain[1] + centre()[0]) / 2**0.5, atol=1e-5)
+    np.testing.assert_allclose(z[2], centre()[0], atol=1e-5)
 
 
 def test_classes_in_turn_are_weights_that_sum_to_one():
@@ -160,6 +192,7 @@ def test_a_timing_moves_frames_along_the_curve_and_nothing_else():
         ("loop", {"count": 10**9}, "at most 1000 per frame"),
         ("loop", {"truncation": ()}, "--truncation"),
         ("loop", {"truncation": (1.0, float("nan"))}, "--truncation"),
+        ("loop", {"truncation": (1.01,)}, "from 0 to 1"),
         ("loop", {"labels": (1,)}, "without classes"),
         ("loop", {"labels": (1, 10), "classes": 10}, "--labels 10"),
         ("loop", {"given": [[1.0, 2], [np.inf, 1]]}, "NaN or infinity"),

@@ -6,8 +6,10 @@ from PIL import Image
 
 from tests.conftest import vidgan
 from tests.sounds import write_sound
+from vidgan.disk.places import bundled
 from vidgan.errors import ConfigError, ModelError, UsageError
 from vidgan.film.reader import read_frames
+from vidgan.generator.synthesis import open_generator
 from vidgan.render import walk
 
 
@@ -34,7 +36,7 @@ def test_a_saved_walk_makes_identical_frames(options, model_file, here):
     vidgan("render", "--model", model_file, "--walk", "walk.json", "two.mp4")
     assert (here / "one.mp4").read_bytes() == (here / "two.mp4").read_bytes()
     content = json.loads((here / "walk.json").read_text())
-    assert content["format"] == "vidgan-walk-1" and content["z_dim"] == 100
+    assert content["format"] == "vidgan-walk-2" and content["z_dim"] == 100
     assert len(list(read_frames(here / "one.mp4"))) == content["frames"]
     assert {tuple(sorted(entry)) for entry in content["keyframes"]} <= {
         ("index", "seed"),
@@ -60,7 +62,7 @@ def test_the_comment_tells_one_file_of_latents_from_another():
 
 
 def test_another_model_is_a_warning_not_an_error(model_file, here, said):
-    content = {"format": "vidgan-walk-1", "z_dim": 100, "model": "0" * 64, "frames": 2}
+    content = {"format": "vidgan-walk-2", "z_dim": 100, "model": "0" * 64, "frames": 2}
     (here / "walk.json").write_text(json.dumps(content))
     vidgan("render", "--model", model_file, "--walk", "walk.json", "out.mp4")
     assert "another model" in said[0]
@@ -75,6 +77,12 @@ def test_another_model_is_a_warning_not_an_error(model_file, here, said):
         ({"seed": True}, ConfigError, "seed"),
         ({"truncation": ["x"]}, ConfigError, "truncation"),
         ({"truncation": 10**400}, UsageError, "truncation"),
+        (
+            {"format": "vidgan-walk-1", "truncation": 0.5},
+            ConfigError,
+            "scaled latents by the trunc",
+        ),
+        ({"format": "vidgan-walk-1", "audio": "song.wav"}, ConfigError, 'to "vidgan-walk-2"'),
         ({"seed": 10**400}, ConfigError, "seed"),
         ({"labels": [0.5]}, ConfigError, "labels"),
         ({"format": "vidgan-walk-9"}, ConfigError, "format"),
@@ -88,7 +96,7 @@ def test_another_model_is_a_warning_not_an_error(model_file, here, said):
     ],
 )
 def test_a_file_is_read_strictly(change, error, says, model_file, here):
-    content = {"format": "vidgan-walk-1", "z_dim": 100, "frames": 3, "seed": 7}
+    content = {"format": "vidgan-walk-2", "z_dim": 100, "frames": 3, "seed": 7}
     (here / "walk.json").write_text(json.dumps(content | change))
     with pytest.raises(error, match=says) as caught:
         vidgan("render", "--model", model_file, "--walk", "walk.json", "out.mp4")
@@ -104,7 +112,7 @@ def test_a_file_is_read_strictly(change, error, says, model_file, here):
         ("{", "not JSON"),
         ("[" * 100_000, "not JSON"),
         ("[1]", "not a walk"),
-        ('{"format": "vidgan-walk-1"}', "z_dim is missing"),
+        ('{"format": "vidgan-walk-2"}', "z_dim is missing"),
     ],
 )
 def test_a_file_that_holds_no_walk_is_refused(text, says, here):
@@ -113,6 +121,25 @@ def test_a_file_that_holds_no_walk_is_refused(text, says, here):
         walk.Walk.load(here / "walk.json")
     with pytest.raises(ConfigError, match="Is a directory"):
         walk.Walk.load(here)
+
+
+def test_a_walk_of_the_older_format_that_means_the_same_is_played(here):
+    content = {"format": "vidgan-walk-1", "z_dim": 100, "seed": 7, "truncation": 1.0}
+    (here / "walk.json").write_text(json.dumps(content))
+    loaded = walk.Walk.load(here / "walk.json")
+    assert loaded == walk.Walk(z_dim=100, seed=7)
+
+
+def test_truncated_pictures_vary_less_and_stay_bright():
+    """The figures of README.md. Scaled latents of 0.3 had pictures of 47 grey levels, not 79."""
+    generator, pictures = open_generator(bundled("assets/generator.safetensors")), {}
+    for truncation in (1, 0.7, 0.5, 0.3):
+        settings = {"path": "lerp", "keyframes": 64, "frames": 64, "truncation": truncation}
+        (path,) = walk.Walk(z_dim=generator.z_dim, seed=7, **settings).paths()
+        pictures[truncation] = generator(path.latents(0, 64)).astype(np.float32)
+    assert all(abs(one.mean() - pictures[1].mean()) < 8 for one in pictures.values())
+    apart = [np.abs(one - np.roll(one, 5, axis=0)).mean() for one in pictures.values()]
+    np.testing.assert_allclose(apart, (35, 27, 22, 15), atol=2)
 
 
 def test_a_grid_shows_each_walk_as_it_is_alone(model_file, here):

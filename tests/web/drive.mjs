@@ -150,7 +150,7 @@ async function used() {
   report.circle = await page.evaluate(async () => btoa(String.fromCharCode(...(await vidgan.generator.frames([vidgan.latent(9)]))[0].data)));
   report.loop_is_fixed = await page.isDisabled("#loop");
   report.unused = await page.locator("#strip .unused").count();
-  await page.setInputFiles("#file", { name: "x.json", mimeType: "application/json", buffer: Buffer.from('{"format": "vidgan-walk-1", "z_dim": 5}') });
+  await page.setInputFiles("#file", { name: "x.json", mimeType: "application/json", buffer: Buffer.from('{"format": "vidgan-walk-2", "z_dim": 5}') });
   await settled();
   report.refusal = await toast();
   await page.fill("#seed", "18446744073709551615");

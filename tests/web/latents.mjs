@@ -1,5 +1,5 @@
 // Reads questions as JSON from stdin and answers them with the code of the page.
-import { gaussian, position, route } from "../../export/web/src/latents.js";
+import { away, centreOf, gaussian, position, route, truncated } from "../../export/web/src/latents.js";
 import { framesOf, fromHash, fromJson, latentOf, toHash, toJson } from "../../export/web/src/walk.js";
 
 const asked = JSON.parse((await process.stdin.toArray()).join(""));
@@ -9,24 +9,26 @@ const at = Array.from({ length: frames }, (_, i) => position(i, frames, keyframe
 const info = { z_dim, sha256: "abc", classes: 0 };
 const walk = fromJson(asked.walk, info);
 
+const near = (z, seed, truncation) => Array.from(truncated(z, centreOf(seed, z_dim), away(truncation)));
+
 function played(walk) {
-  const { keyframes, closed, truncation } = walk;
+  const { keyframes, closed, truncation, seed } = walk;
   const count = framesOf(walk);
   const path = route(walk, keyframes.map((k) => latentOf(k, z_dim)));
   const at = (i) => path(position(i, count, keyframes.length, closed));
-  return Array.from({ length: count }, (_, i) => Array.from(at(i), (x) => Math.fround(x * truncation)));
+  return Array.from({ length: count }, (_, i) => near(at(i), seed, truncation));
 }
 
 console.log(JSON.stringify({
-  latents: at.map((t) => Array.from(path(t), (x) => Math.fround(x * truncation))),
+  latents: at.map((t) => near(path(t), keyframes[0].seed, truncation)),
   gaussian: asked.seeds.map((seed) => Array.from(gaussian(seed, asked.index, z_dim))),
   frames: framesOf(walk),
   played: played(walk),
   walk: toJson(walk, info),
-  counts: asked.lengths.map((frames) => fromJson(JSON.stringify({ format: "vidgan-walk-1", z_dim, frames, ...asked.of }), info).keyframes.length),
+  counts: asked.lengths.map((frames) => fromJson(JSON.stringify({ format: "vidgan-walk-2", z_dim, frames, ...asked.of }), info).keyframes.length),
   refused: asked.refused.map((change) => {
     try {
-      return String(fromJson(JSON.stringify({ format: "vidgan-walk-1", z_dim, ...change }), info));
+      return String(fromJson(JSON.stringify({ format: "vidgan-walk-2", z_dim, ...change }), info));
     } catch (error) {
       return error.message;
     }

@@ -34,8 +34,8 @@ class WalkOptions:
         loop: End where the film starts, so that it repeats without a jump. This is the default.
         hold: The part of the time to stand still on keyframes, from 0 to below 1, for example 0.3.
         ease: How the speed changes between keyframes: linear (the default), smoothstep or in-out.
-        truncation: The scale of the latents, the numbers that a picture is made from; by default 1.
-            Less is safer and varies less. A list, for example 0.5,1, changes it over the film.
+        truncation: From 1, the default, to 0. Less stays nearer to one picture, which the seed
+            decides, and varies less. A list, for example 0.5,1, changes it over the film.
         labels: The classes to show, one after the other, for a model that has classes: 3,7,3.
         grid: Show several walks side by side, as columns x rows, for example 4x3. Each cell has a
             seed of its own: --seed, --seed + 1, ...

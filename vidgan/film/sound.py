@@ -31,7 +31,7 @@ class Drive:
     """How a sound moves a walk, for each frame, float64 [frames]."""
 
     speed: np.ndarray  # above 0; rises with onsets and loudness
-    gain: np.ndarray  # a factor of the truncation, 0.6 (silence) to 1 (loud)
+    gain: np.ndarray  # see `latent.paths.Path`; 0.6 (silence) to 1 (loud)
 
     def timing(self, steps: int) -> np.ndarray:
         """Positions [steps + 1] that rise from 0 to 1 at this speed."""

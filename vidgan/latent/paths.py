@@ -23,6 +23,7 @@ _FRAMES_PER_KEYFRAME = 30
 _SMOOTHING = 0.7  # standard deviation of the Gaussian of `walk`, in keyframes
 _REACH = 5  # keyframes; beyond them that Gaussian is below 1e-11
 _OCTAVES = 4
+_CENTRE = 2**32 - 1  # the index of the latent that truncation turns to
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -147,10 +148,10 @@ class Path:
     none is doubled. On an open path, the first and the last frame are the two ends.
 
     hold         the part of the time between two keyframes that stands still on them, below 1
-    truncation   the scale of the latents; several are gone through over the film
+    truncation   from 1, as they are, to 0, all at one centre; several are gone through in turn
     labels       classes to go through over the film, of the `classes` that the model knows
     timings      tables [m + 1] of positions from 0 to 1 at equal steps, applied one by one
-    gain         a factor of the truncation per frame, [frames]
+    gain         a factor of the angle from the centre per frame, [frames], from 0 to 1
     """
 
     kind: str
@@ -181,8 +182,8 @@ class Path:
         if (self.hold or self.ease != "linear") and self.kind not in THROUGH_KEYFRAMES:
             raise UsageError(f"--path {self.kind} stops at no keyframe: omit --hold and --ease.")
         scales = np.array(self.truncation)
-        if not len(scales) or not (np.isfinite(scales) & (scales >= 0)).all():
-            raise UsageError("--truncation: a number from 0, or a list of them: 0.5,1.")
+        if not len(scales) or not ((scales >= 0) & (scales <= 1)).all():
+            raise UsageError("--truncation: a number from 0 to 1, or a list of them: 0.5,1.")
         if len(self.labels) and not self.classes:
             raise UsageError("--labels: this model was trained without classes.")
         if wrong := [label for label in self.labels if not 0 <= label < self.classes]:
@@ -199,15 +200,15 @@ class Path:
 
     def latents(self, start: int, stop: int) -> np.ndarray:
         """Latents float32 [stop - start, Z] of the frames start <= i < stop."""
-        z = self.latents_at(self._positions(start, stop))
-        return z if self.gain is None else z * self.gain[start:stop, None].astype(np.float32)
+        gain = 1.0 if self.gain is None else self.gain[start:stop, None]
+        return self.latents_at(self._positions(start, stop), gain)
 
     def class_weights(self, start: int, stop: int) -> np.ndarray | None:
         """Class weights float32 [stop - start, classes] of these frames; None without labels."""
         return self.class_weights_at(self._positions(start, stop))
 
-    def latents_at(self, t: np.ndarray) -> np.ndarray:
-        """The curve without timings and gain: float32 [n, Z] at positions [n] from 0 to 1."""
+    def latents_at(self, t: np.ndarray, gain: np.ndarray | float = 1.0) -> np.ndarray:
+        """The curve without timings: float32 [n, Z] at positions [n] from 0 to 1; gain [n, 1]."""
         at = t * self.segments
         if self.hold or self.ease != "linear":
             whole = np.floor(at)
@@ -215,13 +216,25 @@ class Path:
             u = np.clip((at - whole - self.hold / 2) / (1 - self.hold), 0, 1)
             at = whole + EASES[self.ease](u)
         z = PATHS[self.kind](self.keyframes, at, self.closed)
-        return (z * _in_turn(np.array(self.truncation)[:, None], t, self.closed)).astype(np.float32)
+        return self._truncated(z, t, gain).astype(np.float32)
 
     def class_weights_at(self, t: np.ndarray) -> np.ndarray | None:
         if not len(self.labels):
             return None
         one_hot = np.eye(self.classes)[list(self.labels)]
         return _in_turn(one_hot, t, self.closed).astype(np.float32)
+
+    def _truncated(self, z: np.ndarray, t: np.ndarray, gain: np.ndarray | float) -> np.ndarray:
+        """truncation z + sqrt(1 - truncation^2) centre: as Gaussian as z and the centre are.
+
+        A latent scaled towards 0 is one that no generator was trained on; its picture is dark and
+        blurred. The angle between both changes evenly, since that square root does not.
+        """
+        angles = np.arccos(np.array(self.truncation, float))[:, None]  # 0 exactly for 1
+        away = 1 - _in_turn(angles * (2 / np.pi), t, self.closed)  # from 0, at the centre, to 1
+        turn = (1 - away * gain) * (np.pi / 2)
+        centre = seeds.gaussian(self.keyframes.seed, np.array([_CENTRE]), z_dim=z.shape[1])
+        return np.cos(turn) * z + np.sin(turn) * centre
 
     def _positions(self, start: int, stop: int) -> np.ndarray:
         t = np.arange(start, stop) / max(self.steps, 1)

@@ -27,7 +27,7 @@ from vidgan.render.constant_speed import constant_speed
 from vidgan.render.grid import Grid
 
 logger = logging.getLogger(__name__)
-FORMAT = "vidgan-walk-1"
+FORMAT, _FORMER = "vidgan-walk-2", "vidgan-walk-1"
 _MOST_CELLS = 144
 
 
@@ -46,7 +46,9 @@ class Walk:
     fps: str = "30"
     hold: int | float = 0.0
     ease: str = "linear"
-    truncation: int | float | list[int | float] = 1.0  # a list is gone through over the film
+    truncation: int | float | list[int | float] = (
+        1.0  # 0 to 1; a list is gone through over the film
+    )
     labels: list[int] | None = None
     grid: list[int] | None = None  # [columns, rows]; cell c shows the walk of seed + c
     constant_speed: bool = False
@@ -60,7 +62,16 @@ class Walk:
         except (OSError, ValueError, RecursionError) as error:
             reason = getattr(error, "strerror", None) or f"not JSON: {error}"
             raise ConfigError(f"{source}: cannot be read as a walk ({reason}).") from error
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
+        if not isinstance(content, dict):
+            content = {}
+        if content.get("format") == _FORMER:
+            if content.get("truncation", 1) != 1 or content.get("audio"):
+                raise ConfigError(
+                    f"{source}: of an older vidgan, which scaled latents by the truncation and the "
+                    f'sound. To play it as vidgan does now, set its "format" to "{FORMAT}".'
+                )
+            content["format"] = FORMAT  # without the two, nothing has changed
+        if content.get("format") != FORMAT:
             raise ConfigError(f'{source}: not a walk; these have "format": "{FORMAT}".')
         try:
             walk = config.from_dict(content, cls)

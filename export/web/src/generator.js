@@ -18,7 +18,7 @@ export class Generator {
     return new Generator(ort, session, info, runsOn);
   }
 
-  /** One ImageData per latent. A latent is z_dim long and already scaled by the truncation. */
+  /** One ImageData per latent. A latent is z_dim long and already truncated. */
   async frames(latents, label = 0) {
     const { z_dim: zDim, width, height, classes } = this.info;
     const z = new Float32Array(latents.length * zDim);

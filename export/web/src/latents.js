@@ -7,6 +7,7 @@ const CATMULL_ROM = [0.5];
 const SMOOTHING = 0.7; // width of the Gaussian of the path "walk", in keyframes
 const REACH = 5; // keyframes on either side that the Gaussian weighs
 const OCTAVES = 4; // of the path "noise"
+const CENTRE = 2 ** 32 - 1; // the index of the latent that truncation turns to
 
 /** Threefry-2x32 with 20 rounds (Salmon et al. 2011): two counter words to two random words. */
 function threefry(low, high, x0, x1) {
@@ -196,6 +197,18 @@ export function route({ path, closed, hold, ease }, latents) {
 /** The position of frame `i` of `frames`, counted in keyframes. A loop does not repeat its first frame. */
 export function position(i, frames, keyframes, closed) {
   return closed ? (i / frames) * keyframes : (i / Math.max(frames - 1, 1)) * (keyframes - 1);
+}
+
+export const centreOf = (seed, zDim) => gaussian(seed, CENTRE, zDim);
+
+/** The angle between a latent and the centre that a truncation keeps, as a share of a right angle. */
+export const away = (truncation) => 1 - Math.acos(truncation) * (2 / Math.PI);
+
+/** A latent turned towards the centre, so that it stays as Gaussian as both are. With 1 it is as it was. */
+export function truncated(z, centre, share) {
+  const turn = (1 - share) * (Math.PI / 2);
+  const [c, s] = [Math.cos(turn), Math.sin(turn)];
+  return z.map((x, d) => c * x + s * centre[d]);
 }
 
 /** From latent a to b along the great circle, u from 0 to 1. The norm is interpolated linearly. */

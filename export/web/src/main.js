@@ -1,6 +1,6 @@
 // The page: a person watches a walk through the generator's latent space, changes it and saves it.
 
-import { ALWAYS_CLOSED, THROUGH_KEYFRAMES, axesAt, position, route, slerp, turned, used } from "./latents.js";
+import { ALWAYS_CLOSED, THROUGH_KEYFRAMES, away, axesAt, centreOf, position, route, slerp, truncated, turned, used } from "./latents.js";
 import { checkedSeed, framesOf, fromHash, fromJson, keyframesOf, latentOf, leastKeyframes, toHash, toJson } from "./walk.js";
 import { bestFormat, record } from "./record.js";
 import { Strip } from "./strip.js";
@@ -20,7 +20,7 @@ export function start(generator) {
   const thumbnails = new Map();
   const walk = { label: 0, ...(fromHash(location.hash, info) ?? fresh("7")) };
   const view = { t: 0, playing: !still.matches, free: null, glide: null, crisp: false, nine: false, recording: null };
-  let path, nineWalks, shownSince = performance.now(), shownFrames = 0, dirty = true, busy = false;
+  let path, nineWalks, centres, shownSince = performance.now(), shownFrames = 0, dirty = true, busy = false;
 
   function fresh(seed, count = 4) {
     return { path: "loop", seed, keyframes: keyframesOf(seed, count), closed: true, hold: 0, ease: "linear", speed: 1, truncation: 1 };
@@ -42,6 +42,7 @@ export function start(generator) {
     nineWalks = [path, ...Array.from({ length: 8 }, (_, n) => {
       return along(keyframesOf(seedAfter(n + 1), walk.keyframes.length));
     })];
+    centres = nineWalks.map((_, n) => centreOf(seedAfter(n), info.z_dim)); // one per walk, of its seed
     view.t = Math.min(view.t, 1);
     strip.show(walk.keyframes, used(walk.path, walk.keyframes.length));
     show();
@@ -50,7 +51,7 @@ export function start(generator) {
   const seedAfter = (n) => String((BigInt(walk.seed) + BigInt(n)) % 2n ** 64n);
   const through = () => THROUGH_KEYFRAMES.includes(walk.path);
   const segments = () => (walk.closed ? walk.keyframes.length : walk.keyframes.length - 1);
-  const scaled = (z) => (walk.truncation === 1 ? z : z.map((x) => x * walk.truncation));
+  const near = (z, n = 0) => truncated(z, centres[n], away(walk.truncation));
   const duration = () => framesOf(walk) / FPS;
 
   function latentNow() {
@@ -157,10 +158,10 @@ export function start(generator) {
   async function thumbnail(keyframe, canvas) {
     canvas.width = info.width;
     canvas.height = info.height;
-    const name = `${walk.truncation} ${walk.label} ${keyframe.latent ?? `${keyframe.seed}.${keyframe.index}`}`;
+    const name = `${walk.truncation} ${walk.truncation < 1 ? walk.seed : ""} ${walk.label} ${keyframe.latent ?? `${keyframe.seed}.${keyframe.index}`}`;
     if (!thumbnails.has(name)) {
       if (thumbnails.size > 200) thumbnails.clear();
-      const [data] = await generator.frames([scaled(latentOf(keyframe, info.z_dim))], walk.label);
+      const [data] = await generator.frames([near(latentOf(keyframe, info.z_dim))], walk.label);
       thumbnails.set(name, data);
     }
     canvas.getContext("2d").putImageData(thumbnails.get(name), 0, 0);
@@ -171,7 +172,7 @@ export function start(generator) {
   async function paint() {
     const columns = view.nine ? 3 : 1;
     const latents = view.nine ? nineWalks.map((of) => of(view.t * segments())) : [latentNow()];
-    const data = await generator.frames(latents.map(scaled), walk.label);
+    const data = await generator.frames(latents.map(near), walk.label);
     const side = { width: info.width * columns, height: info.height * columns };
     const zoom = view.crisp ? 1 : Math.ceil(enlarge / columns);
     if (picture.width !== side.width * zoom) picture.width = side.width * zoom;
@@ -304,7 +305,7 @@ export function start(generator) {
     context.imageSmoothingQuality = "high";
     const draw = async (i) => {
       const z = path(position(i, frames, walk.keyframes.length, walk.closed));
-      const [data] = await generator.frames([scaled(z)], walk.label);
+      const [data] = await generator.frames([near(z)], walk.label);
       small.getContext("2d").putImageData(data, 0, 0);
       context.drawImage(small, 0, 0, film.width, film.height);
       if (i % 8 === 0) picture.getContext("2d").drawImage(small, 0, 0, picture.width, picture.height);
@@ -470,7 +471,7 @@ export function start(generator) {
   setTimeout(() => $("hint").classList.add("gone"), 6000);
   changed();
   requestAnimationFrame(tick);
-  return { walk, generator, latent: (i) => scaled(path(position(i, framesOf(walk), walk.keyframes.length, walk.closed))) };
+  return { walk, generator, latent: (i) => near(path(position(i, framesOf(walk), walk.keyframes.length, walk.closed))) };
 }
 
 /** The smallest factor, 1 or even, that brings the short side of a picture to at least FILM_SIDE. */

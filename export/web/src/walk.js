@@ -7,7 +7,7 @@
 import { ALWAYS_CLOSED, EASES, PATHS, THROUGH_KEYFRAMES, gaussian } from "./latents.js";
 
 export const FRAMES_PER_KEYFRAME = 30;
-const FORMAT = "vidgan-walk-1";
+const FORMAT = "vidgan-walk-2";
 // The page plays only these values. It refuses a walk that asks for others, so that no film is wrong.
 const ONLY = { grid: null, constant_speed: false, audio: null };
 
@@ -82,8 +82,8 @@ export function fromJson(text, info) {
   const truncation = content.truncation ?? 1;
   const label = content.labels?.[0] ?? 0;
   const given = content.keyframes ?? usualCount(path, closed, frames);
-  if (seed === null || !(Number.isInteger(frames) && frames >= 1) || !(typeof truncation === "number" && truncation >= 0)) {
-    throw new Error("The walk's seed, frames or truncation is not one number, or is too small.");
+  if (seed === null || !(Number.isInteger(frames) && frames >= 1) || !(typeof truncation === "number" && truncation >= 0 && truncation <= 1)) {
+    throw new Error("The walk's seed, frames or truncation is not one number, too small or too large.");
   }
   if (typeof closed !== "boolean" || typeof hold !== "number" || !(Array.isArray(given) || Number.isInteger(given))) {
     throw new Error("The walk's closed, hold or keyframes has the wrong type.");
@@ -169,7 +169,7 @@ export function fromHash(hash, info) {
       hold: stops ? number("hold", 0, 1 - Number.EPSILON, 0) : 0,
       ease: stops ? of("ease", Object.keys(EASES), "linear") : "linear",
       speed: number("speed", 0.05, 20, 1),
-      truncation: number("truncation", 0, 2, 1),
+      truncation: number("truncation", 0, 1, 1),
       label: Math.round(number("label", 0, Math.max(0, info.classes - 1), 0)),
     };
   } catch {
