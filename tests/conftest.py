@@ -125,8 +125,12 @@ def write_pictures(folder: Path, frames: Iterable[np.ndarray]) -> Path:
     return folder
 
 
+def flat_pictures() -> np.ndarray:
+    """Forty flat pictures of forty colours, uint8 [40, 32, 32, 3]."""
+    colours = np.random.default_rng(0).integers(0, 256, (40, 1, 1, 3), dtype=np.uint8)
+    return np.tile(colours, (1, 32, 32, 1))
+
+
 @pytest.fixture
 def pictures(tmp_path):
-    """Forty flat pictures of forty colours."""
-    colours = np.random.default_rng(0).integers(0, 256, (40, 1, 1, 3), dtype=np.uint8)
-    return write_pictures(tmp_path / "pictures", np.tile(colours, (1, 32, 32, 1)))
+    return write_pictures(tmp_path / "pictures", flat_pictures())

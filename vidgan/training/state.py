@@ -1,22 +1,26 @@
 """A training run in one process, the state that its steps change, and its checkpoints."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from lightning_fabric import Fabric
 
+from vidgan import config
 from vidgan.config import Config, ModelConfig
 from vidgan.data.cache import Dataset
 from vidgan.disk import files
-from vidgan.errors import ModelError
+from vidgan.errors import ConfigError, ModelError
 from vidgan.generator import checkpoint
 from vidgan.networks.base import Discriminator, Generator
 from vidgan.quality.validation import Measured
 
 logger = logging.getLogger(__name__)
+Value = TypeVar("Value")
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of a weight, as torch's Adam calls them
 _NETWORKS, _OPTIMIZERS = ("generator", "discriminator", "average"), ("adam_g", "adam_d")
 
 
@@ -33,6 +37,18 @@ class State:
     ada: torch.Tensor = field(default_factory=lambda: torch.zeros(3))  # p; then signs, their number
     scaler: torch.amp.GradScaler | None = None  # for fp16
     measured: list[Measured] = field(default_factory=list)
+    trained_s: float = 0.0  # time in the loop, of all the processes that trained the run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a checkpoint says beside its tensors."""
+
+    images_seen: int
+    data: str
+    data_fingerprint: str
+    trained_s: float = 0.0
+    measured: tuple[Measured, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,12 +74,15 @@ class Run:
 
 def save(run: Run) -> None:
     """Write a checkpoint, and delete the oldest ones."""
-    facts = _facts(run) | {"measured": [asdict(m) for m in run.state.measured]}
-    meta = {"kind": "training state", "model": asdict(run.model), "facts": facts}
-    folder = run.folder / "checkpoints"
-    tensors = dict(_named_tensors(run.state))
-    checkpoint.write(folder / f"{run.state.images_seen:012d}.safetensors", tensors, meta)
-    for old in sorted(folder.glob("*.safetensors"))[: -run.settings.train.keep_checkpoints]:
+    state = run.state
+    facts = Facts(**_facts(run), measured=tuple(state.measured), trained_s=state.trained_s)
+    meta = {"kind": "training state", "model": asdict(run.model), "facts": asdict(facts)}
+    path = run.folder / "checkpoints" / f"{state.images_seen:012d}.safetensors"
+    checkpoint.write(path, dict(_named_tensors(state)), meta)
+    found = _checkpoints(run.folder)
+    # A later one cannot be used, or restore() would have taken it.
+    so_far = found[: found.index(path) + 1]
+    for old in filter(Path.is_file, so_far[: -run.settings.train.keep_checkpoints]):
         old.unlink()
 
 
@@ -88,32 +107,81 @@ def _facts(run: Run) -> dict[str, object]:
 
 
 def restore(run: Run) -> None:
-    """Load the newest checkpoint. If it is damaged, say so and load the one before."""
-    for path in sorted((run.folder / "checkpoints").glob("*.safetensors"), reverse=True):
+    """Load the newest checkpoint. If it cannot be used, say so and load the one before.
+
+    A checkpoint is looked at as a whole before anything of it is loaded.
+    """
+    for path in reversed(_checkpoints(run.folder)):
         try:
-            tensors, meta = checkpoint.read(path, kind="training state")
+            tensors, facts = _usable(path, run.state)
             break
         except ModelError as error:
             logger.warning(f"{error} Trying the checkpoint before it.")
     else:
         raise ModelError(f"{run.folder}: there is no good checkpoint in it; start a new run.")
-    facts, state = meta["facts"], run.state
-    if facts["data_fingerprint"] != run.dataset.fingerprint:
+    state = run.state
+    if facts.data_fingerprint != run.dataset.fingerprint:
         raise ModelError(f"{run.folder}: its data has changed; restore it, or start a new run.")
     for part in _NETWORKS:
         network, frozen = getattr(state, part), _frozen(state, part)
         own = {name: tensor for name, tensor in network.state_dict().items() if name in frozen}
-        checkpoint.load_into(path, network, own | _below(tensors, part))
+        network.load_state_dict(own | _below(tensors, part))
     for part in _OPTIMIZERS:
         _restore_adam(getattr(state, part), _below(tensors, part))
-    state.images_seen, state.ada = facts["images_seen"], tensors.get("ada", state.ada)
     if state.scaler and (scaler := _below(tensors, "scaler")):
         state.scaler.load_state_dict({name: value.item() for name, value in scaler.items()})
-    state.measured = [Measured(**m) for m in facts.get("measured", ())]
+    state.images_seen, state.ada = facts.images_seen, tensors.get("ada", state.ada)
+    state.trained_s, state.measured = facts.trained_s, list(facts.measured)
     logger.info(f"resumed from {path} at {state.images_seen:,} images")
 
 
-def _below(tensors: dict[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:
+def _checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of a run, the oldest first. Files of other names are not the run's."""
+    paths = (folder / "checkpoints").glob("*.safetensors")
+    return sorted((path for path in paths if path.stem.isdecimal()), key=lambda p: int(p.stem))
+
+
+def _usable(path: Path, state: State) -> tuple[dict[str, torch.Tensor], Facts]:
+    """The tensors and the facts of a checkpoint. Raises ModelError if they do not fit the state."""
+    tensors, meta = checkpoint.read(path, kind="training state")
+    try:
+        table = dict(meta["facts"])
+        measured = tuple(config.from_dict(m, Measured) for m in table.pop("measured", ()))
+        facts = replace(config.from_dict(table, Facts), measured=measured)
+        if facts.images_seen != int(path.stem):
+            raise ValueError(f"images_seen = {facts.images_seen}")
+    except (ConfigError, LookupError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: its facts cannot be used ({error}).") from error
+    least, most = _shapes(state)
+    found = {name: tensor.shape for name, tensor in tensors.items() if "scaler/" not in name}
+    wrong = sorted(name for name in found.keys() | least if found.get(name) != most.get(name))
+    for part in _OPTIMIZERS:
+        moments = {name.rpartition("/")[0] for name in _below(found, part)}
+        wrong += [
+            f"{part}/{i}/{m}" for i in moments for m in _MOMENTS if f"{part}/{i}/{m}" not in found
+        ]
+    if wrong:
+        raise ModelError(f"{path}: its tensors do not fit this run (first: {wrong[0]}).")
+    return tensors, facts
+
+
+def _shapes(state: State) -> tuple[Mapping[str, torch.Size], Mapping[str, torch.Size]]:
+    """The tensors that a checkpoint must have, and those that it may have."""
+    least = {
+        f"{part}/{name}": tensor.shape
+        for part in _NETWORKS
+        for name, tensor in _trained(state, part)
+    }
+    most = least | {"ada": state.ada.shape}
+    for part in _OPTIMIZERS:  # a weight that has seen no gradient yet has no moments
+        for index, weight in enumerate(getattr(state, part).param_groups[0]["params"]):
+            shapes = (torch.Size(), weight.shape, weight.shape)
+            names = (f"{part}/{index}/{moment}" for moment in _MOMENTS)
+            most |= zip(names, shapes, strict=True)
+    return least, most
+
+
+def _below(tensors: Mapping[str, Value], part: str) -> dict[str, Value]:
     return {k.removeprefix(f"{part}/"): t for k, t in tensors.items() if k.startswith(f"{part}/")}
 
 
@@ -137,12 +205,17 @@ def _frozen(state: State, part: str) -> set[str]:
     return names
 
 
+def _trained(state: State, part: str) -> Iterator[tuple[str, torch.Tensor]]:
+    frozen = _frozen(state, part)
+    for name, tensor in getattr(state, part).state_dict().items():
+        if name not in frozen:
+            yield name, tensor
+
+
 def _named_tensors(state: State) -> Iterator[tuple[str, torch.Tensor]]:
     for part in _NETWORKS:
-        frozen = _frozen(state, part)
-        for name, tensor in getattr(state, part).state_dict().items():
-            if name not in frozen:
-                yield f"{part}/{name}", tensor
+        for name, tensor in _trained(state, part):
+            yield f"{part}/{name}", tensor
     for part in _OPTIMIZERS:
         for index, moments in getattr(state, part).state_dict()["state"].items():
             for name, tensor in moments.items():
