@@ -18,8 +18,8 @@ ROOT = Path(__file__).parent.parent
 LIBRARY = ROOT / "vidgan"
 # Each may import only from those before it.
 PACKAGES = (
-    *("errors", "config", "disk", "marks", "latent", "film", "data", "networks", "generator"),
-    *("quality", "render", "edit", "training", "cli", "__main__"),
+    *("errors", "config", "signals", "disk", "marks", "latent", "film", "data", "networks"),
+    *("generator", "quality", "render", "edit", "training", "cli", "__main__"),
 )
 MODULES = sorted(LIBRARY.rglob("*.py"))
 CODE = [path for path in MODULES if path.name != "__init__.py"]

@@ -18,13 +18,16 @@ def wait_until(reached: Callable[[], bool], running: subprocess.Popen | None = N
         time.sleep(0.005)  # a file appears without a signal
 
 
-def interrupted(command: list, folder: Path, begun: Callable[[], bool]) -> tuple[int, str]:
-    """Send Ctrl-C to a command when it has begun. Returns its exit code and what it says."""
+def interrupted(
+    command: list, folder: Path, begun: Callable[[], bool], by: signal.Signals = signal.SIGINT
+) -> tuple[int, str]:
+    """Send Ctrl-C, or another signal, to a command when it has begun. Returns its exit code and
+    what it says."""
     command = [str(word) for word in command]
     with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as process:
         try:
             wait_until(begun, process)
-            process.send_signal(signal.SIGINT)
+            process.send_signal(by)
             _, stderr = process.communicate(timeout=60)
         finally:
             process.kill()  # else a failure would wait for the end of the command

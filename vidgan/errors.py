@@ -10,9 +10,12 @@ exit code. Any other exception is a bug in vidgan and shows its traceback.
     ├── ModelError       4   a generator, a checkpoint or an export that cannot be used
     ├── SystemFault      5   a fault of the machine: a full disk, a missing codec or package
     └── DivergedError    6   training diverged
+
+    KeyboardInterrupt
+    └── Interrupted    128 + the number of a signal: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP
 """
 
-EXIT_INTERRUPTED = 130
+import signal
 
 
 class VidganError(Exception):
@@ -43,3 +46,12 @@ class SystemFault(VidganError):
 
 class DivergedError(VidganError):
     exit_code = 6
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal that ends the command. Whatever cleans up after Ctrl-C does so after it."""
+
+    def __init__(self, number: int) -> None:
+        by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
+        super().__init__(f"interrupted{by}")
+        self.number, self.exit_code = number, 128 + number

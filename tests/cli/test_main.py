@@ -58,6 +58,23 @@ def test_a_process_does_the_same(code, command, vidgan, onnx_file, tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (code, here.stdout, here.stderr)
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", ["--help", "--version", "render --frames 2 out.gif"])
+def test_a_stdout_that_is_full_closed_or_read_by_nobody(words, unbuffered, onnx_file, tmp_path):
+    command = f"{sys.executable} -m vidgan {words}"
+    command += f" --model {onnx_file} --force" if "render" in words else ""
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    full = (5, "vidgan: stdout: cannot be written (No space left on device).\n")
+    for line, wanted in ((f"{command} >/dev/full", full), (f"{command} >&-", (0, ""))):
+        run = ["bash", "-c", line]
+        done = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == wanted
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command.split(), cwd=tmp_path, env=environment, **pipes) as process:
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == ("", 0)
+
+
 def test_render_makes_exactly_the_frames_asked_for(vidgan, model_file, tmp_path):
     vidgan("render", "--frames", 47, "--model", model_file, "out.mp4")
     assert len(list(read_frames(tmp_path / "out.mp4"))) == 47

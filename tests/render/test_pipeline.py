@@ -1,3 +1,4 @@
+import signal
 import sys
 import threading
 import time
@@ -17,6 +18,8 @@ from vidgan.film.writer import VideoWriter
 from vidgan.generator import synthesis
 from vidgan.marks import xmp
 from vidgan.render import pipeline
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Painter:
@@ -121,24 +124,27 @@ def test_the_error_of_any_stage_stops_all_and_is_the_one_raised(tmp_path, stage,
     assert [t.name for t in threading.enumerate() if t.name.startswith("ahead")] == []
 
 
-def interrupted_render(onnx_file, folder, *options, once):
-    """Send Ctrl-C to a render when there is such a file; returns its stderr."""
+def interrupted_render(onnx_file, folder, *options, once, by):
+    """Send a signal to a render when there is such a file; returns its stderr."""
     command = [sys.executable, "-m", "vidgan", "render", "--frames", "100000", "--scale", "2"]
     command += ["--model", onnx_file, *options]
-    code, stderr = interrupted(command, folder, lambda: any(folder.rglob(once)))
-    assert code == 130 and stderr.splitlines()[-1] == "vidgan: interrupted"
+    code, stderr = interrupted(command, folder, lambda: any(folder.rglob(once)), by)
+    said = "interrupted" if by == signal.SIGINT else f"interrupted by {by.name}"
+    assert code == 128 + by and stderr.splitlines()[-1] == f"vidgan: {said}"
     assert "Traceback" not in stderr
     return stderr
 
 
+@pytest.mark.parametrize("by", SIGNALS)
 @pytest.mark.parametrize(("name", "once"), [("out.mp4", "0*.mp4"), ("out.webp", "*.part-*")])
-def test_ctrl_c_leaves_nothing_behind(onnx_file, tmp_path, name, once):
-    interrupted_render(onnx_file, tmp_path, name, once=once)
+def test_a_signal_leaves_nothing_behind(onnx_file, tmp_path, name, once, by):
+    interrupted_render(onnx_file, tmp_path, name, once=once, by=by)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_keeps_what_resume_goes_on_from(onnx_file, tmp_path):
-    stderr = interrupted_render(onnx_file, tmp_path, "--resume", "out.mp4", once="0*.mp4")
+@pytest.mark.parametrize("by", SIGNALS)
+def test_a_signal_keeps_what_resume_goes_on_from(onnx_file, tmp_path, by):
+    stderr = interrupted_render(onnx_file, tmp_path, "--resume", "out.mp4", once="0*.mp4", by=by)
     assert "out.mp4: stopped" in stderr
     assert [path.name for path in tmp_path.iterdir()] == [".out.mp4.segments"]
     assert list(tmp_path.rglob("*.mp4")) and not list(tmp_path.rglob("*.part*"))

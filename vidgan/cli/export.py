@@ -1,7 +1,7 @@
 """The verbs that take a generator to other programs and back: export, serve, verify, import."""
 
-import contextlib
 import json
+import signal
 import sys
 import textwrap
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from vidgan.cli import terminal
 from vidgan.cli.terminal import Whole
 from vidgan.disk.files import check_new
-from vidgan.errors import UsageError, VidganError
+from vidgan.errors import Interrupted, UsageError, VidganError
 
 if TYPE_CHECKING:
     from vidgan.render.walk import BoundWalk
@@ -144,9 +144,13 @@ def serve(folder: Path, *, port: Whole = 8000) -> None:
     """
     from vidgan.cli.serve import server
 
-    with server(folder, port=port) as running, contextlib.suppress(KeyboardInterrupt):
+    with server(folder, port=port) as running:
         terminal.to_stdout(f"http://127.0.0.1:{running.server_address[1]}/  (Ctrl-C ends)")
-        running.serve_forever()
+        try:
+            running.serve_forever()
+        except Interrupted as stop:
+            if stop.number != signal.SIGINT:  # Ctrl-C is how it is meant to end
+                raise
 
 
 def verify(file: Path, /, *more: Path) -> None:

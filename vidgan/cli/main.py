@@ -1,14 +1,16 @@
 """The command `vidgan`: its verbs, and errors made into one line and an exit code."""
 
 import gc
+import signal
 import sys
 
 from cyclopts import App, CycloptsError, Parameter
 
-from vidgan import __version__
+from vidgan import __version__, signals
 from vidgan.cli import doctor, export, render, terminal, train
-from vidgan.errors import EXIT_INTERRUPTED, VidganError
+from vidgan.errors import Interrupted, SystemFault, UsageError, VidganError
 
+_NOTHING = "return_value"  # is done with the result of a verb
 app = App(
     name="vidgan",
     version=__version__,
@@ -24,22 +26,39 @@ for verb in (export.serve, export.verify, export.import_, doctor.doctor):
 
 
 def main() -> None:
-    try:
-        with terminal.messages():
-            app(sys.argv[1:], exit_on_error=False, print_error=False)
-    except CycloptsError as error:
-        verb = " ".join(["vidgan", *(error.command_chain or ())])
-        _leave(f"{' '.join(str(error).split())} See {verb} --help.", 2)
-    except VidganError as error:
-        _leave(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        _leave("interrupted", EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()
-    finally:
+    """Run the command in sys.argv, and end with its exit code."""
+    with signals.caught() as received:
+        error = None
+        try:
+            with terminal.messages():
+                app(sys.argv[1:], exit_on_error=False, print_error=False, result_action=_NOTHING)
+        except BaseException as raised:
+            # A library may have made another error of an interruption.
+            error = Interrupted(received[0]) if received else raised
+        unexplained = isinstance(error, OSError)
+        lost = terminal.end_of_stdout(probe=unexplained)
+        if lost and (unexplained or error is None):
+            reason = f"stdout: cannot be written ({lost.strerror})."
+            error = None if isinstance(lost, BrokenPipeError) else SystemFault(reason)
+        line, code = _said_of(error)
+        if line:
+            terminal.to_stderr(f"vidgan: {line}")
         gc.freeze()  # else Python would search all imported modules for garbage at exit
+        sys.exit(code)
 
 
-def _leave(line: str, code: int) -> None:
-    terminal.to_stderr(f"vidgan: {line}")
-    sys.exit(code)
+def _said_of(error: BaseException | None) -> tuple[str, int]:
+    """The line to print and the exit code. An error that is a bug is raised again."""
+    match error:
+        case None:
+            return "", 0
+        case SystemExit():
+            return "", error.code
+        case CycloptsError():
+            verb = " ".join(["vidgan", *(error.command_chain or ())])
+            return f"{' '.join(str(error).split())} See {verb} --help.", UsageError.exit_code
+        case VidganError() | Interrupted():
+            return str(error), error.exit_code
+        case KeyboardInterrupt():
+            return _said_of(Interrupted(signal.SIGINT))
+    raise error

@@ -10,7 +10,7 @@ import sys
 import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Annotated, TextIO
 
@@ -48,7 +48,8 @@ def to_stdout(*lines: str) -> None:
 
 
 def to_stderr(*lines: str) -> None:
-    _print(sys.stderr, lines)
+    with suppress(OSError):  # whoever cannot be told of it
+        _print(sys.stderr, lines)
 
 
 def visible(text: str) -> str:
@@ -70,6 +71,17 @@ def _print(stream: TextIO, lines: Sequence[str]) -> None:
     # Not every terminal has every letter, and a missing one is not worth an error.
     text = text.encode(encoding, "backslashreplace").decode(encoding)
     print(text, file=stream, flush=True)
+
+
+def end_of_stdout(*, probe: bool) -> OSError | None:
+    """Write what was printed, and with `probe` an empty line. If that fails, return why, and let
+    nothing try it again."""
+    try:
+        print(end="\n" * probe, flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return error
+    return None
 
 
 class _Stderr(logging.Handler):

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from vidgan import signals
 from vidgan.disk.places import cache_root
 from vidgan.errors import ModelError, SystemFault, UsageError
 
@@ -49,7 +50,7 @@ def whole(target: Path) -> Iterator[Path]:
     """
     part = part_of(target)
     try:
-        with disk_faults(target):
+        with disk_faults(target), signals.undone(lambda: remove(part)):
             yield part
             publish(part, target)
     finally:
