@@ -24,7 +24,7 @@ from vidgan.film.tiles import tile
 from vidgan.film.writer import write_png
 from vidgan.generator import synthesis
 from vidgan.latent import seeds
-from vidgan.quality import distances, features
+from vidgan.quality import distances, features, patches
 from vidgan.training import loop
 from vidgan.training.log import logged
 
@@ -100,8 +100,9 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     marks_s = [round(60 * minutes) for minutes in sorted(given.minutes)]
     lite0 = features.Lite0()
-    print("| data | way | seed | minutes | images seen | distance | floor | variety | recall |")
-    print("|---|---|---|---|---|---|---|---|---|", flush=True)
+    names = ("data", "way", "seed", "minutes", "images seen", "distance", "floor", "variety")
+    names += ("patches (floor)", "coverage of layouts")
+    print(f"| {' | '.join(names)} |\n{'|---' * len(names)}|", flush=True)
     for source in given.sets:
         chosen = settings(source, "dcgan", seconds=1, seed=0)
         dataset = cache.open_dataset(chosen.data, width=64, height=64)
@@ -111,6 +112,7 @@ def main() -> None:
         write_png(given.folder / f"{source}-reals.png", tile(reals[0][:32], 8))
         real, other = map(lite0, reals)
         floor = distances.frechet(real, other)
+        patches_floor = patches.patch_distances(*reals)
         for way, seed in itertools.product(given.ways, range(given.seeds)):
             folder = given.folder / f"{source}-{way}-{seed}"
             found = trained(source, dataset, way, folder, marks_s, seed)
@@ -119,7 +121,9 @@ def main() -> None:
                 print(
                     f"| {source} | {way} | {seed} | {mark_s / 60:g} | {seen:,} | "
                     f"{distances.frechet(real, fake):.0f} | {floor:.0f} | "
-                    f"{distances.variety(real, fake):.2f} | {distances.recall(real, fake):.2f} |",
+                    f"{distances.variety(real, fake):.2f} | "
+                    f"{patches.patch_distances(reals[0], samples)} ({patches_floor.mean:.0f}) | "
+                    f"{patches.layout_coverage(reals[0], samples):.2f} |",
                     flush=True,
                 )
 

@@ -29,12 +29,14 @@ def number(line):
 def test_pictures_like_the_reals_are_nearer_than_others(measure, pictures, tmp_path):
     frames = np.random.default_rng(0).integers(0, 256, (30, 32, 32, 3), np.uint8)
     noise = write_pictures(tmp_path / "noise", frames)
-    distance, _, recall, variety = measure(pictures, pictures)
+    distance, _, recall, variety, patches, coverage = measure(pictures, pictures)
     assert "FD-Lite0-320" in distance and "N = 20; real against real" in distance
     assert number(distance) == 0 and "recall-Lite0-320 1.000" in recall and number(variety) == 1
-    distance, _, recall, variety = measure(noise, pictures)
+    assert "mean 0 (N = 20; real against real mean" in patches and number(coverage) == 1
+    distance, _, recall, variety, patches, coverage = measure(noise, pictures)
     assert number(distance) > 500 and "recall-Lite0-320 0.000" in recall
     assert number(variety) < 0.8  # noise looks like noise
+    assert "mean 0 (N" not in patches and number(coverage) < 0.5
 
 
 def test_a_model_and_its_export_measure_the_same(measure, model_file, onnx_file, pictures):
@@ -114,7 +116,7 @@ def any_weights(tmp_path, measure, monkeypatch):
 def test_fid_and_its_kin_come_from_torch_fidelity(measure, pictures, any_weights):
     file = any_weights / evaluate._INCEPTION.rpartition("/")[2]
     given = file.rename(any_weights.parent / "mine.pth")
-    lines = measure(pictures, pictures, metrics=["fid", "kid", "is"], count=10, inception=given)[4:]
+    lines = measure(pictures, pictures, metrics=["fid", "kid", "is"], count=10, inception=given)[6:]
     found = {line.split()[0]: number(line) for line in lines}
     assert found["frechet_inception_distance"] == pytest.approx(0, abs=1e-3)
     assert found["inception_score_mean"] >= 0.999
@@ -122,6 +124,6 @@ def test_fid_and_its_kin_come_from_torch_fidelity(measure, pictures, any_weights
 
 
 def test_ppl_and_lpips_come_from_torch_fidelity(measure, model_file, pictures, any_weights):
-    lines = measure(model_file, pictures, metrics=["ppl", "lpips"], count=10)[4:]
+    lines = measure(model_file, pictures, metrics=["ppl", "lpips"], count=10)[6:]
     assert [line.split()[0] for line in lines] == ["perceptual_path_length", "lpips_diversity"]
     assert all(number(line) > 0 for line in lines)

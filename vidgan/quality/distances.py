@@ -43,10 +43,26 @@ def recall(real: np.ndarray, fake: np.ndarray, *, neighbours: int = 3) -> float:
     Kynkaanniemi et al. 2019; their precision is the same with the two sets exchanged. Compare at
     equal N only, for the balls shrink as N grows.
     """
-    assert len(fake) > neighbours
-    nearest = [np.partition(d, neighbours, axis=1)[:, neighbours] for d in _squares(fake, fake)]
-    radii = np.concatenate(nearest)  # [N]; number 0 of the nearest is the fake itself
+    radii = _radii(fake, neighbours)
     return float(np.mean([inside for d in _squares(real, fake) for inside in (d <= radii).any(1)]))
+
+
+def coverage(real: np.ndarray, fake: np.ndarray, *, neighbours: int = 5) -> float:
+    """Share of reals whose ball, which reaches the k-th nearest real, holds a fake (Naeem et al.
+    2020, equation 8). Real against real gives 1 - 2^-k. Compare at equal N only.
+
+    Unlike recall it does not reward fakes that are far from everything, whose balls are large.
+    """
+    radii = _radii(real, neighbours)
+    nearest = np.min([d.min(0) for d in _squares(fake, real)], axis=0)  # of a real to a fake
+    return float((nearest <= radii).mean())
+
+
+def _radii(x: np.ndarray, neighbours: int) -> np.ndarray:
+    """Squared distance of each row to its k-th nearest other row, [N]."""
+    assert len(x) > neighbours
+    tables = [np.partition(d, neighbours, axis=1)[:, neighbours] for d in _squares(x, x)]
+    return np.concatenate(tables)  # number 0 of the nearest is the row itself
 
 
 def variety(real: np.ndarray, fake: np.ndarray) -> float:

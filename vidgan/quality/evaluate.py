@@ -21,11 +21,13 @@ from vidgan.data.order import fixed_sample
 from vidgan.errors import DataError, SystemFault, UsageError
 from vidgan.generator import synthesis
 from vidgan.latent import seeds
+from vidgan.quality import patches
 from vidgan.quality.distances import frechet, kid, recall, variety
 from vidgan.quality.features import DISTANCE, Lite0
 
 logger = logging.getLogger(__name__)
 _CHUNK, _LEAST = 64, 10  # pictures at a time, and the fewest that are compared
+_MOST_IN_PATCHES = 1000  # which lie in memory at once
 _RELEASE = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0"
 _INCEPTION = f"{_RELEASE}/weights-inception-2015-12-05-6726825d.pth"
 _VGG = "https://download.pytorch.org/models/vgg16-397923af.pth"
@@ -94,7 +96,7 @@ def evaluate(
     if count < _LEAST:
         raise DataError(f"{name} against {wanted.source}: {count} pictures are too few to compare.")
     logger.info(f"{name} against {wanted.source}, {count:,} pictures each")
-    lines = _in_lite0(fakes, _read(reals), count)
+    lines = _in_lite0(fakes, _read(reals), count) + _in_patches(fakes, _read(reals), count)
     if metrics:
         lines += _standard(fakes, _read(reals), generator, count, metrics, inception)
     return lines
@@ -122,6 +124,21 @@ def _in_lite0(fakes: _Pictures, reals: _Pictures, count: int) -> list[str]:
         f"precision-Lite0-320 {recall(x, y):.3f}, recall-Lite0-320 {recall(y, x):.3f} "
         f"(real against real {recall(y, z):.3f})",
         f"variety-Lite0-320 {variety(y, x):.3f} (real against real {variety(y, z):.3f})",
+    ]
+
+
+def _in_patches(fakes: _Pictures, reals: _Pictures, count: int) -> list[str]:
+    count = min(count, _MOST_IN_PATCHES)
+    starts = (0, 0, count)
+    x, y, z = (
+        pictures.frames(np.arange(start, start + count))
+        for pictures, start in zip((fakes, reals, reals), starts, strict=True)
+    )
+    floor = patches.patch_distances(z, y)
+    return [
+        f"{patches.patch_distances(y, x)} (N = {count}; real against real mean {floor.mean:.0f})",
+        f"coverage-layout {patches.layout_coverage(y, x):.3f} "
+        f"(real against real {patches.layout_coverage(y, z):.3f})",
     ]
 
 
