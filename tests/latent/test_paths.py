@@ -170,10 +170,10 @@ def test_classes_in_turn_are_weights_that_sum_to_one():
     assert ends[0, 3] == 1 and ends[-1, 7] == 1
 
 
-def test_a_timing_moves_frames_along_the_curve_and_nothing_else():
-    table = np.linspace(0, 1, 41) ** 2
-    fast, curve = make("loop", 40, timings=(table,)), make("loop", 40)
-    np.testing.assert_allclose(fast.latents(0, 40), curve.latents_at(table[:40]), atol=1e-6)
+def test_positions_move_frames_along_the_curve_and_nothing_else():
+    positions = np.linspace(0, 1, 40) ** 2
+    fast, curve = make("loop", 40, positions=positions), make("loop", 40)
+    assert np.array_equal(fast.latents(3, 40), curve.latents_at(positions[3:]))
 
 
 @pytest.mark.parametrize(
@@ -193,6 +193,8 @@ def test_a_timing_moves_frames_along_the_curve_and_nothing_else():
         ("loop", {"truncation": ()}, "--truncation"),
         ("loop", {"truncation": (1.0, float("nan"))}, "--truncation"),
         ("loop", {"truncation": (1.01,)}, "from 0 to 1"),
+        ("loop", {"positions": np.zeros(7)}, "positions: one number"),
+        ("loop", {"gain": np.full(120, 2.0)}, "gain: one number"),
         ("loop", {"labels": (1,)}, "without classes"),
         ("loop", {"labels": (1, 10), "classes": 10}, "--labels 10"),
         ("loop", {"given": [[1.0, 2], [np.inf, 1]]}, "NaN or infinity"),

@@ -44,6 +44,39 @@ def test_a_saved_walk_makes_identical_frames(options, model_file, here):
     }
 
 
+@pytest.mark.parametrize("options", ["--frames 20 --constant-speed --grid 2x1", "--audio song.wav"])
+def test_a_saved_walk_holds_what_was_measured(options, model_file, here, monkeypatch):
+    """Every player can play it, and vidgan need not measure again."""
+    target, options = here / "one.mp4", options.split()
+    vidgan("render", "--model", model_file, *options, "--save-walk", "walk.json", target)
+    saved = json.loads((here / "walk.json").read_text())
+    cells = 2 if "--grid" in options else 1
+    assert [len(one) for one in saved["positions"]] == [saved["frames"]] * cells
+    assert (saved["gain"] is None) == ("--audio" not in options)
+
+    def never(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr(walk, "constant_speed", never)
+    monkeypatch.setattr(walk.sound, "listen", never)
+    vidgan("render", "--model", model_file, "--walk", "walk.json", "two.mp4")
+    assert target.read_bytes() == (here / "two.mp4").read_bytes()
+
+
+def test_the_speed_of_another_model_is_measured_again(here, said):
+    painter = Painter()
+    settings = {
+        "z_dim": 6,
+        "frames": 3,
+        "labels": [0],
+        "constant_speed": True,
+        "positions": [[0, 0.1, 0.2]],
+    }
+    (path,) = walk.Walk(model="0" * 64, **settings).bind(painter).paths
+    np.testing.assert_allclose(path.positions, [0, 1 / 3, 2 / 3], atol=1e-6)
+    assert walk.Walk(**settings).bind(painter).paths[0].positions.tolist() == [0, 0.1, 0.2]
+
+
 def test_a_walk_finds_its_sound_from_anywhere(model_file, here, monkeypatch):
     (here / "walks").mkdir()
     options = ["--audio", "song.wav", "--save-walk", "walks/walk.json"]
@@ -84,6 +117,9 @@ def test_another_model_is_a_warning_not_an_error(model_file, here, said):
         ),
         ({"format": "vidgan-walk-1", "audio": "song.wav"}, ConfigError, 'to "vidgan-walk-2"'),
         ({"seed": 10**400}, ConfigError, "seed"),
+        ({"positions": [[0.0, 0.5]]}, UsageError, "each of 3 frames"),
+        ({"positions": []}, UsageError, "positions: 0 lists"),
+        ({"gain": []}, UsageError, "each of 3 frames"),
         ({"labels": [0.5]}, ConfigError, "labels"),
         ({"format": "vidgan-walk-9"}, ConfigError, "format"),
         ({"keyframes": [{"seed": 3}]}, ConfigError, "keyframe"),

@@ -150,7 +150,7 @@ def render(
         if sheet:
             write_png(sheet, pipeline.contact_sheet(bound.generator, bound), comment)
         if save_walk:
-            bound.walk.save(save_walk)
+            bound.save(save_walk)
 
     sound = bound.walk.audio and Path(bound.walk.audio)
     writer = VideoWriter(out, force=replace, sound=sound, finish=finish, comment=comment)

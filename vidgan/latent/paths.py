@@ -150,7 +150,7 @@ class Path:
     hold         the part of the time between two keyframes that stands still on them, below 1
     truncation   from 1, as they are, to 0, all at one centre; several are gone through in turn
     labels       classes to go through over the film, of the `classes` that the model knows
-    timings      tables [m + 1] of positions from 0 to 1 at equal steps, applied one by one
+    positions    where on the path each frame is, [frames], from 0 to 1; None: at equal steps
     gain         a factor of the angle from the centre per frame, [frames], from 0 to 1
     """
 
@@ -163,7 +163,7 @@ class Path:
     truncation: Sequence[float] = (1.0,)
     labels: Sequence[int] = ()
     classes: int = 0
-    timings: Sequence[np.ndarray] = ()
+    positions: np.ndarray | None = None
     gain: np.ndarray | None = None
 
     def __post_init__(self) -> None:
@@ -186,6 +186,8 @@ class Path:
             raise UsageError("--truncation: a number from 0 to 1, or a list of them: 0.5,1.")
         if len(self.labels) and not self.classes:
             raise UsageError("--labels: this model was trained without classes.")
+        _check_table("positions", self.positions, self.frames)
+        _check_table("gain", self.gain, self.frames)
         if wrong := [label for label in self.labels if not 0 <= label < self.classes]:
             raise UsageError(f"--labels {wrong[0]}: this model has 0 to {self.classes - 1}.")
 
@@ -198,17 +200,23 @@ class Path:
     def segments(self) -> int:
         return self.keyframes.count if self.closed else self.keyframes.count - 1
 
+    def position(self, start: int, stop: int) -> np.ndarray:
+        """Where on the path the frames start <= i < stop are, float64 [stop - start]."""
+        if self.positions is not None:
+            return self.positions[start:stop]
+        return np.arange(start, stop) / max(self.steps, 1)
+
     def latents(self, start: int, stop: int) -> np.ndarray:
         """Latents float32 [stop - start, Z] of the frames start <= i < stop."""
         gain = 1.0 if self.gain is None else self.gain[start:stop, None]
-        return self.latents_at(self._positions(start, stop), gain)
+        return self.latents_at(self.position(start, stop), gain)
 
     def class_weights(self, start: int, stop: int) -> np.ndarray | None:
         """Class weights float32 [stop - start, classes] of these frames; None without labels."""
-        return self.class_weights_at(self._positions(start, stop))
+        return self.class_weights_at(self.position(start, stop))
 
     def latents_at(self, t: np.ndarray, gain: np.ndarray | float = 1.0) -> np.ndarray:
-        """The curve without timings: float32 [n, Z] at positions [n] from 0 to 1; gain [n, 1]."""
+        """The curve itself: float32 [n, Z] at positions [n] from 0 to 1; gain [n, 1]."""
         at = t * self.segments
         if self.hold or self.ease != "linear":
             whole = np.floor(at)
@@ -236,12 +244,6 @@ class Path:
         centre = seeds.gaussian(self.keyframes.seed, np.array([_CENTRE]), z_dim=z.shape[1])
         return np.cos(turn) * z + np.sin(turn) * centre
 
-    def _positions(self, start: int, stop: int) -> np.ndarray:
-        t = np.arange(start, stop) / max(self.steps, 1)
-        for table in self.timings:
-            t = np.interp(t * (len(table) - 1), np.arange(len(table)), table)
-        return t
-
 
 def seeded(
     kind: str, *, seed: int, z_dim: int, frames: int, closed: bool = True, count: int | None = None
@@ -256,6 +258,12 @@ def seeded(
         least = {"circle": 2, "noise": 4, "walk": 4}.get(kind, 3 if closed else 2)
         count = 2 if kind == "circle" else max(least, round(frames / _FRAMES_PER_KEYFRAME))
     return Keyframes(z_dim=z_dim, count=count, seed=seed)
+
+
+def _check_table(name: str, table: np.ndarray | None, frames: int) -> None:
+    if table is None or (len(table) == frames and ((table >= 0) & (table <= 1)).all()):
+        return
+    raise UsageError(f"{name}: one number from 0 to 1 for each of {frames} frames.")
 
 
 def _norm(z: np.ndarray) -> np.ndarray:

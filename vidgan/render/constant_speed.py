@@ -72,7 +72,9 @@ def constant_speed(path: Path, generator: Synthesize) -> tuple[Path, Unevenness,
             break
         table = _even(table, changes, whole=measured == path.steps, closed=path.closed)
     after, table = min(trials, key=lambda trial: trial[0].deviation)
-    return replace(path, timings=(*path.timings, table)), trials[0][0], after
+    at = path.position(0, path.frames) * (len(table) - 1)
+    positions = np.interp(at, np.arange(len(table)), table).clip(0, 1)
+    return replace(path, positions=positions), trials[0][0], after
 
 
 def _changes(path: Path, generator: Synthesize, table: np.ndarray) -> Iterator[float]:

@@ -53,6 +53,8 @@ class Walk:
     grid: list[int] | None = None  # [columns, rows]; cell c shows the walk of seed + c
     constant_speed: bool = False
     audio: str | None = None
+    positions: list[list[int | float]] | None = None  # as measured: [cell][frame], from 0 to 1
+    gain: list[int | float] | None = None  # of each frame, as listened to
 
     @classmethod
     def load(cls, source: Path) -> Self:
@@ -88,7 +90,8 @@ class Walk:
             file, folder = Path(audio).resolve(), target.parent.resolve()
             same_drive = file.drive == folder.drive
             audio = Path(os.path.relpath(file, folder) if same_drive else file).as_posix()
-        content = asdict(replace(self, audio=audio, keyframes=self.keyframes_in_full()))
+        keyframes, fps = self.keyframes_in_full(), str(parse_fps(self.fps))
+        content = asdict(replace(self, audio=audio, keyframes=keyframes, fps=fps))
         write_bytes(target, json.dumps(content).encode() + b"\n")
 
     def bind(
@@ -96,24 +99,29 @@ class Walk:
     ) -> "BoundWalk":
         """Work out what depends on model and sound. Warns of a walk saved with another model.
 
+        What a file says of both is not measured again, but for the speed of another model.
+
         name         what to call the model in messages
         sound_into   the film that will hold the sound; None where only its rhythm is wanted
         """
         if self.z_dim not in (None, generator.z_dim):
             raise ModelError(f"the walk has z_dim {self.z_dim}; {name} takes {generator.z_dim}.")
+        walk = replace(self, z_dim=generator.z_dim, model=generator.sha256)
         if self.model not in (None, generator.sha256):
             logger.warning(f"the walk was saved with another model than {name}; frames differ.")
-        walk, drive = replace(self, z_dim=generator.z_dim, model=generator.sha256), None
-        if self.audio:
-            if sound_into:
-                sound.check(Path(self.audio), sound_into)
+            if self.constant_speed:
+                walk = replace(walk, positions=None, gain=None)
+        drive, measured = None, walk.positions is not None
+        if self.audio and sound_into:
+            sound.check(Path(self.audio), sound_into)
+        if self.audio and not measured:
             drive = sound.listen(Path(self.audio), fps=parse_fps(self.fps))
             walk = replace(walk, frames=len(drive.speed))
         paths = walk.paths(generator.classes)
         if drive:
-            timings = (drive.timing(paths[0].steps),)
-            paths = [replace(path, timings=timings, gain=drive.gain) for path in paths]
-        if walk.constant_speed:
+            positions = drive.timing(paths[0].steps)[: walk.frames]
+            paths = [replace(path, positions=positions, gain=drive.gain) for path in paths]
+        if walk.constant_speed and not measured:
             for cell, path in enumerate(paths):
                 paths[cell], before, after = constant_speed(path, generator)
                 logger.info(f"change per frame: {before}; at constant speed: {after}")
@@ -128,6 +136,8 @@ class Walk:
         if self.grid and (len(self.grid) != 2 or min(self.grid) < 1 or cells > _MOST_CELLS):
             text = "x".join(map(str, self.grid))
             raise UsageError(f"--grid {text}: columns x rows, up to {_MOST_CELLS} cells: 4x3.")
+        if self.positions is not None and len(self.positions) != cells:
+            raise UsageError(f"positions: {len(self.positions)} lists for {cells} walks.")
         scales = self.truncation if isinstance(self.truncation, list) else [self.truncation]
         return [
             curves.Path(
@@ -140,6 +150,8 @@ class Walk:
                 truncation=scales,
                 labels=self.labels or (),
                 classes=classes,
+                positions=self.positions and np.array(self.positions[cell], np.float64),
+                gain=None if self.gain is None else np.array(self.gain, np.float64),
             )
             for cell in range(cells)
         ]
@@ -190,9 +202,17 @@ class BoundWalk:
             parts += [path.latents(start, stop)] + ([] if weights is None else [weights])
         return np.concatenate(parts, axis=1)
 
+    def save(self, target: Path) -> None:
+        """Write the walk with all that was measured, so that others can play it."""
+        positions, gain = [path.positions for path in self.paths], self.paths[0].gain
+        positions = None if positions[0] is None else [one.tolist() for one in positions]
+        gain = None if gain is None else gain.tolist()
+        replace(self.walk, positions=positions, gain=gain).save(target)
+
     def comment(self) -> dict[str, object]:
         """What a film says of how it was made. It names none of the user's files."""
         walk, keyframes = self.walk, self.walk.keyframes_in_full()
+        walk = replace(walk, positions=None, gain=None)  # as many numbers as frames
         facts = {k: value for k, value in vars(walk).items() if value != getattr(Walk, k)}
         if any("latent" in entry for entry in keyframes):  # too many numbers for a comment
             facts["keyframes_sha256"] = hashlib.sha256(json.dumps(keyframes).encode()).hexdigest()

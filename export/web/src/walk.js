@@ -9,7 +9,7 @@ import { ALWAYS_CLOSED, EASES, PATHS, THROUGH_KEYFRAMES, gaussian } from "./late
 export const FRAMES_PER_KEYFRAME = 30;
 const FORMAT = "vidgan-walk-2";
 // The page plays only these values. It refuses a walk that asks for others, so that no film is wrong.
-const ONLY = { grid: null, constant_speed: false, audio: null };
+const ONLY = { grid: null, constant_speed: false, audio: null, positions: null, gain: null };
 
 export const latentOf = (keyframe, zDim) => keyframe.latent ?? gaussian(keyframe.seed, keyframe.index, zDim);
 
@@ -70,7 +70,7 @@ export function fromJson(text, info) {
   if (content?.format !== FORMAT) throw new Error(`This file is not a walk of vidgan (${FORMAT}).`);
   for (const [key, value] of Object.entries(ONLY)) {
     if ((content[key] ?? value) !== value) {
-      throw new Error(`This page plays ${key} ${JSON.stringify(value)}; the walk asks for ${JSON.stringify(content[key])}. vidgan render --walk plays it.`);
+      throw new Error(`This page plays ${key} ${JSON.stringify(value)}; the walk asks for ${JSON.stringify(content[key]).slice(0, 40)}. vidgan render --walk plays it.`);
     }
   }
   if (content.z_dim !== info.z_dim) {
