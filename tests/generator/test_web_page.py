@@ -19,16 +19,18 @@ import onnxruntime
 import pytest
 from safetensors.numpy import load_file
 
-from tests.conftest import loop
+from tests.conftest import loop, save_model, small_generator
 from tests.films import nearly_equal
 from vidgan.cli import export, serve
 from vidgan.config import ModelConfig
 from vidgan.disk import places
 from vidgan.errors import SystemFault, UsageError
 from vidgan.generator import web_page
+from vidgan.generator.synthesis import open_generator
 from vidgan.latent.seeds import gaussian
 from vidgan.marks.xmp import DIGITAL_SOURCE_TYPE, find_mark
 from vidgan.networks.architectures import make_generator
+from vidgan.render import pipeline
 from vidgan.render.walk import Walk
 
 ROOT = Path(__file__).parents[2]
@@ -81,12 +83,16 @@ def expected(player):
 
 
 def frames_inside(player: Path, z: np.ndarray) -> np.ndarray:
+    """Of rows of a walk: latents, with the class weights of a generator of classes behind them."""
     halves = gzip.decompress(base64.b64decode(block(player, "model")))
     content = bytearray(len(halves))
     middle = (len(halves) + 1) // 2
     content[0::2], content[1::2] = halves[:middle], halves[middle:]
     onnx = onnxruntime.InferenceSession(bytes(content), providers=["CPUExecutionProvider"])
-    return onnx.run(["frames"], {"z": z})[0][..., :3].astype(int)
+    widths = [one.shape[1] for one in onnx.get_inputs()]
+    parts = np.split(z, np.cumsum(widths)[:-1], axis=1)
+    feed = {one.name: part for one, part in zip(onnx.get_inputs(), parts, strict=True)}
+    return onnx.run(["frames"], feed)[0][..., :3].astype(int)
 
 
 def decoded(pixels: list[str], size: tuple[int, int]) -> np.ndarray:
@@ -196,6 +202,7 @@ def test_node_and_python_compute_and_load_the_same_walks(path, settings, tmp_pat
         {"truncation": 1.1},
         {"format": "vidgan-walk-1"},
         {"path": "circle", "grid": [2, 2]},
+        {"labels": [0]},
     ]
     asked = {"z_dim": 101, "frames": 43, "closed": closed, "truncation": 0.8, "index": 2**32 - 1}
     asked |= {
@@ -205,6 +212,7 @@ def test_node_and_python_compute_and_load_the_same_walks(path, settings, tmp_pat
         "of": {"path": path, "closed": closed},
         "lengths": [1, 75, 105, 134, 135, 136, 165],
         "refused": refused,
+        "labels": [[0], [3, 1], [3, 1, 4, 3], [2, 2], [4, 4, 0]],
     }
     answer = node("latents.mjs", text=json.dumps(asked))
     for seed, theirs in zip(seeds, answer["gaussian"], strict=True):
@@ -212,6 +220,9 @@ def test_node_and_python_compute_and_load_the_same_walks(path, settings, tmp_pat
         np.testing.assert_allclose(theirs, ours, atol=1e-6)
     five = loop(seed=2**40 + 3, frames=43, z_dim=101, keyframes=5, closed=closed, truncation=0.8)
     np.testing.assert_allclose(answer["latents"], five.latents(0, 43), atol=1e-6)
+    for labels, theirs in zip(asked["labels"], answer["weights"], strict=True):
+        one = Walk(z_dim=101, frames=43, closed=closed, labels=labels).paths(5)[0]
+        np.testing.assert_allclose(theirs, one.class_weights(0, 43), atol=1e-7)
     default = [Walk(z_dim=101, frames=n, path=path, closed=closed) for n in asked["lengths"]]
     assert answer["counts"] == [len(w.keyframes_in_full()) for w in default]
     assert all("walk" in error or "always a loop" in error for error in answer["refused"])
@@ -236,6 +247,28 @@ def test_another_path_is_played_and_saved(session, player):
     assert nearly_equal(decoded([session["circle"]], ours.shape[1:3]), ours)
     on_loop = loop(seed=7, frames=30, z_dim=100, keyframes=4).latents(9, 10)
     assert np.abs(ours - frames_inside(player, on_loop)).mean() > 2
+
+
+def test_the_page_morphs_from_class_to_class_as_a_render_does(tmp_path):
+    names = ("flags", "<img src=x onerror='window.hacked = 1'></script>", "@@WASM@@", "a," * 50)
+    file = save_model(tmp_path / "generator.safetensors", *small_generator(class_names=names))
+    player = tmp_path / "player.html"
+    web_page.write_html(file, player)
+    walk = Walk(seed=7, frames=30, labels=[0, 2, 1]).bind(open_generator(file))
+    walk.walk.save(tmp_path / "of-python.json")
+    seen = node("drive.mjs", "classes", f"{player.as_uri()}{HASH}&labels=0,2", tmp_path)
+    assert seen["errors"] == seen["overflow"] == [] and seen["injected"] == [None, 0]
+    assert seen["options"] == list(names) and seen["mixture"] == f"50% {names[0]}, 50% {names[2]}"
+    assert "labels=0,2,1" in seen["hash"] and seen["removed"] == [2, 1]
+    for name, labels in (("two", [0, 2]), ("three", [0, 2, 1])):
+        assert json.loads((tmp_path / f"{name}.json").read_text())["labels"] == labels
+    assert seen["loaded"] == [0, 2, 1] and "labels" in seen["refusal"]
+    rows = walk.latents(0, 30)[[0, 7, 29]]
+    assert ((rows[:, 100:] > 0.1).sum(1) > 1).any()  # one of them is a mixture
+    pixels = decoded(seen["pixels"], (64, 64))
+    assert nearly_equal(pixels, frames_inside(player, rows))
+    rendered = np.stack(list(pipeline.frames(walk.generator, walk)))[[0, 7, 29]].astype(int)
+    assert np.abs(pixels - rendered).mean() < 0.5  # whose weights are not in fp16
 
 
 def test_the_page_of_a_full_dcgan_fits_in_14_mb(player, shipped):

@@ -1,8 +1,8 @@
 // Uses the page in real Chromium as a person would, and prints what happened as JSON.
 //
-//     node drive.mjs page|site|still|watch URL FOLDER
+//     node drive.mjs page|site|classes|still|watch URL FOLDER
 //
-// page: everything on it. site: its first frames. still: a browser with reduced motion and no H.264.
+// page: everything on it. site: its first frames. classes: those of a page of classes. still: a browser with reduced motion and no H.264.
 // watch: how fast it plays.
 
 import { createRequire } from "node:module";
@@ -80,7 +80,7 @@ async function computed() {
   report.about = await page.textContent("#about");
   [report.isolated, report.cores] = await page.evaluate(() => [crossOriginIsolated, navigator.hardwareConcurrency]);
   report.pixels = await page.evaluate(async () => {
-    const all = await vidgan.generator.frames([0, 7, 29].map((i) => vidgan.latent(i)));
+    const all = await vidgan.generator.frames([0, 7, 29].map(vidgan.latent), [0, 7, 29].map(vidgan.weights));
     return all.map((one) => btoa(String.fromCharCode(...one.data)));
   });
 }
@@ -90,12 +90,17 @@ async function stayedStill() {
   const resting = await picture();
   await page.waitForTimeout(400);
   report.rests = resting === (await picture());
+  await overflows();
+  await saved("#record", "film.webm");
+}
+
+/** Remember the widths at which the page does not fit. */
+async function overflows() {
   report.overflow = [];
   for (const width of [320, 390, 820, 1280]) {
     await page.setViewportSize({ width, height: 800 });
     if (await page.evaluate(() => document.documentElement.scrollWidth > innerWidth)) report.overflow.push(width);
   }
-  await saved("#record", "film.webm");
 }
 
 async function saved(button, name) {
@@ -162,7 +167,32 @@ async function used() {
   report.hash = await page.evaluate(() => new Promise((done) => setTimeout(() => done(location.hash), 300)));
 }
 
-const visits = { page: [computed, used], site: [computed], still: [stayedStill], watch: [watched] };
+async function mixed() {
+  const texts = (selector) => page.locator(selector).allTextContents();
+  report.options = await texts("#classes li:first-child option");
+  report.injected = await page.evaluate(() => [window.hacked ?? null, document.querySelectorAll("main img, main script").length]);
+  await page.click("#play"); // pause
+  await page.locator("#seek").fill("0.25"); // the middle of the first of two classes and the second
+  await page.waitForFunction(() => document.getElementById("mixture").value.includes(","));
+  report.mixture = await page.textContent("#mixture");
+  await saved("#save", "two.json");
+  await page.click("#class-add");
+  await page.locator("#classes select").nth(2).selectOption("1");
+  report.hash = await page.evaluate(() => new Promise((done) => setTimeout(() => done(location.hash), 300)));
+  await saved("#save", "three.json");
+  await page.locator("#classes button").nth(0).click();
+  report.removed = await page.evaluate(() => vidgan.walk.labels);
+  await overflows();
+  await page.setInputFiles("#file", join(folder, "of-python.json"));
+  await settled();
+  report.loaded = await page.evaluate(() => vidgan.walk.labels);
+  await computed();
+  await page.setInputFiles("#file", { name: "x.json", mimeType: "application/json", buffer: Buffer.from('{"format": "vidgan-walk-2", "z_dim": 100, "labels": [4]}') });
+  await settled();
+  report.refusal = await toast();
+}
+
+const visits = { page: [computed, used], site: [computed], classes: [mixed], still: [stayedStill], watch: [watched] };
 try {
   if (what === "still") {
     // Some builds of Chromium have no H.264.

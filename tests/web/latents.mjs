@@ -1,5 +1,5 @@
 // Reads questions as JSON from stdin and answers them with the code of the page.
-import { away, centreOf, gaussian, position, route, truncated } from "../../export/web/src/latents.js";
+import { away, centreOf, classWeights, gaussian, position, route, truncated } from "../../export/web/src/latents.js";
 import { framesOf, fromHash, fromJson, latentOf, toHash, toJson } from "../../export/web/src/walk.js";
 
 const asked = JSON.parse((await process.stdin.toArray()).join(""));
@@ -23,6 +23,7 @@ console.log(JSON.stringify({
   latents: at.map((t) => near(path(t), keyframes[0].seed, truncation)),
   gaussian: asked.seeds.map((seed) => Array.from(gaussian(seed, asked.index, z_dim))),
   frames: framesOf(walk),
+  weights: asked.labels.map((labels) => at.map((_, i) => Array.from(classWeights(labels, 5, closed ? i / frames : i / (frames - 1), closed)))),
   played: played(walk),
   walk: toJson(walk, info),
   counts: asked.lengths.map((frames) => fromJson(JSON.stringify({ format: "vidgan-walk-2", z_dim, frames, ...asked.of }), info).keyframes.length),

@@ -61,7 +61,7 @@ def is_site(folder: Path) -> bool:
 def _generator(model_file: Path, folder: Path) -> tuple[bytes, dict[str, object]]:
     """Export model.onnx into `folder`. Returns its bytes and the facts that the page needs."""
     file = folder / "model.onnx"
-    export.export(model_file, file, export.Form(weights="fp16", layout="rgba"))
+    export.export(model_file, file, export.Form(weights="fp16", layout="rgba", classes="weights"))
     meta = json.loads(file.with_suffix(".json").read_text())
     info = {key: meta[key] for key in _INFO_KEYS}
     info["title"] = Path(str(meta["facts"].get("data", "vidgan"))).stem

@@ -18,15 +18,17 @@ export class Generator {
     return new Generator(ort, session, info, runsOn);
   }
 
-  /** One ImageData per latent. A latent is z_dim long and already truncated. */
-  async frames(latents, label = 0) {
+  /** One ImageData per latent. A latent is z_dim long and already truncated. A generator of classes
+   * also takes the weights of all classes, for each latent. */
+  async frames(latents, weights = []) {
     const { z_dim: zDim, width, height, classes } = this.info;
     const z = new Float32Array(latents.length * zDim);
     latents.forEach((latent, row) => z.set(latent, row * zDim));
     const feeds = { z: new this.#ort.Tensor("float32", z, [latents.length, zDim]) };
     if (classes) {
-      const labels = new Int32Array(latents.length).fill(label);
-      feeds.label = new this.#ort.Tensor("int32", labels, [latents.length]);
+      const rows = new Float32Array(latents.length * classes);
+      weights.forEach((of, row) => rows.set(of, row * classes));
+      feeds.class_weights = new this.#ort.Tensor("float32", rows, [latents.length, classes]);
     }
     const run = this.#turn.then(() => this.#session.run(feeds));
     this.#turn = run.catch(() => {}); // a failed call must not fail the calls that wait for it
@@ -42,13 +44,17 @@ export class Generator {
   async worstLevel(selfTest) {
     const { inputs, outputs } = selfTest;
     const bytes = (array) => Uint8Array.from(atob(array.base64), (c) => c.charCodeAt(0));
-    const z = new Float32Array(bytes(inputs.z).buffer);
-    const labels = inputs.label && new Int32Array(bytes(inputs.label).buffer);
+    const rows = inputs.z.shape[0];
+    const rowsOf = (array) => {
+      const numbers = new Float32Array(bytes(array).buffer);
+      return Array.from({ length: rows }, (_, row) => numbers.subarray(row * array.shape[1], (row + 1) * array.shape[1]));
+    };
+    const z = rowsOf(inputs.z);
+    const weights = inputs.class_weights && rowsOf(inputs.class_weights);
     const expected = bytes(outputs.frames);
-    const [rows, zDim] = inputs.z.shape;
     let worst = 0;
     for (let row = 0; row < rows; row++) {
-      const [picture] = await this.frames([z.subarray(row * zDim, (row + 1) * zDim)], labels?.[row]);
+      const [picture] = await this.frames([z[row]], weights && [weights[row]]);
       const start = row * picture.data.length;
       picture.data.forEach((value, i) => (worst = Math.max(worst, Math.abs(value - expected[start + i]))));
     }

@@ -211,6 +211,22 @@ export function truncated(z, centre, share) {
   return z.map((x, d) => c * x + s * centre[d]);
 }
 
+/**
+ * The weights of all classes at t, from 0 to 1 over the film, as a Float32Array. They go through
+ * `labels` one after the other, as `vidgan render --labels` does.
+ */
+export function classWeights(labels, classes, t, closed) {
+  // A closed walk returns to its first class by itself.
+  const turn = closed && labels.length > 1 && labels[0] === labels.at(-1) ? labels.slice(0, -1) : labels;
+  const at = t * (closed ? turn.length : turn.length - 1);
+  const i = Math.floor(at);
+  const u = EASES.smoothstep(at - i);
+  const weights = new Float64Array(classes);
+  weights[turn[i % turn.length]] += 1 - u;
+  weights[turn[(i + 1) % turn.length]] += u;
+  return Float32Array.from(weights);
+}
+
 /** From latent a to b along the great circle, u from 0 to 1. The norm is interpolated linearly. */
 export function slerp(a, b, u) {
   const [na, nb] = [norm(a), norm(b)];

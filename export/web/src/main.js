@@ -1,7 +1,8 @@
 // The page: a person watches a walk through the generator's latent space, changes it and saves it.
 
-import { ALWAYS_CLOSED, THROUGH_KEYFRAMES, away, axesAt, centreOf, position, route, slerp, truncated, turned, used } from "./latents.js";
+import { ALWAYS_CLOSED, THROUGH_KEYFRAMES, away, axesAt, centreOf, classWeights, position, route, slerp, truncated, turned, used } from "./latents.js";
 import { checkedSeed, framesOf, fromHash, fromJson, keyframesOf, latentOf, leastKeyframes, toHash, toJson } from "./walk.js";
+import { ClassList, mixture } from "./classes.js";
 import { bestFormat, record } from "./record.js";
 import { Strip } from "./strip.js";
 
@@ -18,7 +19,7 @@ export function start(generator) {
   const small = new OffscreenCanvas(info.width, info.height); // the frame before enlargement
   const enlarge = enlargement(info);
   const thumbnails = new Map();
-  const walk = { label: 0, ...(fromHash(location.hash, info) ?? fresh("7")) };
+  const walk = { labels: [0], ...(fromHash(location.hash, info) ?? fresh("7")) };
   const view = { t: 0, playing: !still.matches, free: null, glide: null, crisp: false, nine: false, recording: null };
   let path, nineWalks, centres, shownSince = performance.now(), shownFrames = 0, dirty = true, busy = false;
 
@@ -52,6 +53,8 @@ export function start(generator) {
   const through = () => THROUGH_KEYFRAMES.includes(walk.path);
   const segments = () => (walk.closed ? walk.keyframes.length : walk.keyframes.length - 1);
   const near = (z, n = 0) => truncated(z, centres[n], away(walk.truncation));
+  const weightsAt = (t) => classWeights(walk.labels, info.classes, t, walk.closed);
+  const partOf = (i, frames) => (walk.closed ? i / frames : i / Math.max(frames - 1, 1)); // of the film, at frame i
   const duration = () => framesOf(walk) / FPS;
 
   function latentNow() {
@@ -72,7 +75,7 @@ export function start(generator) {
     $("truncation-value").value = walk.truncation.toFixed(2);
     $("speed").value = Math.log2(walk.speed);
     $("speed-value").value = `${walk.speed.toFixed(walk.speed < 1 ? 2 : 1)}×`;
-    $("class").value = walk.label;
+    if (info.classes) classes.show(walk.labels);
     $("path").value = walk.path;
     $("loop").disabled = ALWAYS_CLOSED.includes(walk.path);
     $("loop").ariaPressed = walk.closed;
@@ -155,13 +158,21 @@ export function start(generator) {
     },
   });
 
-  async function thumbnail(keyframe, canvas) {
+  const names = info.class_names;
+  const classes = new ClassList($("classes"), names, (labels) => {
+    walk.labels = labels;
+    changed();
+  });
+  $("class-add").addEventListener("click", () => classes.add());
+
+  async function thumbnail(keyframe, canvas, i) {
     canvas.width = info.width;
     canvas.height = info.height;
-    const name = `${walk.truncation} ${walk.truncation < 1 ? walk.seed : ""} ${walk.label} ${keyframe.latent ?? `${keyframe.seed}.${keyframe.index}`}`;
+    const weights = weightsAt(Math.min(1, i / Math.max(1, segments())));
+    const name = `${walk.truncation} ${walk.truncation < 1 ? walk.seed : ""} ${weights} ${keyframe.latent ?? `${keyframe.seed}.${keyframe.index}`}`;
     if (!thumbnails.has(name)) {
       if (thumbnails.size > 200) thumbnails.clear();
-      const [data] = await generator.frames([near(latentOf(keyframe, info.z_dim))], walk.label);
+      const [data] = await generator.frames([near(latentOf(keyframe, info.z_dim))], [weights]);
       thumbnails.set(name, data);
     }
     canvas.getContext("2d").putImageData(thumbnails.get(name), 0, 0);
@@ -172,7 +183,8 @@ export function start(generator) {
   async function paint() {
     const columns = view.nine ? 3 : 1;
     const latents = view.nine ? nineWalks.map((of) => of(view.t * segments())) : [latentNow()];
-    const data = await generator.frames(latents.map(near), walk.label);
+    const weights = weightsAt(view.t);
+    const data = await generator.frames(latents.map(near), latents.map(() => weights));
     const side = { width: info.width * columns, height: info.height * columns };
     const zoom = view.crisp ? 1 : Math.ceil(enlarge / columns);
     if (picture.width !== side.width * zoom) picture.width = side.width * zoom;
@@ -223,6 +235,7 @@ export function start(generator) {
     if (document.activeElement !== $("seek") || view.playing) $("seek").value = view.t;
     filled($("seek"));
     $("clock").value = `${(view.t * duration()).toFixed(1)} / ${duration().toFixed(1)} s`;
+    $("mixture").value = walk.labels.length > 1 ? mixture(weightsAt(view.t), names) : "";
     const nearest = Math.round(view.t * segments());
     strip.near(view.free || !through() ? -1 : walk.closed ? nearest % walk.keyframes.length : nearest);
     if (now - shownSince > 1000) {
@@ -305,7 +318,7 @@ export function start(generator) {
     context.imageSmoothingQuality = "high";
     const draw = async (i) => {
       const z = path(position(i, frames, walk.keyframes.length, walk.closed));
-      const [data] = await generator.frames([near(z)], walk.label);
+      const [data] = await generator.frames([near(z)], [weightsAt(partOf(i, frames))]);
       small.getContext("2d").putImageData(data, 0, 0);
       context.drawImage(small, 0, 0, film.width, film.height);
       if (i % 8 === 0) picture.getContext("2d").drawImage(small, 0, 0, picture.width, picture.height);
@@ -462,16 +475,15 @@ export function start(generator) {
 
   document.documentElement.style.setProperty("--aspect", info.width / info.height);
   $("class-group").hidden = !info.classes;
-  for (let c = 0; c < info.classes; c++) $("class").append(new Option(info.class_names?.[c] ?? `Class ${c}`, c));
-  $("class").addEventListener("change", (event) => {
-    walk.label = Number(event.target.value);
-    changed();
-  });
   $("about").textContent = `${info.width} × ${info.height} pixels, every one made up by a neural network. ${generator.runsOn}.`;
   setTimeout(() => $("hint").classList.add("gone"), 6000);
   changed();
   requestAnimationFrame(tick);
-  return { walk, generator, latent: (i) => near(path(position(i, framesOf(walk), walk.keyframes.length, walk.closed))) };
+  return {
+    walk, generator,
+    latent: (i) => near(path(position(i, framesOf(walk), walk.keyframes.length, walk.closed))),
+    weights: (i) => weightsAt(partOf(i, framesOf(walk))),
+  };
 }
 
 /** The smallest factor, 1 or even, that brings the short side of a picture to at least FILM_SIDE. */

@@ -5,7 +5,7 @@ const HOLD_MS = 260; // a finger that rests this long drags the keyframe; a fing
 const FAR_PX = 6;
 
 export class Strip {
-  /** `paint(keyframe, canvas)` draws a thumbnail; `on` has choose(i), reorder(from, to), remove(i). */
+  /** `paint(keyframe, canvas, i)` draws a thumbnail; `on` has choose(i), reorder(from, to), remove(i). */
   constructor(list, paint, on) {
     Object.assign(this, { list, paint, on });
     list.addEventListener("keydown", (event) => this.#key(event));
@@ -33,7 +33,7 @@ export class Strip {
         remove.setAttribute("aria-label", `Remove keyframe ${i + 1}`);
         remove.addEventListener("click", () => this.on.remove(this.indexOf(remove)));
         item.append(key, remove);
-        this.paint(keyframe, key.firstChild);
+        this.paint(keyframe, key.firstChild, i);
         return item;
       }),
     );

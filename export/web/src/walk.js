@@ -48,7 +48,7 @@ export function toJson(walk, info) {
     hold: walk.hold,
     ease: walk.ease,
     truncation: walk.truncation,
-    ...(info.classes ? { labels: [walk.label] } : {}),
+    ...(info.classes ? { labels: walk.labels } : {}),
   };
   return JSON.stringify(content).replace(/"#(\d+)"/g, "$1"); // seeds become numbers of up to 20 digits
 }
@@ -80,7 +80,7 @@ export function fromJson(text, info) {
   const { path, closed, hold, ease } = { path: "loop", closed: true, hold: 0, ease: "linear", ...content };
   const frames = content.frames ?? 120;
   const truncation = content.truncation ?? 1;
-  const label = content.labels?.[0] ?? 0;
+  const labels = content.labels?.length ? content.labels : [0];
   const given = content.keyframes ?? usualCount(path, closed, frames);
   if (seed === null || !(Number.isInteger(frames) && frames >= 1) || !(typeof truncation === "number" && truncation >= 0 && truncation <= 1)) {
     throw new Error("The walk's seed, frames or truncation is not one number, too small or too large.");
@@ -88,8 +88,8 @@ export function fromJson(text, info) {
   if (typeof closed !== "boolean" || typeof hold !== "number" || !(Array.isArray(given) || Number.isInteger(given))) {
     throw new Error("The walk's closed, hold or keyframes has the wrong type.");
   }
-  if (content.labels?.length > 1 || (info.classes ? label >= info.classes : content.labels?.length)) {
-    throw new Error("The walk's labels are not one class of this generator.");
+  if (info.classes ? !areClasses(labels, info) : content.labels?.length) {
+    throw new Error("The walk's labels are not numbers of classes of this generator.");
   }
   if (!PATHS.includes(path)) throw new Error(`The walk's path ${JSON.stringify(path)} is none of ${PATHS.join(", ")}.`);
   if (!(hold >= 0 && hold < 1) || !Object.hasOwn(EASES, ease) || ((hold || ease !== "linear") && !THROUGH_KEYFRAMES.includes(path))) {
@@ -100,8 +100,10 @@ export function fromJson(text, info) {
   if (keyframes.length < leastKeyframes(path)) throw new Error(`The walk has too few keyframes for the path ${path}.`);
   const segments = Math.max(1, closed ? keyframes.length : keyframes.length - 1);
   const speed = (segments * FRAMES_PER_KEYFRAME) / frames;
-  return { path, seed, keyframes, closed, hold, ease, truncation, speed, label };
+  return { path, seed, keyframes, closed, hold, ease, truncation, speed, labels };
 }
+
+const areClasses = (labels, info) => Array.isArray(labels) && labels.every((c) => Number.isInteger(c) && c >= 0 && c < info.classes);
 
 export const leastKeyframes = (path) => (ALWAYS_CLOSED.includes(path) ? 2 : 1);
 
@@ -135,7 +137,7 @@ export function toHash(walk) {
   if (walk.ease !== "linear") values.ease = walk.ease;
   if (walk.speed !== 1) values.speed = Number(walk.speed.toFixed(4));
   if (walk.truncation !== 1) values.truncation = walk.truncation;
-  if (walk.label) values.label = walk.label;
+  if (walk.labels.some((label) => label)) values.labels = walk.labels.join(",");
   return `#${Object.entries(values).map((pair) => pair.join("=")).join("&")}`;
 }
 
@@ -148,6 +150,7 @@ export function fromHash(hash, info) {
     const value = Number(values.get(key) ?? otherwise);
     return Number.isFinite(value) ? Math.min(high, Math.max(low, value)) : otherwise;
   };
+  const labels = (values.get("labels") ?? "0").split(",").map((text) => (/^\d+$/.test(text) ? Number(text) : -1));
   try {
     const text = values.get("keyframes") ?? "4";
     const keyframes = /^\d{1,2}$/.test(text)
@@ -170,7 +173,7 @@ export function fromHash(hash, info) {
       ease: stops ? of("ease", Object.keys(EASES), "linear") : "linear",
       speed: number("speed", 0.05, 20, 1),
       truncation: number("truncation", 0, 1, 1),
-      label: Math.round(number("label", 0, Math.max(0, info.classes - 1), 0)),
+      labels: areClasses(labels, info) ? labels : [0],
     };
   } catch {
     return null;
