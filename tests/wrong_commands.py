@@ -52,7 +52,7 @@ WRONG_COMMANDS = [
     (2, "128000x128000", "render --scale 1000 out.mp4"),
     (2, "--count writes a folder", "sample --count 5 out.png"),
     (2, "nowhere: there is no such file", "evaluate nowhere"),
-    (4, "not a model file of vidgan, or damaged. ", "render --model m.safetensors out.mp4"),
+    (4, "its metadata cannot be used (no format_version)", "render --model m.safetensors out.mp4"),
     (4, "(Failed to load model", "render --model m.onnx out.mp4"),
     (2, ".mp4, .webm, .mov, .mkv, .gif", "render --model MODEL out.xyz"),
     (2, "there is no folder nowhere", "render --model MODEL nowhere/out.mp4"),

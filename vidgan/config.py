@@ -21,6 +21,7 @@ AUGMENTS = ("auto", "diff", "ada", "none")
 NORMS = ("auto", "batch", "spectral", "none")
 LOSSES = ("auto", "non-saturating", "minimax", "lsgan", "hinge", "wgan", "rpgan")
 AUTO = -1.0  # "auto" for a number: `resolved` replaces it
+_WIDEST = 2**16  # latents and feature maps; such a network has terabytes of weights
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
@@ -57,6 +58,9 @@ class ModelConfig:
                 )
         _at_least("model.z_dim", self.z_dim, 1)
         _at_least("model.channels", self.channels or 4, 4)
+        for key in ("z_dim", "channels"):
+            if getattr(self, key) > _WIDEST:
+                raise ConfigError(f"model.{key} = {getattr(self, key)}: at most {_WIDEST}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,7 +249,7 @@ def from_dict(table: object, cls: type = Config, *, where: str = "") -> typing.A
             value = float(value)
         elif type(value) is list and typing.get_origin(kind) is tuple:
             value = tuple(value)
-        if not _fits(value, kind):
+        if not fits(value, kind):
             wanted = kind.__name__ if type(kind) is type else kind
             raise ConfigError(f"{name} = {value!r:.60}: expected {wanted}.")
         values[key] = value
@@ -256,13 +260,14 @@ def to_toml(config: Config) -> str:
     return tomli_w.dumps(dataclasses.asdict(config))
 
 
-def _fits(value: object, kind: type | types.GenericAlias | types.UnionType) -> bool:
+def fits(value: object, kind: type | types.GenericAlias | types.UnionType) -> bool:
+    """Whether a value of TOML or JSON is of a kind such as int, list[str] or dict | None."""
     inner = typing.get_args(kind)
     if isinstance(kind, types.UnionType):
-        return any(_fits(value, one) for one in inner)
+        return any(fits(value, one) for one in inner)
     if not inner:
         return type(value) is kind
-    return type(value) is typing.get_origin(kind) and all(_fits(item, inner[0]) for item in value)
+    return type(value) is typing.get_origin(kind) and all(fits(item, inner[0]) for item in value)
 
 
 def _hint(given: str, known: typing.Iterable[str], prefix: str = "") -> str:

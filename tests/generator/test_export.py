@@ -153,3 +153,15 @@ def test_weights_whose_bytes_spell_a_path_are_no_local_trace(onnx_file):
     model.graph.node[0].doc_string = "export.py"
     with pytest.raises(ModelError, match="path of this machine"):
         export._check(model)
+
+
+@pytest.mark.parametrize("weights", ["fp32", "fp16", "int8"])
+def test_a_generator_whose_pictures_are_no_numbers_is_refused(tmp_path, weights):
+    """Its weights are finite, and bytes of frames would be equal in torch and in the file."""
+    generator, model = small_generator()
+    generator.layers[1].running_var.fill_(-1.0)  # its root is NaN
+    file = save_model(tmp_path / "g.safetensors", generator, model)
+    form = export.Form(weights=weights, least_psnr_db=0)
+    with pytest.raises(ModelError, match=r"g\.safetensors: what it makes has NaN"):
+        export.export(file, tmp_path / "generator.onnx", form)
+    assert list(tmp_path.iterdir()) == [file]

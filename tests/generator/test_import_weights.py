@@ -133,3 +133,25 @@ def test_for_other_layers_the_error_says_what_was_expected(tmp_path, state):
 def test_a_damaged_file_is_one_clear_error(tmp_path, content):
     (tmp_path / "weights.pt").write_bytes(content)
     assert_refused(tmp_path, r"weights\.pt")
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(tmp_path, number):
+    state = trained().state_dict()
+    state["main.3.weight"][0, 0, 1, 1] = number
+    torch.save(state, tmp_path / "weights.pt")
+    assert_refused(tmp_path, r"weights\.pt: layers\.3\.weight has NaN or infinite")
+
+
+def test_a_generator_whose_pictures_are_no_numbers_is_refused(tmp_path):
+    state = trained().state_dict()
+    state["main.1.running_var"].fill_(-1.0)
+    torch.save(state, tmp_path / "weights.pt")
+    assert_refused(tmp_path, r"weights\.pt: what it makes has NaN")
+
+
+def test_a_few_bytes_repeated_to_terabytes_take_no_memory(tmp_path):
+    state = trained().state_dict()
+    huge = torch.zeros(1).expand(100, 8 * 4096, 4, 4)
+    torch.save(state | {"main.0.weight": huge}, tmp_path / "weights.pt")
+    assert_refused(tmp_path, "expected the DCGAN")

@@ -4,10 +4,13 @@ import types
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 
 from vidgan.disk.places import cache_root
 from vidgan.errors import ModelError
 from vidgan.generator import onnx_file as runtime
+from vidgan.generator import selftest
+from vidgan.generator.synthesis import open_generator
 
 CPU, CUDA, TENSORRT = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt"))
 
@@ -108,3 +111,108 @@ def test_over_two_gigabytes_is_refused_before_it_is_read(tmp_path):
         sparse.truncate(2**31)
     with pytest.raises(ModelError, match="2 GB"):
         runtime.OnnxFile(file)
+
+
+def changed(source, target, change):
+    model = onnx.load(source)
+    change(model)
+    target.write_bytes(model.SerializeToString())
+    return target
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("kind", ["raw", "fields", "fp16"])
+def test_weights_that_are_no_numbers_are_refused(onnx_file, tmp_path, number, kind):
+    """The bytes of a frame would not show it, nor would a self-test of such frames."""
+
+    def spoil(model):
+        weights = max(model.graph.initializer, key=lambda w: len(w.raw_data))
+        wide = numpy_helper.to_array(weights).copy()
+        wide.flat[7] = number
+        if kind == "fp16":
+            half = numpy_helper.from_array(wide.astype(np.float16), f"{weights.name}_h")
+            to = onnx.TensorProto.FLOAT
+            cast = onnx.helper.make_node("Cast", [half.name], [weights.name], "cast", to=to)
+            model.graph.initializer.remove(weights)
+            model.graph.initializer.append(half)
+            model.graph.node.insert(0, cast)
+        else:
+            weights.CopyFrom(numpy_helper.from_array(wide, weights.name))
+        if kind == "fields":
+            weights.ClearField("raw_data")
+            weights.float_data.extend(wide.ravel().tolist())
+
+    file = changed(onnx_file, tmp_path / "g.onnx", spoil)
+    for opened in (open_generator, selftest.verify):
+        with pytest.raises(ModelError, match=r"g\.onnx: its weights have NaN"):
+            opened(file)
+
+
+@pytest.mark.parametrize("old", [b"vidgan-generator-1", b"contract", b"frames", b"self_test"])
+def test_texts_that_are_not_utf_8_are_one_clear_error(onnx_file, tmp_path, old):
+    file = tmp_path / "g.onnx"
+    file.write_bytes(onnx_file.read_bytes().replace(old, old[:-1] + b"\xff"))
+    with pytest.raises(ModelError, match=r"g\.onnx: "):
+        selftest.verify(file)
+
+
+def resized(name, *sizes):
+    def change(model):
+        (value,) = (v for v in (*model.graph.input, *model.graph.output) if v.name == name)
+        for axis, size in enumerate(sizes, 1):
+            value.type.tensor_type.shape.dim[axis].dim_value = size
+
+    return change
+
+
+def second_output(model):
+    model.graph.output.append(onnx.helper.make_tensor_value_info("z", 1, ["batch", 100]))
+
+
+def float_frames(model):
+    model.graph.node[-1].attribute[0].i = onnx.TensorProto.DOUBLE
+    model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+
+
+def another_contract(model):
+    for entry in model.metadata_props:
+        entry.value = "vidgan-walk-1" if entry.key == "contract" else entry.value
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(resized("z", 10**9), resized("frames", 10**6, 10**6, 3), resized("frames", 32, 32, 3)),
+        *(second_output, float_frames, another_contract),
+    ],
+)
+def test_a_graph_that_breaks_its_contract_is_one_clear_error(onnx_file, tmp_path, change):
+    with pytest.raises(ModelError, match=r"g\.onnx: (breaks its contract|not an ONNX file)"):
+        runtime.OnnxFile(changed(onnx_file, tmp_path / "g.onnx", change))
+
+
+def test_frames_of_another_size_than_declared_are_refused(tmp_path):
+    """Their size is known only when they are made."""
+    model = onnx.parser.parse_model("""<ir_version: 10, opset_import: ["" : 18]>
+        net (float[batch, 4] z) => (uint8[batch, 1, 2, 3] frames) <int64[1] first = {0}> {
+            row = Squeeze(z, first)
+            size = Cast<to = 7>(row)
+            numbers = ConstantOfShape(size)
+            frames = Cast<to = 2>(numbers)
+        }""")
+    onnx.helper.set_model_props(model, {"contract": runtime.GENERATOR, "model": "{}"})
+    (tmp_path / "g.onnx").write_bytes(model.SerializeToString())
+    generator = open_generator(tmp_path / "g.onnx")
+    assert generator(np.array([[1, 1, 2, 3]], np.float32)).shape == (1, 1, 2, 3)
+    with pytest.raises(ModelError, match=r"g\.onnx: makes \(1, 2, 1, 3\)"):
+        generator(np.array([[1, 2, 1, 3]], np.float32))
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"class_names": 3}', '{"class_names": [1]}', "[" * 99])
+def test_a_description_of_other_kinds_is_one_clear_error(onnx_file, tmp_path, text):
+    def describe(model):
+        for entry in model.metadata_props:
+            entry.value = text if entry.key == "model" else entry.value
+
+    with pytest.raises(ModelError, match=r"g\.onnx: its key model cannot be used"):
+        open_generator(changed(onnx_file, tmp_path / "g.onnx", describe))

@@ -10,10 +10,19 @@ from vidgan.generator.onnx_file import OnnxFile
 from vidgan.generator.synthesis import open_generator
 
 
+def _test(number=0.0, **changes):
+    """The text of a self-test with one input, in which something is wrong."""
+    z = selftest.packed(np.full((1, 100), number, np.float32)) | changes
+    frames = selftest.packed(np.zeros((1, 64, 64, 3), np.uint8))
+    test = {"inputs": {"z": z}, "outputs": {"frames": frames}}
+    return json.dumps(test | {"max_level": 1, "max_differing": 0.001})
+
+
 def test_weights_changed_after_the_export_are_found_out(onnx_file, tmp_path):
     model = onnx.load(onnx_file)
     weights = max(model.graph.initializer, key=lambda w: len(w.raw_data))
-    weights.raw_data = bytes(reversed(weights.raw_data[:4000])) + weights.raw_data[4000:]
+    one, other, rest = (weights.raw_data[a:b] for a, b in ((0, 4000), (4000, 8000), (8000, None)))
+    weights.raw_data = other + one + rest
     file = tmp_path / "generator.onnx"
     onnx.save(model, file)
     with pytest.raises(ModelError, match="fails its self-test"):
@@ -21,7 +30,15 @@ def test_weights_changed_after_the_export_are_found_out(onnx_file, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "test", ["", "{}", "[]", '{"inputs": 3}', '{"inputs": {}, "outputs": {}, "max_level": 1}']
+    "test",
+    [
+        *("", "{}", "[]", "[" * 99, '{"inputs": 3}'),
+        '{"inputs": {}, "outputs": {}, "max_level": 1}',
+        '{"inputs": {}, "outputs": {}, "max_level": 1, "max_differing": NaN}',
+        '{"inputs": {"z": 1}, "outputs": {}, "max_level": 1, "max_differing": 1}',
+        *(_test(shape=shape) for shape in ([0, 100], [1, -1], [10**19], [1, 99], [True, 100])),
+        *(_test(type="object"), _test(base64="&"), _test(number=float("nan"))),
+    ],
 )
 def test_a_self_test_that_cannot_be_read_is_one_clear_error(onnx_file, tmp_path, test):
     model = onnx.load(onnx_file)
@@ -29,8 +46,16 @@ def test_a_self_test_that_cannot_be_read_is_one_clear_error(onnx_file, tmp_path,
         entry.value = test if entry.key == "self_test" else entry.value
     file = tmp_path / "generator.onnx"
     onnx.save(model, file)
-    with pytest.raises(ModelError, match=r"generator\.onnx: its self-test is missing or damaged"):
+    with pytest.raises(ModelError, match=r"generator\.onnx: its self-test"):
         selftest.verify(file)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"onnx_sha256": 3}', "[" * 99])
+def test_a_side_file_that_cannot_be_read_is_one_clear_error(onnx_file, tmp_path, text):
+    (tmp_path / "generator.onnx").write_bytes(onnx_file.read_bytes())
+    (tmp_path / "generator.json").write_text(text)
+    with pytest.raises(ModelError, match=r"generator\.json cannot be used"):
+        selftest.verify(tmp_path / "generator.onnx")
 
 
 def test_the_side_file_says_what_the_metadata_say(onnx_file):

@@ -62,3 +62,5 @@ def test_recall_falls_with_lost_modes_and_precision_with_strangers(monkeypatch):
 
 def test_variety_is_a_share_of_the_distances_between_reals():
     assert distances.variety(X, 0.3 * X + 7) == pytest.approx(0.3)
+    equal = np.ones_like(X)
+    assert distances.variety(equal, equal) == 1

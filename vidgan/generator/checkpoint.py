@@ -8,7 +8,6 @@ import hashlib
 import json
 import mmap
 import re
-import struct
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -20,10 +19,14 @@ from safetensors.torch import save
 from vidgan import __version__, config
 from vidgan.disk.files import check_file, whole
 from vidgan.errors import ConfigError, ModelError
+from vidgan.generator import metadata
 from vidgan.marks.xmp import DIGITAL_SOURCE_TYPE
 from vidgan.networks.architectures import make_generator
 
 FORMAT_VERSION = 2  # 1 has a checksum of the tensors alone
+# What a generator may say of its training; `training.state` writes it.
+_FACTS = {"images_seen": int | None, "data": str | None, "data_fingerprint": str | None}
+_LONGEST_HEADER_BYTES = 2**22
 _UNSET = "0" * 64  # what the checksum is computed with in its own place
 _CHECKSUM = re.compile(rb'"file_sha256":"([0-9a-f]{64})"')  # as safetensors writes its metadata
 
@@ -39,14 +42,41 @@ def save_generator(
 def load_generator(path: Path) -> tuple[torch.nn.Module, config.ModelConfig, dict[str, object]]:
     """The generator (on the CPU, in eval mode), its model and its facts. Raises ModelError."""
     tensors, meta = read(path, kind="generator")
+    where = f"{path}: its metadata"
+    metadata.checked(meta, {"model": dict, "facts": dict | None}, where=where)
+    facts = metadata.checked(meta.get("facts", {}), _FACTS, where=where)
     try:
         model = config.from_dict({"model": meta["model"]}).model
-    except (KeyError, ConfigError) as error:
-        reason = error if isinstance(error, ConfigError) else "it is missing"
-        raise ModelError(f"{path}: the model in its metadata is unusable ({reason}).") from error
+        if not (model.width and model.channels):
+            raise ConfigError("its sizes are left to the data")
+    except ConfigError as error:
+        raise ModelError(f"{path}: the model in its metadata is unusable ({error}).") from error
+    with torch.device("meta"):  # takes no memory, however large the model says that it is
+        outline = _shapes(make_generator(model).state_dict())
+    found = _shapes(tensors)
+    for name in sorted(outline.keys() | found.keys()):
+        if outline.get(name) != found.get(name):
+            wanted = f"{name} is {found.get(name, 'missing')}, not {outline.get(name, 'in it')}"
+            raise ModelError(f"{path}: its tensors do not fit its own model ({wanted}).")
     generator = make_generator(model)
     load_into(path, generator, tensors)
-    return generator.eval(), model, dict(meta.get("facts", {}))
+    check_finite(path, tensors)
+    return generator.eval(), model, facts
+
+
+def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    return {name: f"{str(t.dtype)[6:]} {list(t.shape)}" for name, t in tensors.items()}
+
+
+def check_finite(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Raise ModelError if a number is infinite or NaN."""
+    for name, tensor in tensors.items():
+        least_and_most = torch.stack(tensor.aminmax())  # ten times as fast as isfinite of all
+        if not least_and_most.isfinite().all():
+            raise ModelError(
+                f"{path}: {name} has NaN or infinite numbers, as after a training that diverged. "
+                "Use an earlier copy, or train again."
+            )
 
 
 def load_into(path: Path, module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -81,22 +111,28 @@ def read(path: Path, *, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, o
         checksum_fits = _checksum_fits(path)
         if checksum_fits is False:
             raise _damaged(path)
+        with path.open("rb") as file:
+            if int.from_bytes(file.read(8), "little") > _LONGEST_HEADER_BYTES:
+                raise ValueError("a header of too many tensors to be listed")
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        meta = json.loads(header["vidgan"])
-        actual_kind, version = meta["kind"], meta["vidgan_version"]
-        newer = meta["format_version"] > FORMAT_VERSION
-    except (SafetensorError, LookupError, TypeError, ValueError, OSError, struct.error) as error:
+            text = header["vidgan"]
+        checksum_fits = checksum_fits or _digest(tensors) == header.get("sha256")
+    # That of an older file raises RuntimeError for tensors of a kind that torch cannot view.
+    except (SafetensorError, LookupError, RuntimeError, ValueError, OSError) as error:
         raise ModelError(
             f"{path}: not a model file of vidgan, or damaged. "
             "vidgan reads generator.safetensors and generator.onnx."
         ) from error
-    if newer:
+    kinds = {"format_version": int, "vidgan_version": str, "kind": str}
+    meta = metadata.parse(text, kinds, where=f"{path}: its metadata")
+    if meta["format_version"] > FORMAT_VERSION:
+        version = meta["vidgan_version"]
         raise ModelError(f"{path}: made by vidgan {version}, newer than this; update vidgan.")
-    if actual_kind != kind:
-        raise ModelError(f"{path}: holds a {actual_kind}, not a {kind}.")
-    if not checksum_fits and _digest(tensors) != header.get("sha256"):
+    if meta["kind"] != kind:
+        raise ModelError(f"{path}: holds a {meta['kind']}, not a {kind}.")
+    if not checksum_fits:
         raise _damaged(path)
     return tensors, meta
 

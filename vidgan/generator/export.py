@@ -24,7 +24,7 @@ from vidgan import __version__
 from vidgan.config import ModelConfig
 from vidgan.disk.files import whole
 from vidgan.errors import ModelError
-from vidgan.generator import graph, onnx_file, selftest, synthesis, variants
+from vidgan.generator import checkpoint, graph, onnx_file, selftest, synthesis, variants
 from vidgan.latent import paths, seeds
 from vidgan.marks.xmp import DIGITAL_SOURCE_TYPE
 
@@ -89,7 +89,8 @@ def export(
     closed = walk is None or walk.paths[0].closed
     inputs, latents = _probe(model, rows, closed=closed, mixed=mixed)
     one_by_one = zip(*(torch.from_numpy(x).split(1) for x in latents), strict=True)
-    expected = torch.cat([generator(*row) for row in one_by_one]).numpy()
+    expected = torch.cat([generator(*row) for row in one_by_one])
+    checkpoint.check_finite(model_file, {"what it makes": expected})
     meta = _meta(generator, form, walk)
     proofs = []
     # The inner file is renamed first, so that no side file is left without its model.
@@ -103,7 +104,7 @@ def export(
             _strip(proto)
             _check(proto)
             _write(part, proto, meta)
-            output, proof = _prove(part, weights, inputs, expected)
+            output, proof = _prove(part, weights, inputs, expected.numpy())
             _judge(proof, form.least_psnr_db)
             proofs.append(proof)
         first = {name: array[:_SELF_TEST_ROWS] for name, array in inputs.items()}

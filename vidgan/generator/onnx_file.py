@@ -21,9 +21,12 @@ from vidgan.errors import ModelError
 
 GENERATOR, WALK = "vidgan-generator-1", "vidgan-walk-1"  # values of the metadata key `contract`
 _LARGEST_BATCH, _LARGEST_BATCH_BYTES = 16, 16_000_000  # bytes of frames
+_LARGEST_SIZE, _MOST_PIXELS = 2**16, 2**26  # of a latent or a side; of a frame
 _LARGEST_FILE_BYTES = 2**31 - 1  # limit of a protobuf message
 # The key `location` of external data. Its length (8) is a varint, which may have needless bytes.
 _EXTERNAL = re.compile(rb"\x0a(?:\x08|\x88\x80*\x00)location")
+# In a protobuf of ONNX: float, float16, double by number, as the bits of their exponent.
+_FLOATS = {1: ("<u4", 0x7F800000), 10: ("<u2", 0x7C00), 11: ("<u8", 0x7FF << 52)}
 _DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 _TENSORRT = "nvinfer_10.dll" if sys.platform == "win32" else "libnvinfer.so.10"
 
@@ -37,33 +40,57 @@ class OnnxFile:
         content = _read(path)
         try:
             self.session = _open(onnxruntime, content)
+            self.meta: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
+            finite = _has_finite_weights(content)
         except Exception as error:  # ONNX Runtime's exceptions share no base of their own
             raise ModelError(f"{path}: not an ONNX file, or damaged ({_reason(error)}).") from error
-        self.meta: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
         if self.meta.get("contract") not in (GENERATOR, WALK):
             found = self.meta.get("contract", "missing")
             raise ModelError(f"{path}: not made by `vidgan export` (its contract is {found}).")
+        if not finite:
+            raise ModelError(f"{path}: its weights have NaN or infinite numbers; use another copy.")
+        try:
+            self._take_sizes()
+        except (KeyError, ValueError) as error:
+            raise ModelError(f"{path}: breaks its contract ({error}); export it again.") from error
         self.path, self.sha256 = path, hashlib.sha256(content).hexdigest()
         provider = self.session.get_providers()[0].removesuffix("ExecutionProvider")
         self.device = "cpu" if provider == "CPU" else "cuda"
         self.runs_on = f"ONNX Runtime {onnxruntime.__version__} on {provider}"
         self._bound = None
 
-    @property
-    def frame_size(self) -> list[int]:
-        """[H, W] of the frames, according to the graph."""
-        (output,) = self.session.get_outputs()
-        return output.shape[1:3] if output.type == "tensor(uint8)" else output.shape[2:4]
+    def _take_sizes(self) -> None:
+        """The sizes that the graph declares; the metadata only repeat them."""
+        self.inputs = {i.name: i.shape[1:] for i in self.session.get_inputs()}
+        first, rank = ("z", 1) if self.meta["contract"] == GENERATOR else ("t", 0)
+        if len(self.inputs[first]) != rank:
+            raise ValueError(f"input {first} {self.inputs[first]}")
+        (out,) = self.session.get_outputs()
+        self._bytes = {"tensor(uint8)": True, "tensor(float)": False}[out.type]
+        self._shape = height, width, channels = out.shape[1:]
+        if not self._bytes:
+            channels, height, width = self._shape
+        self.frame_size = height, width  # of the frames
+        sizes = [size for shape in (*self.inputs.values(), self._shape) for size in shape]
+        possible = all(type(size) is int and 0 < size <= _LARGEST_SIZE for size in sizes)
+        if not possible or channels not in (3, 4) or height * width > _MOST_PIXELS:
+            raise ValueError(f"inputs {self.inputs}, output {self._shape}")
 
     def run(self, feed: dict[str, np.ndarray]) -> np.ndarray:
         try:
+            count = len(next(iter(feed.values())))
             if self.device == "cpu":
-                return self.session.run(None, feed)[0]
-            # A GPU would tune and capture its kernels again for every new batch size.
-            size, count = batch_size_for(*self.frame_size), len(next(iter(feed.values())))
-            return np.concatenate([self.run_fixed(b) for b in batches(feed, size)])[:count]
+                output = self.session.run(None, feed)[0]
+            else:  # a GPU would tune and capture its kernels again for every new batch size
+                fixed = batches(feed, batch_size_for(*self.frame_size))
+                output = np.concatenate([self.run_fixed(batch) for batch in fixed])[:count]
         except Exception as error:
             raise ModelError(f"{self.path}: fails on {self.runs_on} ({_reason(error)}).") from error
+        if output.shape[1:] != tuple(self._shape) or len(output) != count:
+            raise ModelError(f"{self.path}: makes {output.shape}, against its contract.")
+        if not self._bytes and not np.isfinite(output).all():
+            raise ModelError(f"{self.path}: what it makes has NaN or infinite numbers.")
+        return output
 
     def run_fixed(self, feed: dict[str, np.ndarray]) -> np.ndarray:
         """Run one batch through buffers that are allocated once. Its size may never change."""
@@ -78,8 +105,8 @@ class OnnxFile:
         from onnxruntime import OrtValue
 
         (out,), gpu = self.session.get_outputs(), local_gpu()
-        kind = np.uint8 if out.type == "tensor(uint8)" else np.float32
-        shape = [len(next(iter(feed.values()))), *out.shape[1:]]
+        kind = np.uint8 if self._bytes else np.float32
+        shape = [len(next(iter(feed.values()))), *self._shape]
         self._bound = self.session.io_binding()
         self._inputs = {
             name: OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), self.device, gpu)
@@ -202,6 +229,48 @@ def _read(path: Path) -> bytes:
     if _EXTERNAL.search(content):
         raise ModelError(f"{path}: its weights are in other files; vidgan opens single files only.")
     return content
+
+
+def _has_finite_weights(content: bytes) -> bool:
+    """Whether no weight is infinite or NaN, which the bytes of frames would not show.
+
+    It reads the protobuf itself, because importing the package onnx takes longer than a frame.
+    """
+    graphs = (graph for number, graph in _fields(memoryview(content)) if number == 7)
+    tensors = (t for graph in graphs for number, t in _fields(graph) if number == 5)
+    for tensor in tensors:
+        fields = list(_fields(tensor))
+        kind, exponent = _FLOATS.get(dict(fields).get(2), (None, 0))
+        for number, numbers in fields:
+            # float_data, raw_data or double_data; all bits of the exponent are 1: no number
+            if kind and number in (4, 9, 10):
+                bits = np.frombuffer(numbers, kind)
+                if (bits & exponent == exponent).any():
+                    return False
+    return True
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
+    """The fields of a protobuf message: numbers (as onnx.proto says) and values."""
+    at = 0
+
+    def varint() -> int:
+        nonlocal at
+        start = at
+        while message[at] & 0x80:
+            at += 1
+        at += 1
+        return sum((byte & 0x7F) << 7 * i for i, byte in enumerate(message[start:at]))
+
+    while at < len(message):
+        number, kind = divmod(varint(), 8)
+        if kind == 0:
+            yield number, varint()
+        else:
+            size = {1: 8, 2: None, 5: 4}[kind]
+            size = varint() if size is None else size
+            yield number, message[at : at + size]
+            at += size
 
 
 def _gpus() -> int:

@@ -6,18 +6,20 @@ holds the same self-test for players in other languages.
 
 import base64
 import hashlib
-import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from vidgan.errors import ModelError
-from vidgan.generator import onnx_file
+from vidgan.generator import metadata, onnx_file
 
 # How far another runtime may be off. It may round halves otherwise; in int8 it may differ more.
 _BOUNDS = {"max_level": 1, "max_differing": 0.001}
 _BOUNDS_INT8 = {"max_level": 8, "max_differing": 1.0}
+_KINDS = {"inputs": dict, "outputs": dict, "max_level": int, "max_differing": int | float}
+_PACKED = {"type": str, "shape": list[int], "base64": str, "sha256": str}
 
 
 @dataclass(frozen=True)
@@ -55,20 +57,17 @@ def verify(path: Path) -> str:
     """Run the self-test of a file. Returns the result in words; raises ModelError if it fails."""
     model = onnx_file.OnnxFile(path)
     side = path.with_suffix(".json")
-    text = side.read_text(errors="replace") if side.is_file() else ""
-    if "onnx_sha256" in text and model.sha256 not in text:  # model.json of a site has no checksum
-        raise ModelError(f"{side}: does not belong to {path}; export both again.")
-    try:
-        test = json.loads(model.meta["self_test"])
-        inputs = {name: _unpacked(value) for name, value in test["inputs"].items()}
-        (expected,) = (_unpacked(value) for value in test["outputs"].values())
-        max_level, max_differing = int(test["max_level"]), float(test["max_differing"])
-        actual = model.run(inputs)
-        single = [
-            model.run({k: v[i : i + 1] for k, v in inputs.items()}) for i in range(len(actual))
-        ]
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path}: its self-test is missing or damaged ({error}).") from error
+    if side.is_file():  # model.json of a site has no checksum
+        own = metadata.read(side, {"onnx_sha256": str | None}).get("onnx_sha256")
+        if own not in (None, model.sha256):
+            raise ModelError(f"{side}: does not belong to {path}; export both again.")
+    where = f"{path}: its self-test"
+    test = metadata.parse(model.meta.get("self_test"), _KINDS, where=where)
+    inputs = {name: _unpacked(value, where) for name, value in test["inputs"].items()}
+    expected = _unpacked(next(iter(test["outputs"].values()), None), where)
+    max_level, max_differing = test["max_level"], test["max_differing"]
+    actual = model.run(inputs)
+    single = [model.run({k: v[i : i + 1] for k, v in inputs.items()}) for i in range(len(actual))]
     if actual.shape != expected.shape or actual.dtype != expected.dtype:
         raise ModelError(f"{path}: gives {actual.shape}, but its self-test has {expected.shape}.")
     off = difference(actual, expected)
@@ -92,9 +91,19 @@ def packed(array: np.ndarray) -> dict[str, object]:
     }
 
 
-def _unpacked(packed: dict) -> np.ndarray:
-    kind = np.dtype({"float32": "<f4", "int32": "<i4", "uint8": "u1"}[packed["type"]])
-    content = base64.b64decode(packed["base64"], validate=True)
-    if hashlib.sha256(content).hexdigest() != packed["sha256"]:
-        raise ValueError("checksum")
-    return np.frombuffer(content, kind).reshape(packed["shape"])
+def _unpacked(packed: object, where: str) -> np.ndarray:
+    """An array of `packed`, with at least one row and only finite numbers. Raises ModelError."""
+    metadata.checked(packed, _PACKED, where=where)
+    try:
+        kind = np.dtype({"float32": "<f4", "int32": "<i4", "uint8": "u1"}[packed["type"]])
+        content = base64.b64decode(packed["base64"], validate=True)
+        if hashlib.sha256(content).hexdigest() != packed["sha256"]:
+            raise ValueError("checksum")
+        if min(packed["shape"]) < 1 or math.prod(packed["shape"]) * kind.itemsize != len(content):
+            raise ValueError(f"shape {packed['shape']}")
+        array = np.frombuffer(content, kind).reshape(packed["shape"])
+        if not np.isfinite(array).all():
+            raise ValueError("NaN or infinite numbers")
+        return array
+    except (KeyError, ValueError) as error:
+        raise ModelError(f"{where} is damaged ({error}). Export the file again.") from error

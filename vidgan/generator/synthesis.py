@@ -5,7 +5,6 @@ size, and an ONNX file is exact for any batch by contract. An .onnx file needs n
 """
 
 import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from vidgan.disk.places import bundled
 from vidgan.errors import ModelError
-from vidgan.generator import onnx_file
+from vidgan.generator import metadata, onnx_file
 from vidgan.generator.onnx_file import batch_size_for
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ class _Torch:
     def __init__(self, path: Path) -> None:
         import torch
 
-        self._image = image = open_differentiable(path)
+        self._path, self._image = path, (image := open_differentiable(path))
         self.z_dim, self.height, self.width = image.z_dim, image.height, image.width
         self.class_names, self.classes = image.class_names, image.classes
         self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -112,6 +111,7 @@ class _Torch:
     def __call__(self, z: np.ndarray, class_weights: np.ndarray | None = None) -> np.ndarray:
         import torch
 
+        from vidgan.generator.checkpoint import check_finite
         from vidgan.networks.pixels import to_frames
 
         feed = {"z": np.ascontiguousarray(z, np.float32)}
@@ -121,7 +121,9 @@ class _Torch:
         # For another batch size, a convolution may add its terms in another order.
         for batch in onnx_file.batches(feed, batch_size_for(self.height, self.width)):
             inputs = (torch.from_numpy(x).to(self._image.device) for x in batch.values())
-            frames.append(to_frames(self._image(*inputs)).cpu().numpy())
+            image = self._image(*inputs)
+            check_finite(self._path, {"what it makes": image})
+            frames.append(to_frames(image).cpu().numpy())
         return np.concatenate(frames)[: len(z)]
 
 
@@ -132,21 +134,17 @@ class _Onnx:
         self._file = file = onnx_file.OnnxFile(path)
         if file.meta["contract"] != onnx_file.GENERATOR:
             raise ModelError(f"{path}: a baked walk has its path inside; render generator.onnx.")
-        try:
-            model = json.loads(file.meta["model"])
-            # The metadata repeat these sizes, but only the graph's are certain.
-            z, *more = file.session.get_inputs()
-            sizes = [z.shape[1], *file.frame_size]
-            if len(sizes) != 3 or not all(type(size) is int and size > 0 for size in sizes):
-                raise ValueError(f"sizes {sizes}")
-            self.class_names = tuple(model.get("class_names", ()))
-            self._mixes = bool(more) and more[0].name == "class_weights"
-            if self._mixes and more[0].shape[1] != len(self.class_names):
-                raise ValueError(f"classes {more[0].shape}")
-        except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
-            raise ModelError(f"{path}: its metadata cannot be read; export it again.") from error
-        self.z_dim, self.height, self.width = sizes
+        kinds = {"class_names": list[str] | None}
+        model = metadata.parse(file.meta.get("model"), kinds, where=f"{path}: its key model")
+        # The metadata repeat these sizes, but only the graph's are certain.
+        self.z_dim, (self.height, self.width) = file.inputs["z"][0], file.frame_size
+        self.class_names = tuple(model.get("class_names") or ())
         self.classes = len(self.class_names)
+        self._mixes = "class_weights" in file.inputs
+        if self._mixes and file.inputs["class_weights"] != [self.classes]:
+            raise ModelError(
+                f"{path}: names {self.classes} classes, but mixes others; export again."
+            )
         self.sha256, self.runs_on = file.sha256, file.runs_on
 
     def __call__(self, z: np.ndarray, class_weights: np.ndarray | None = None) -> np.ndarray:

@@ -69,7 +69,9 @@ def variety(real: np.ndarray, fake: np.ndarray) -> float:
     """Root mean square distance between fakes, divided by that between reals. A flaw that all fakes
     share keeps recall at 0, but not this.
     """
-    return float(np.sqrt(fake.var(0).sum() / real.var(0).sum()))
+    # The small number is for reals that are all equal. It is lost in the sum of any others.
+    between_fakes, between_reals = (x.var(0).sum() + 1e-12 for x in (fake, real))
+    return float(np.sqrt(between_fakes / between_reals))
 
 
 def _squares(x: np.ndarray, y: np.ndarray) -> Iterator[np.ndarray]:
