@@ -12,6 +12,15 @@ from tests.sounds import write_sound
 
 MODEL = "MODEL"  # stands for a generator of z_dim 100, .safetensors or .onnx
 EARTH = Path(__file__).parent.parent / "assets" / "earth.mp4"  # a film without sound
+RUN = """
+[model]
+width = 96
+height = 64
+[data]
+source = "holiday"
+[train]
+flip = true
+"""
 
 WRONG_COMMANDS = [
     (2, "ships cifar10, demo, earth", "train --recipe tinny"),
@@ -22,9 +31,15 @@ WRONG_COMMANDS = [
     (2, "--frams", "render --frams 3 out.mp4"),
     (2, "did you mean train.images", "train --recipe recipe.toml"),
     (2, "--for", "train --for soon"),
-    (2, "--for 20: a time", "train --for 20"),
+    (2, "--for 20: 20 what? Say seconds (20s), minutes (20m)", "train --for 20"),
     (2, "--for -5s: a time", "train --for -5s"),
     (2, "--size 0: no side", "train --size 0"),
+    (2, "--batch-size 0: leave it out", "train --batch-size 0"),
+    (2, "--channels 0: leave it out", "train --channels 0"),
+    (2, "--size 64x64: a resumed run keeps its own (96x64)", "train --resume run --size 64"),
+    (2, "--seed 3: a resumed run keeps its own (0)", "train --resume run --for 2M --seed 3"),
+    (2, "earth: a resumed run keeps its own (holiday)", "train --resume run earth"),
+    (2, "--no-flip: a resumed run", "train --resume run --no-flip"),
     (2, "--size 63: a side must be a multiple of 8", "train --size 63"),
     (3, "empty", "train empty"),
     (3, "nowhere", "train nowhere"),
@@ -101,6 +116,8 @@ def prepare(folder: Path) -> None:
         (folder / f"notes.{suffix}").write_text("not a model")
         (folder / f"void.{suffix}").touch()
     (folder / "recipe.toml").write_text("[train]\nimage = 3\n")
+    (folder / "run").mkdir()
+    (folder / "run" / "config.toml").write_text(RUN)
     np.save(folder / "k.npy", np.ones((4, 3), np.float32))
     np.savez(folder / "k.npz", np.ones((4, 100), np.float32))
     save_file({"w": np.ones(3)}, folder / "m.safetensors", metadata={"vidgan": "{}"})

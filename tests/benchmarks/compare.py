@@ -67,7 +67,7 @@ def train_ours(source: str, way: str, folder: Path, marks_s: list[int], seed: in
         chosen = settings(source, way, seconds=mark_s - trained_s, seed=seed)
         run, trained_s = loop.train(chosen, runs=folder, resume=run), mark_s
         np.save(folder / f"{mark_s}s.npy", samples_of(run))
-        seen.append(logged(run)[-1]["images_seen"])
+        seen.append(logged(run)[-1].images_seen)
     return seen
 
 

@@ -23,8 +23,8 @@ def images_per_s(model: str, size: int, channels: int, seconds: float) -> float:
     }
     with tempfile.TemporaryDirectory() as folder:
         first, *_, last = logged(loop.train(config.from_dict(table), runs=Path(folder)))
-    images = last["images_seen"] - first["images_seen"]
-    return images / (last["elapsed_s"] - first["elapsed_s"])
+    images = last.images_seen - first.images_seen
+    return images / (last.elapsed_s - first.elapsed_s)
 
 
 def main() -> None:

@@ -74,7 +74,7 @@ def test_the_best_generator_is_kept_and_measuring_changes_no_weight(pictures, tm
     assert kept(run)["measured"] == best and "FID" not in "".join(said)
     both = [(run / f"{name}.safetensors").read_bytes() for name in ("best", "generator")]
     assert both[0] == both[1]
-    assert logged(run)[-1]["distance"] == found[-1]["distance"]
+    assert logged(run)[-1].distance == found[-1]["distance"]
 
 
 def test_a_run_past_its_best_ends_with_it_and_can_go_on(pictures, tmp_path, monkeypatch, said):
@@ -86,7 +86,7 @@ def test_a_run_past_its_best_ends_with_it_and_can_go_on(pictures, tmp_path, monk
     assert kept(run)["images_seen"] == 32 and int(newest_checkpoint(run).stem) == 80
     assert any("--no-stop" in line for line in said)
     assert sum(line.startswith("decline") for line in said) == 1
-    assert [row["flags"] for row in logged(run) if row["flags"]] == [["decline"]]
+    assert [row.flags for row in logged(run) if row.flags] == [("decline",)]
     give_distances(monkeypatch, [170, 80, 500, 500, 500])
     loop.train(settings(pictures, stop_past_best=False, **how), runs=tmp_path, resume=run)
     assert int(newest_checkpoint(run).stem) == 160 and kept(run)["images_seen"] == 112

@@ -122,22 +122,17 @@ def rendering_bar(frames: int) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def training_bar(*, images: int, duration_s: float) -> Iterator[Callable[[Numbers], None]]:
-    """Yield a function that shows the numbers of a step. The bar ends at images or duration."""
-
-    def share(now: Numbers) -> float:
-        by_time = now.elapsed_s / duration_s if duration_s else 0.0
-        return min(1.0, max(now.images_seen / images, by_time))
-
+def training_bar() -> Iterator[Callable[[Numbers, float], None]]:
+    """Yield a function that shows the numbers of a step, and the share of the run that is done."""
     if not sys.stderr.isatty():
-        yield _plain(share)
+        yield _plain()
         return
     with _bar() as progress:
         task = progress.add_task("starting", total=1.0)
-        yield lambda now: progress.update(
+        yield lambda now, share: progress.update(
             task,
-            completed=share(now),
-            description="measuring and saving" if share(now) == 1 else _numbers(now),
+            completed=share,
+            description="measuring and saving" if share == 1 else _numbers(now),
         )
 
 
@@ -149,12 +144,11 @@ def _bar() -> object:
     return Progress(*columns, console=Console(stderr=True))
 
 
-def _plain(share: Callable[[Numbers], float]) -> Callable[[Numbers], None]:
+def _plain() -> Callable[[Numbers, float], None]:
     next_s = 0.0
 
-    def show(now: Numbers) -> None:
+    def show(now: Numbers, done: float) -> None:
         nonlocal next_s
-        done = share(now)
         if now.elapsed_s >= next_s or done == 1:
             next_s = now.elapsed_s + _LINE_EVERY_S
             left = timedelta(seconds=round(now.elapsed_s * (1 - done) / max(done, 1e-9)))

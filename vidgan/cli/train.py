@@ -1,7 +1,7 @@
 """The verbs that train a generator and measure how good it is: train, evaluate."""
 
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +12,9 @@ from vidgan.cli import terminal
 from vidgan.cli.terminal import Whole
 from vidgan.disk import places
 from vidgan.errors import ConfigError, UsageError
+from vidgan.training import log
+
+_OPTIONS = {"width": "size", "height": "size", "name": "model", "images": "for"}  # of other keys
 
 
 def train(
@@ -41,10 +44,10 @@ def train(
             torchvision:NAME (for example torchvision:cifar10), or earth, emoji or digits.
         recipe: A TOML file with settings, for example mine.toml, or the name of one that comes with
             vidgan, for example tiny. Other options win over it.
-        resume: Continue the run in this folder, for example runs/00000-earth-dcgan64. It ends as if
-            it had never stopped.
+        resume: Continue the run in this folder, for example runs/00000-earth-dcgan64, with the
+            settings that it was made with. It ends as if it had never stopped.
         for_: How long to train: a time (90s, 10m, 2h), or a number of pictures to show (50000,
-            200k, 2M).
+            200k, 2M). With --resume: this much longer, or until so many were shown in all.
         size: Pixels of the pictures: 64 for squares, or width x height, for example 128x72. Each
             side is a multiple of 8 from 32 to 256.
         model: Architecture of the networks: dcgan (the default), or r3gan (slower; see
@@ -63,25 +66,25 @@ def train(
     """
     base = _base(recipe, resume)
     width, height = _size(size) if size else (None, None)
+    for option, value in (("--batch-size", batch_size), ("--channels", channels)):
+        if value == 0:  # which in a recipe means "auto"
+            raise UsageError(f"{option} 0: leave it out for the default, or give a number.")
+    asked = _override(base, "data", source=source, every=every)
+    asked = _override(asked, "model", name=model, width=width, height=height, channels=channels)
+    how = {"batch_size": batch_size, "flip": flip, "seed": seed, "precision": precision}
+    asked = _override(asked, "train", **how)
+    if resume:
+        _check_kept(base, asked)
     images, duration_s = _amount(for_) if for_ else (None, None)
-    base = _override(base, "data", source=source, every=every)
-    base = _override(base, "model", name=model, width=width, height=height, channels=channels)
-    base = _override(
-        base,
-        "train",
-        batch_size=batch_size,
-        flip=flip,
-        seed=seed,
-        precision=precision,
-        images=images,
-        duration_s=duration_s,
-        stop_past_best=stop,
-    )
+    more_s = duration_s if resume else None
+    if resume and for_:
+        duration_s = 0.0  # of the run, when it was started
+    goal = {"images": images, "duration_s": duration_s, "stop_past_best": stop}
+    asked = _override(asked, "train", **goal)
     from vidgan.training import loop as training
 
-    images, duration_s = base.train.images, base.train.duration_s
-    with terminal.training_bar(images=images, duration_s=duration_s) as show:
-        run = training.train(base, runs=runs, resume=resume, progress=show)
+    with terminal.training_bar() as show:
+        run = training.train(asked, runs=runs, resume=resume, more_s=more_s or 0.0, progress=show)
     terminal.to_stdout(f"{run}/generator.safetensors")
 
 
@@ -125,7 +128,7 @@ def _base(recipe: Path | None, resume: Path | None) -> config.Config:
     if resume:
         if not (resume / "config.toml").is_file():
             raise UsageError(f"--resume {resume}: not a run; runs are the folders in runs/.")
-        return config.load(resume / "config.toml")
+        return log.continued(resume, config.load(resume / "config.toml"))
     if recipe is None:
         return config.Config()
     if recipe.exists() or recipe.suffix:
@@ -139,11 +142,30 @@ def _base(recipe: Path | None, resume: Path | None) -> config.Config:
     return config.load(shipped[str(recipe)])
 
 
+def _check_kept(run: config.Config, asked: config.Config) -> None:
+    """Raise UsageError for an option that would change a resumed run."""
+    for table in ("data", "model", "train"):
+        kept, wanted = asdict(getattr(run, table)), asdict(getattr(asked, table))
+        for key in kept:
+            if wanted[key] != kept[key]:
+                option = f"--{_OPTIONS.get(key, key).replace('_', '-')}"
+                was, what = (str(settings[key]) for settings in (kept, wanted))
+                if option == "--size":
+                    was, what = ("{width}x{height}".format(**s) for s in (kept, wanted))
+                named = what if key == "source" else f"{option} {what}"
+                named = {"--flip True": "--flip", "--flip False": "--no-flip"}.get(named, named)
+                kept_text = f"a resumed run keeps its own ({was})"
+                raise UsageError(f"{named}: {kept_text}. Leave it out, or start a new run.")
+
+
 def _amount(text: str) -> tuple[int | None, float | None]:
     """'200k' -> (200_000, None) in images; '10m' -> (None, 600.0) in seconds."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|k|M)?", text.strip())
     number, unit = (float(match[1]), match[2] or "") if match else (0.0, "")
-    if number == 0 or (number < 1000 and not unit):  # a bare 20 may mean minutes or seconds
+    if number and number < 1000 and not unit:
+        known = f"seconds ({text}s), minutes ({text}m), or thousands of images ({text}k)"
+        raise UsageError(f"--for {text}: {text} what? Say {known}.")
+    if number == 0:
         raise UsageError(f"--for {text}: a time such as 90s, 10m, 2h, or images: 200k, 2M, 50000.")
     if unit in ("s", "m", "h"):
         return None, number * {"s": 1, "m": 60, "h": 3600}[unit]
@@ -163,6 +185,5 @@ def _override(base: config.Config, table: str, **options: object) -> config.Conf
     try:
         return replace(base, **{table: replace(getattr(base, table), **given)})
     except ConfigError as error:
-        names = {"width": "size", "height": "size", "name": "model", "images": "for"}
         key, _, rest = str(error).removeprefix(f"{table}.").partition(" = ")
-        raise UsageError(f"--{names.get(key, key.replace('_', '-'))} {rest}") from error
+        raise UsageError(f"--{_OPTIONS.get(key, key).replace('_', '-')} {rest}") from error

@@ -104,6 +104,11 @@ def next_at(images_seen: int, settings: Config) -> int:
     return next(point for point in points if point > images_seen)
 
 
+def kept(measured: Sequence[Measured]) -> Measured | None:
+    """The distance of the generator that a run keeps: the smallest, and of equal ones the last."""
+    return min(reversed(measured), key=lambda m: m.distance, default=None)
+
+
 def is_past_best(measured: Sequence[Measured]) -> bool:
     """Whether each of the last three distances is above 1.5 times the best."""
     bound = _WORSE * min(m.distance for m in measured)

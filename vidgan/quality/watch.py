@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -59,14 +60,19 @@ def nearest(pictures: np.ndarray) -> float:
 
 
 class Watch:
-    """Receives what training computes, and logs each problem when it first appears."""
+    """Receives what training computes, and logs each problem when it first appears.
 
-    def __init__(self, reals: np.ndarray, reported: set[str]) -> None:
-        self.variety = 0.0  # of the last samples
+    reported, varieties   what a resumed run has reported and found before
+    """
+
+    def __init__(
+        self, reals: np.ndarray, reported: Iterable[str] = (), varieties: Sequence[float] = ()
+    ) -> None:
+        self.variety = varieties[-1] if varieties else None  # of the last samples
         self.batch_variety = self.batch_nearest = 0.0  # of the fakes that were last looked at
         self._variety_of_reals, self._reals = max(distance(reals), 1e-9), reals
         self._reported, self._flags = set(reported), []
-        self._was_varied = False
+        self._was_varied = max(varieties, default=0) > _VARIED
         self._unsure_at: int | None = None  # images seen when D was last unsure
         self._below_cap_at = 0  # images seen when ADA was last below its cap
         self._gradients: dict[str, tuple[float, float]] = {}  # logarithms: smoothed, smallest

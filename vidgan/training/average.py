@@ -8,7 +8,7 @@ import torch
 
 from vidgan.networks import pixels
 from vidgan.networks.base import Generator
-from vidgan.quality.validation import Validation
+from vidgan.quality.validation import Validation, kept
 from vidgan.training.batches import every_class, latents
 from vidgan.training.run_folder import SAMPLES, write_grid
 from vidgan.training.state import Run, keep
@@ -63,8 +63,9 @@ def measure(run: Run, validation: Validation) -> None:
         frames.append(pixels.to_frames(_generate(run, generator, start, count, classes)).cpu())
     now = validation.measure(torch.cat(frames).numpy(), run.state.images_seen)
     run.state.measured.append(now)
-    logger.info(str(now))
-    if now.distance <= min(m.distance for m in run.state.measured):
+    best = kept(run.state.measured) is now
+    logger.info(f"{now}; kept as the best so far" if best else str(now))
+    if best:
         keep(run, generator.cpu())
 
 

@@ -1,10 +1,24 @@
-"""The log of a run: stats.jsonl, one line of numbers a second."""
+"""The logs of a run: stats.jsonl, one line of numbers a second, and commands.jsonl, a line for each
+command that started or continued it.
+
+Both are only read to be shown or to go on, so a line that cannot be read is left out.
+"""
 
 import json
-import typing
+import logging
+import math
+import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+from vidgan import config
+from vidgan.disk.files import disk_faults
+from vidgan.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,25 +33,39 @@ class Progress:
     sure_fake: float  # the same for fakes
     gradient_g: float  # norm over all weights
     gradient_d: float
-    variety: float  # mean distance of two samples, relative to that of two reals
+    variety: float | None  # mean distance of two samples, relative to two reals; None = no samples
     augment_p: float  # of ADA: probability of each transformation
     batch_variety: float  # as variety, of the fakes of one step
     batch_nearest: float  # distance of a fake to the most similar one, relative to that of reals
     distance: float  # to the data, as last measured; 0 = not measured yet
     recall: float
-    elapsed_s: float
+    elapsed_s: float  # of training, also before the run was resumed
     flags: tuple[str, ...] = ()  # problems reported for the first time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One line of commands.jsonl. What a command changes in a run is only how long it trains."""
+
+    command: str
+    images_seen: int  # by the run, when it was given
+    images: int  # these three are the keys of [train] that are in force from then on
+    duration_s: float
+    stop_past_best: bool
 
 
 class Log:
     """Writes stats.jsonl, and TensorBoard events if the extra [track] is installed."""
 
     def __init__(self, run: Path, *, writes: bool) -> None:
-        # Problems that were reported before the run was resumed.
-        self.flags = {flag for row in logged(run) for flag in row.get("flags", ())}
+        rows, path = logged(run), run / "stats.jsonl"
+        # What was reported and found before the run was resumed.
+        self.flags = {flag for row in rows for flag in row.flags}
+        self.varieties = [row.variety for row in rows if row.variety is not None]
         self._file = self._board = None
         if writes:
-            self._file = (run / "stats.jsonl").open("a", encoding="utf-8")
+            _warn_of_lost_lines(path, Progress)
+            self._file, self._path = _opened(path), path
             with suppress(ImportError):
                 from torch.utils.tensorboard import SummaryWriter
 
@@ -46,8 +74,8 @@ class Log:
     def write(self, now: Progress) -> None:
         if self._file is None:
             return
-        self._file.write(json.dumps(asdict(now)) + "\n")
-        self._file.flush()
+        with disk_faults(self._path):
+            self._file.write(_line(now))
         if self._board:
             for name, value in asdict(now).items():
                 if isinstance(value, float) and name != "elapsed_s":
@@ -59,10 +87,72 @@ class Log:
                 sink.close()
 
 
-def logged(run: Path) -> list[dict[str, typing.Any]]:
-    """The lines of stats.jsonl."""
-    rows, path = [], run / "stats.jsonl"
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        with suppress(json.JSONDecodeError):  # cut off when the run was killed
-            rows.append(json.loads(line))
-    return rows
+def logged(run: Path) -> list[Progress]:
+    """The lines of stats.jsonl. Of steps that a resumed run did again, only the last ones."""
+    rows, first, after = [], math.inf, math.inf
+    for row in reversed(_rows(run / "stats.jsonl", Progress)[0]):
+        # The last line of a run repeats the images of the one before it.
+        if row.images_seen < first or row.images_seen == first == after:
+            rows.append(row)
+            first = row.images_seen
+        after = row.images_seen
+    return rows[::-1]
+
+
+def note_command(run: Path, command: str, settings: config.Config, images_seen: int) -> None:
+    """Append a line to commands.jsonl. Raises SystemFault."""
+    how, path = settings.train, run / "commands.jsonl"
+    goal = {key: getattr(how, key) for key in ("images", "duration_s", "stop_past_best")}
+    with disk_faults(path), _opened(path) as file:
+        file.write(_line(Command(command=command, images_seen=images_seen, **goal)))
+
+
+def commands(run: Path) -> list[Command]:
+    return _rows(run / "commands.jsonl", Command)[0]
+
+
+def continued(run: Path, settings: config.Config) -> config.Config:
+    """The settings that a run was made with, but training as long as its last command said."""
+    _warn_of_lost_lines(run / "commands.jsonl", Command)
+    for last in commands(run)[-1:]:
+        goal = {"images": last.images, "duration_s": last.duration_s}
+        goal["stop_past_best"] = last.stop_past_best
+        with suppress(ConfigError):
+            return replace(settings, train=replace(settings.train, **goal))
+    return settings
+
+
+def _line(row: object) -> bytes:
+    return json.dumps(asdict(row)).encode() + b"\n"
+
+
+def _opened(path: Path) -> BinaryIO:
+    """The file to append lines to. A last line that a kill has cut stays a line of its own."""
+    with disk_faults(path):
+        file = path.open("a+b", buffering=0)
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                file.write(b"\n")
+        return file
+
+
+def _rows(path: Path, kind: type[Row]) -> tuple[list[Row], int]:
+    """The lines that can be read, and the number of the others."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError:  # there is none, or what is written next says what is wrong
+        return [], 0
+    rows = []
+    for line in lines:
+        # Whatever lies there: not UTF-8, no JSON, another table, NaN, lists a million deep.
+        with suppress(ValueError, TypeError, OverflowError, RecursionError, ConfigError):
+            row = config.from_dict(json.loads(line), kind)
+            if all(math.isfinite(x) for x in vars(row).values() if isinstance(x, int | float)):
+                rows.append(row)
+    return rows, len(lines) - len(rows)
+
+
+def _warn_of_lost_lines(path: Path, kind: type) -> None:
+    if lost := _rows(path, kind)[1]:
+        logger.warning(f"{path}: left out what cannot be read in it (lines: {lost:,}).")

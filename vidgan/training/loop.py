@@ -5,14 +5,18 @@ bitwise the same weights as one that is not, on the same machine.
 """
 
 import logging
+import os
+import shlex
 import signal
+import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
-from vidgan import config
+from vidgan import config, signals
 from vidgan.disk import files
 from vidgan.networks import augment, losses, pixels
 from vidgan.quality import validation
@@ -20,13 +24,15 @@ from vidgan.quality.watch import Watch
 from vidgan.training import report, run_folder
 from vidgan.training.average import averaged_generator, make_samples, measure
 from vidgan.training.batches import batches
-from vidgan.training.log import Log, Progress
+from vidgan.training.log import Log, Progress, note_command
 from vidgan.training.setup import build, launch, open_data, precision_for
 from vidgan.training.state import Run, keep, restore, save
 from vidgan.training.step import Outcome, Step
 
 logger = logging.getLogger(__name__)
+ENDLESS = 10**15  # images, of a run that only a time ends
 _LOG_EVERY_S = 1.0
+_FINISHING = b"\nStopping: this step ends and the run is saved. A second signal leaves at once.\n"
 
 
 def train(
@@ -34,12 +40,16 @@ def train(
     *,
     runs: Path,
     resume: Path | None = None,
-    progress: Callable[[Progress], None] = lambda _: None,
+    more_s: float = 0.0,
+    progress: Callable[[Progress, float], None] = lambda now, share: None,
 ) -> Path:
     """Train in a new folder under `runs`, or continue the run `resume`. Returns the run folder.
 
-    Raises DataError, ModelError, SystemFault and DivergedError. After SIGINT or SIGTERM it saves
-    the run and raises SystemExit with 130 or 143.
+    more_s     how long a resumed run goes on; 0 = until the images and the duration of the settings
+    progress   called with the numbers of a step and with the share of the run that is done
+
+    Raises DataError, ModelError, SystemFault and DivergedError. After SIGINT, SIGTERM or SIGHUP it
+    saves the run and raises SystemExit with 130, 143 or 129.
     """
     fabric = launch(settings)
     settings, dataset = open_data(settings)
@@ -48,15 +58,21 @@ def train(
         folder = run_folder.new_run(runs, dataset, model)
     folder = fabric.broadcast(folder) if fabric.world_size > 1 else folder
     run = Run(settings, dataset, fabric, state, folder)
-    with run_folder.locked(folder) if run.is_first else nullcontext(), _signals() as received:
+    heard = signals.caught(lambda _: _finish(run))
+    with run_folder.locked(folder) if run.is_first else nullcontext(), heard as received:
         if resume:
             restore(run)
-            if state.images_seen >= (goal := settings.train.images):
-                logger.info(f"{folder} has already seen {goal:,} images; to train on, add --for.")
+            if more_s:
+                how = replace(settings.train, images=ENDLESS, duration_s=state.trained_s + more_s)
+                run = replace(run, settings=replace(settings, train=how))
+            logger.info(_goal(run))
         if run.is_first:
             reals = run_folder.some_reals(dataset)
             run_folder.write_grid(folder / "reals.png", reals, synthetic=False)
-            files.write_bytes(folder / "config.toml", config.to_toml(settings).encode())
+            if not resume:
+                files.write_bytes(folder / "config.toml", config.to_toml(settings).encode())
+            if _share(run) < 1:
+                note_command(folder, _command(), run.settings, state.images_seen)
         logger.info(
             f"{folder}: {model.name} {model.width}x{model.height}, {len(dataset):,} pictures of "
             f"{model.classes or 'no'} classes, {fabric.device.type} x {fabric.world_size}, "
@@ -70,7 +86,38 @@ def train(
     return folder
 
 
-def _loop(run: Run, received: list[int], progress: Callable[[Progress], None]) -> None:
+def _command() -> str:
+    """What was typed."""
+    name = Path(sys.argv[0]).name
+    return shlex.join(["vidgan" if name == "__main__.py" else name, *sys.argv[1:]])
+
+
+def _share(run: Run) -> float:
+    """How much of the run is done, from 0 to 1."""
+    how, state = run.settings.train, run.state
+    by_time = state.trained_s / how.duration_s if how.duration_s else 0.0
+    return min(1.0, max(state.images_seen / how.images, by_time))
+
+
+def _goal(run: Run) -> str:
+    """How long a resumed run goes on, in words."""
+    how, state = run.settings.train, run.state
+    if state.images_seen >= how.images:
+        return (
+            f"{run.folder} has already seen {how.images:,} images. To train on, say until how many "
+            f"(--for {state.images_seen / 500:g}k), or how much longer (--for 10m)."
+        )
+    length, left = (
+        timedelta(seconds=round(s)) for s in (how.duration_s, how.duration_s - state.trained_s)
+    )
+    if 0 < how.duration_s <= state.trained_s:
+        return f"{run.folder} has already trained for {length}. To train on, add --for 10m."
+    images = f"until it has seen {how.images:,} images" if how.images < ENDLESS else ""
+    time = f"for {left} of {length}" if how.duration_s else ""
+    return f"{run.folder} trains on {' or '.join(filter(None, (time, images)))}."
+
+
+def _loop(run: Run, received: list[int], progress: Callable[[Progress, float], None]) -> None:
     """Do step after step until the images, the time or a signal end the run. Then save it."""
     state, how, step = run.state, run.settings.train, Step(run)
     measuring = validation.open_validation(run.dataset, run.settings) if run.is_first else None
@@ -78,11 +125,12 @@ def _loop(run: Run, received: list[int], progress: Callable[[Progress], None]) -
     samples_at = run_folder.next_samples(state.images_seen - 1, how.samples_every_images)
     every = how.checkpoint_every_images
     save_at = (state.images_seen // every + 1) * every
-    started = logged = time.monotonic()
+    logged = time.monotonic()
+    started = logged - state.trained_s
     logged_images, past_best, current = state.images_seen, False, None
     with closing(Log(run.folder, writes=run.is_first)) as log, closing(batches(run)) as stream:
-        watch = Watch(run_folder.some_reals(run.dataset), log.flags)
-        for batch in stream:
+        watch = Watch(run_folder.some_reals(run.dataset), log.flags, log.varieties)
+        for batch in stream if _share(run) < 1 else ():
             if run.is_first and state.images_seen >= samples_at:
                 watch.samples(make_samples(run), state.images_seen)
                 report.write(run.folder, state.measured)
@@ -97,14 +145,15 @@ def _loop(run: Run, received: list[int], progress: Callable[[Progress], None]) -
                 measure_at = validation.next_at(state.images_seen, run.settings)
 
             now = time.monotonic()
-            stop = bool(received) or 0 < how.duration_s < now - started
+            state.trained_s = now - started
+            stop = bool(received) or 0 < how.duration_s < state.trained_s
             stop |= past_best and how.stop_past_best
             stop = run.fabric.broadcast(stop) if run.fabric.world_size > 1 else stop
             if now - logged > _LOG_EVERY_S or state.images_seen >= how.images or stop:
                 speed = (state.images_seen - logged_images) / max(now - logged, 1e-9)
-                current = _progress(run, watch, outcome, speed, now - started)
+                current = _progress(run, watch, outcome, speed)
                 log.write(current)
-                progress(current)
+                progress(current, _share(run))
                 logged, logged_images = now, state.images_seen
             if stop:
                 break
@@ -127,6 +176,18 @@ def _loop(run: Run, received: list[int], progress: Callable[[Progress], None]) -
                 log.write(replace(current, variety=watch.variety, flags=flags))
             run_folder.write_film(run.folder)
             report.write(run.folder, state.measured)
+            logger.info(_kept(run))
+
+
+def _kept(run: Run) -> str:
+    """Which generator the run keeps, in words."""
+    now, best = f"{run.state.images_seen:,}", validation.kept(run.state.measured)
+    which = (
+        f"the best, at {best.images_seen:,} of {now} images"
+        if best
+        else f"the last, at {now} images"
+    )
+    return f"{run.folder}: kept {which}"
 
 
 def _save(run: Run) -> None:
@@ -135,9 +196,7 @@ def _save(run: Run) -> None:
         keep(run, averaged_generator(run))
 
 
-def _progress(
-    run: Run, watch: Watch, outcome: Outcome, images_per_s: float, elapsed_s: float
-) -> Progress:
+def _progress(run: Run, watch: Watch, outcome: Outcome, images_per_s: float) -> Progress:
     """Let the watch look at a step, and sum it up for the log."""
     state, how = run.state, run.settings.train
     certainty = losses.LOSSES[how.loss].certainty(outcome.r, outcome.f)
@@ -164,23 +223,18 @@ def _progress(
         batch_nearest=watch.batch_nearest,
         distance=last.distance if last else 0.0,
         recall=last.recall if last else 0.0,
-        elapsed_s=elapsed_s,
+        elapsed_s=state.trained_s,
         flags=watch.take_flags(),
     )
 
 
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM, so that the step ends before the run does. A second one kills."""
-    received: list[int] = []
-
-    def note(number: int, _: object) -> None:
-        received.append(number)
-        signal.signal(number, signal.SIG_DFL)
-
-    before = {n: signal.signal(n, note) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _finish(run: Run) -> None:
+    """Say that the first signal was heard. The step ends, and the run is saved."""
+    if run.fabric.world_size > 1:
+        # Their launcher sends on what the terminal has already sent to all of them. That is no
+        # second one; and it kills those that do not end in half a minute.
+        for number in signals.NUMBERS:
+            signal.signal(number, signal.SIG_IGN)
+    if run.is_first:
+        with suppress(OSError):  # the terminal may be gone
+            os.write(2, _FINISHING)

@@ -3,10 +3,9 @@
 import base64
 import html
 import io
-import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,9 @@ from PIL import Image
 
 from vidgan.disk.files import write_bytes
 from vidgan.disk.templates import filled, script_json
-from vidgan.quality.validation import Measured
-from vidgan.training.log import logged
+from vidgan.quality.validation import Measured, kept
+from vidgan.training.log import Progress, commands, logged
+from vidgan.training.run_folder import grids, read_grid
 
 _GRIDS, _POINTS, _WIDEST = 24, 300, 1024  # grids of samples; points of a curve; pixels of a grid
 _CURVES = ("loss_g", "loss_d", "sure_real", "sure_fake", "variety", "batch_nearest")
@@ -23,34 +23,44 @@ _CURVES = ("loss_g", "loss_d", "sure_real", "sure_fake", "variety", "batch_neare
 
 def write(run: Path, measured: Sequence[Measured]) -> None:
     """Write the page, or write it again. It takes 0.1 to 0.4 s."""
-    grids, rows = sorted(run.glob("samples*.png")), logged(run)
-    picked = np.unique(np.linspace(0, len(grids) - 1, _GRIDS).round().astype(int))
-    parts = [part for part in np.array_split(rows, _POINTS) if len(part)]
+    rows, samples, best = logged(run), list(grids(run).items()), kept(measured)
+    picked = np.unique(np.linspace(0, len(samples) - 1, _GRIDS).round().astype(int))
+    shown = [(images, _picture(path)) for images, path in (samples[i] for i in picked)]
+    ends = np.linspace(0, len(rows), min(_POINTS, len(rows)) + 1).round().astype(int)
+    parts = [rows[start:end] for start, end in pairwise(ends)]
     content = {
-        "curves": {
-            key: [float(np.mean([row.get(key, 0) for row in part])) for part in parts]
-            for key in ("images_seen", *_CURVES)
-        },
-        "flags": [[row["images_seen"], flag] for row in rows for flag in row["flags"]],
+        "curves": {key: [_mean(part, key) for part in parts] for key in ("images_seen", *_CURVES)},
+        "flags": [[row.images_seen, flag] for row in rows for flag in row.flags],
         "measured": [asdict(m) for m in measured],
+        "kept": best and asdict(best),
         "reals": _picture(run / "reals.png"),
-        "samples": [
-            [int(grids[i].stem.removeprefix("samples")), _picture(grids[i])] for i in picked
-        ],
+        "samples": [(images, picture) for images, picture in shown if picture],
     }
+    first, *more = commands(run) or [None]
+    lines = [first.command] if first else []
+    lines += [f"{command.command}  # from {command.images_seen:,} images on" for command in more]
     page = Path(__file__).with_name("report.html").read_text(encoding="utf-8")
     values = {
         "TITLE": html.escape(run.resolve().name),
-        "COMMAND": html.escape(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
-        "CONFIG": html.escape((run / "config.toml").read_text(encoding="utf-8")),
+        "COMMAND": html.escape("\n".join(lines)),
+        "CONFIG": html.escape((run / "config.toml").read_text(encoding="utf-8", errors="replace")),
         "DATA": script_json(content),
     }
-    write_bytes(run / "report.html", filled(page, values).encode())
+    write_bytes(run / "report.html", filled(page, values).encode(errors="backslashreplace"))
+
+
+def _mean(rows: Sequence[Progress], key: str) -> float | None:
+    """The mean of those that are known."""
+    values = [getattr(row, key) for row in rows]
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _picture(path: Path) -> str:
-    with Image.open(path) as image:
-        image.thumbnail((_WIDEST, 4 * _WIDEST))
-        file = io.BytesIO()
-        image.convert("RGB").save(file, "JPEG", quality=88, subsampling=0)
+    """A picture as data: URL; empty if it is damaged."""
+    if (pixels := read_grid(path)) is None:
+        return ""
+    image, file = Image.fromarray(pixels), io.BytesIO()
+    image.thumbnail((_WIDEST, 4 * _WIDEST))
+    image.save(file, "JPEG", quality=88, subsampling=0)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

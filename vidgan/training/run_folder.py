@@ -1,4 +1,8 @@
-"""The folder of a run: its name, its lock, and the pictures of its progress."""
+"""The folder of a run: its name, its lock, and the pictures of its progress.
+
+A folder is a stranger's data when a run is resumed. Pictures in it are only shown, so those that
+cannot be read are left out.
+"""
 
 import itertools
 import logging
@@ -12,9 +16,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from vidgan import signals
 from vidgan.config import ModelConfig
 from vidgan.data.cache import Dataset
 from vidgan.disk import locks
+from vidgan.disk.files import disk_faults
 from vidgan.errors import SystemFault
 from vidgan.film.tiles import tile
 from vidgan.film.writer import VideoWriter, write_png
@@ -22,6 +28,11 @@ from vidgan.film.writer import VideoWriter, write_png
 logger = logging.getLogger(__name__)
 _COLUMNS = 8
 SAMPLES = 4 * _COLUMNS  # pictures in a grid
+# What a killed process leaves of the files of a run; see `files.part_of`.
+_LEFT = re.compile(
+    r"\.((samples\d+|reals)\.png|config\.toml|report\.html|progress\.mp4"
+    r"|(\d+|best|generator)\.safetensors)\.part-\d+"
+)
 
 
 def new_run(runs: Path, dataset: Dataset, model: ModelConfig) -> Path:
@@ -47,20 +58,38 @@ def locked(run: Path) -> Iterator[None]:
     The system frees the lock of a process that is killed, and lock.owner still names the process.
     The lock of another host cannot be judged from here.
     """
-    note, host = run / "lock.owner", socket.gethostname()
-    owner = note.read_text(encoding="utf-8").split() if note.exists() else []  # process, host
-    who = " on ".join(owner) or "unknown"
-    busy = f"{run}: process {who} is training here; stop it, or if it is dead, delete {note}."
-    if len(owner) == 2 and owner[1] != host:
+    note, here = run / "lock.owner", socket.gethostname()
+    process, host = _owner(note) or ("", here)
+    who = f"process {process} on {host}" if process else "another process"
+    busy = f"{run}: {who} is training here; stop it, or if it is dead, delete {note}."
+    if host != here:
         raise SystemFault(busy)
     with locks.locked(run / "lock", busy=busy):
-        if owner:
-            logger.warning(f"{run}: process {owner[0]} was killed while it trained here.")
+        if process:
+            logger.warning(f"{run}: process {process} was killed while it trained here.")
+        with disk_faults(note):
+            note.write_text(f"{os.getpid()} {here}\n", encoding="utf-8")
         try:
-            note.write_text(f"{os.getpid()} {host}\n", encoding="utf-8")
-            yield
+            _delete_parts(run)
+            with signals.undone(lambda: note.unlink(missing_ok=True)):
+                yield
         finally:
             note.unlink(missing_ok=True)
+
+
+def _delete_parts(run: Path) -> None:
+    """Delete what killed processes left half-written. Under the lock nobody will finish it."""
+    for path in [*run.glob(".*.part-*"), *(run / "checkpoints").glob(".*.part-*")]:
+        if _LEFT.fullmatch(path.name) and path.is_file():
+            path.unlink()
+
+
+def _owner(note: Path) -> tuple[str, str] | None:
+    """The process and the host that lock.owner names."""
+    with suppress(OSError, ValueError):  # not there, or not of vidgan
+        process, host = note.read_text(encoding="utf-8").split()
+        return (process, host) if process.isdecimal() else None
+    return None
 
 
 def next_samples(images_seen: int, every_images: int) -> int:
@@ -79,10 +108,35 @@ def write_grid(target: Path, pictures: np.ndarray, *, synthetic: bool = True) ->
     write_png(target, tile(pictures, _COLUMNS), synthetic=synthetic)
 
 
+def grids(run: Path) -> dict[int, Path]:
+    """The grids of samples by the images seen. Other pictures in the folder are the user's."""
+    found = {re.fullmatch(r"samples(\d{9,})\.png", path.name): path for path in run.iterdir()}
+    return dict(sorted((int(name[1]), path) for name, path in found.items() if name))
+
+
+def read_grid(path: Path) -> np.ndarray | None:
+    """Pixels uint8 [H, W, 3]; None if the file is damaged."""
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except Exception:  # decoders raise all sorts of things on hostile bytes
+        return None
+
+
 def write_film(run: Path) -> None:
-    """Write progress.mp4: all samples, eight grids a second, the last one for a second more."""
-    grids = sorted(run.glob("samples*.png"))
+    """Write progress.mp4: all samples, eight grids a second, the last one for a second more.
+
+    The last one was just written. Those of another size are of no run, or of another.
+    """
+    *_, last = paths = list(grids(run).values())
+    size, left_out = read_grid(last).shape, []
     with VideoWriter(run / "progress.mp4", fps=8, force=True) as video:
-        for path in [*grids, *grids[-1:] * 8]:
-            with Image.open(path) as image:
-                video.write(np.asarray(image.convert("RGB")))
+        for path in [*paths, *[last] * 8]:
+            grid = read_grid(path)
+            if grid is None or grid.shape != size:
+                left_out.append(path.name)
+                continue
+            video.write(grid)
+    if left_out:
+        lost = f"{len(left_out)}, first {left_out[0]}"
+        logger.warning(f"{run}: left out samples that cannot be shown ({lost}).")

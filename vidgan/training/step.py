@@ -170,8 +170,8 @@ class Step:
             raise DivergedError(
                 f"{self._run.folder}: training diverged after {self._state.images_seen:,} images: "
                 f"a loss or gradient is NaN or infinite (loss of D {loss_d.item()}, of G "
-                f"{self._loss_g.item()}). The last checkpoint is good; lower the learning "
-                "rates, or use --precision fp32."
+                f"{self._loss_g.item()}). The last checkpoint is good. Start again with "
+                "lower learning rates, or with --precision fp32."
             )
 
 
