@@ -101,6 +101,10 @@ WRONG_COMMANDS = [
     (2, "sets --seed itself", "render --model MODEL --walk walk.json --seed 3 out.mp4"),
     (2, "both, or neither", "render --model MODEL --sign cert.pem out.mp4"),
     (2, "No such file", "render --model MODEL --sign cert.pem --sign-key key.pem out.mp4"),
+    (2, "you are in this folder", "render --model MODEL ."),
+    (2, "you are in this folder", "render --model MODEL --force .."),
+    (2, "you are in this folder", "sample --model MODEL --count 3 /"),
+    (2, "you are in this folder", "export --model MODEL --site . --force"),
     (2, "--force replaces only", "export --model MODEL --site frames --force"),
     (2, "--force replaces only", "export --model MODEL --site site --force"),
 ]

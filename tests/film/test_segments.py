@@ -55,8 +55,8 @@ def die() -> None:
 
 
 def then_die(function):
-    def both(*arguments):
-        function(*arguments)
+    def both(*arguments, **settings):
+        function(*arguments, **settings)
         die()
 
     return both

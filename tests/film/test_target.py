@@ -1,4 +1,5 @@
 import errno
+import tempfile
 from fractions import Fraction
 
 import numpy as np
@@ -6,7 +7,6 @@ import pytest
 
 from tests.films import write
 from vidgan.errors import SystemFault, UsageError
-from vidgan.film import target
 from vidgan.film.target import Target, parse_fps
 
 FRAMES = [np.zeros((32, 32, 3), np.uint8)]
@@ -21,7 +21,7 @@ def test_a_folder_that_takes_no_files_is_the_fault_of_the_machine(tmp_path, monk
     def refuse(**_):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(target.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     with pytest.raises(SystemFault, match="cannot be written to"):
         Target.parse(tmp_path / "out.mp4").check()
 

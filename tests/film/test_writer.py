@@ -1,4 +1,5 @@
 import errno
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -155,11 +156,11 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
 
 
 def test_a_disk_that_fills_at_the_last_moment_leaves_nothing(tmp_path, monkeypatch):
-    def full(self: Path, target: Path) -> None:
+    def full(number: int) -> None:
         assert len(list(tmp_path.iterdir())) == 1  # the finished film under its hidden name
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "replace", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(SystemFault, match="no space left after 3 frames"):
         write(tmp_path / "out.mp4", moving(3))
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,5 @@
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import loop, vidgan
-from tests.waiting import interrupted
+from tests.waiting import interrupted, wait_until
 from vidgan.errors import UsageError
 from vidgan.film.reader import read_frames
 from vidgan.film.segments import Share
@@ -136,7 +137,9 @@ def interrupted_render(onnx_file, folder, *options, once, by):
 
 
 @pytest.mark.parametrize("by", SIGNALS)
-@pytest.mark.parametrize(("name", "once"), [("out.mp4", "0*.mp4"), ("out.webp", "*.part-*")])
+@pytest.mark.parametrize(
+    ("name", "once"), [("out.mp4", "*.segments/0*.mp4"), ("out.webp", "*.part-*")]
+)
 def test_a_signal_leaves_nothing_behind(onnx_file, tmp_path, name, once, by):
     interrupted_render(onnx_file, tmp_path, name, once=once, by=by)
     assert list(tmp_path.iterdir()) == []
@@ -144,10 +147,23 @@ def test_a_signal_leaves_nothing_behind(onnx_file, tmp_path, name, once, by):
 
 @pytest.mark.parametrize("by", SIGNALS)
 def test_a_signal_keeps_what_resume_goes_on_from(onnx_file, tmp_path, by):
-    stderr = interrupted_render(onnx_file, tmp_path, "--resume", "out.mp4", once="0*.mp4", by=by)
+    stderr = interrupted_render(
+        onnx_file, tmp_path, "--resume", "out.mp4", once="*.segments/0*.mp4", by=by
+    )
     assert "out.mp4: stopped" in stderr
     assert [path.name for path in tmp_path.iterdir()] == [".out.mp4.segments"]
     assert list(tmp_path.rglob("*.mp4")) and not list(tmp_path.rglob("*.part*"))
+
+
+@pytest.mark.parametrize("name", ["out.gif", "out.webp", "out"])
+def test_the_next_render_deletes_what_one_that_was_killed_left(onnx_file, tmp_path, name):
+    command = [sys.executable, "-m", "vidgan", "render", "--model", str(onnx_file), name]
+    with subprocess.Popen([*command, "--frames", "100000"], cwd=tmp_path) as process:
+        wait_until(lambda: any(tmp_path.rglob(f".{name}.part-*/{name}")), process)
+        process.kill()
+    assert len(list(tmp_path.iterdir())) == 1
+    subprocess.run([*command, "--frames", "2"], cwd=tmp_path, check=True)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_a_very_large_job_is_estimated_and_needs_a_yes():

@@ -90,7 +90,7 @@ def export(
         output=output, layout=layout, weights=kept, classes=classes, least_psnr_db=least_psnr
     )
     bound = _bound(walk, source, frames=frames, seed=seed) if walk else None
-    proofs = exporting.export(source, target, form, walk=bound)
+    proofs = exporting.export(source, target, form, walk=bound, force=force)
     terminal.to_stdout("weights      MB  PSNR dB  frames/s")
     for proof in proofs:
         size_mb, psnr_db = proof.size_bytes / 1e6, proof.difference.psnr_db
@@ -109,11 +109,11 @@ def _page(html: Path | None, site: Path | None, model: Path | None, *, force: bo
         raise UsageError(f"{target}: --force replaces only what vidgan export wrote.")
     source, name = synthesis.find_model(model)
     if html:
-        web_page.write_html(source, html)
+        web_page.write_html(source, html, force=force)
         size_mb = html.stat().st_size / 1e6
         terminal.to_stdout(f"{html}: {name}, {size_mb:.1f} MB; open it in a browser.")
     else:
-        web_page.write_site(source, site)
+        web_page.write_site(source, site, force=force)
         terminal.to_stdout(f"{site}: {name}; look at it with: vidgan serve {site}")
 
 

@@ -148,9 +148,10 @@ def render(
         if signer:
             signer(film)
         if sheet:
-            write_png(sheet, pipeline.contact_sheet(bound.generator, bound), comment)
+            picture = pipeline.contact_sheet(bound.generator, bound)
+            write_png(sheet, picture, comment, force=force or resume)
         if save_walk:
-            bound.save(save_walk)
+            bound.save(save_walk, force=force or resume)
 
     sound = bound.walk.audio and Path(bound.walk.audio)
     writer = VideoWriter(out, force=replace, sound=sound, finish=finish, comment=comment)
@@ -252,7 +253,8 @@ def sample(
         check_new(target, suffix=".png", force=force)
         generator, _ = synthesis.open_default(model)
         picture = pipeline.grid_of_stills(generator, seed=seed, columns=columns, rows=rows)
-        write_png(target, picture, {"model": generator.sha256, "seed": seed})
+        comment = {"model": generator.sha256, "seed": seed}
+        write_png(target, picture, comment, force=force)
     else:
         if target.suffix.lower() == ".png":
             raise UsageError(f"{target}: --count writes a folder of PNG; --grid writes one PNG.")

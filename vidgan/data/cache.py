@@ -131,8 +131,6 @@ def _build(folder: Path, source: Source, size: Size) -> dict:
     with locks.locked(folder.with_name(f".{folder.name}.lock")):
         if meta := _read_meta(folder):
             return meta  # another process has just built it
-        for left in folder.parent.glob(f".{folder.name}.part-*"):  # by one that was killed
-            shutil.rmtree(left, ignore_errors=True)
         with files.whole(folder) as part:
             part.mkdir()
             _check_space(part, source.files() * 3 * size[0] * size[1])

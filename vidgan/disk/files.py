@@ -1,14 +1,26 @@
-"""Files and folders that appear complete or not at all."""
+"""Files and folders that appear complete or not at all.
+
+Each is written as a part: under its own name, in a hidden folder beside its target, which the
+process locks as long as it lives. Parts of processes that were killed are deleted by the next one.
+"""
 
 import contextlib
+import errno
 import os
+import re
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from vidgan import signals
 from vidgan.disk.places import cache_root
 from vidgan.errors import ModelError, SystemFault, UsageError
+
+_LOCK, _OLD = "lock", "old"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NO_REPLACE, _EXCHANGE = 1, 2  # what Linux calls RENAME_NOREPLACE and RENAME_EXCHANGE
+_HERE = -100  # AT_FDCWD
 
 
 @contextlib.contextmanager
@@ -17,65 +29,168 @@ def disk_faults(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        advice = " Free some space, or set VIDGAN_CACHE to a folder on another disk."
-        advice = advice if path.is_relative_to(cache_root()) else ""
+        advice = ""
+        if path.is_relative_to(cache_root()):
+            free = "Free some space, or set" if error.errno in _FULL else "Set"
+            advice = f" {free} VIDGAN_CACHE to a folder on another disk."
         reason = error.strerror or error
         raise SystemFault(f"{path}: cannot be written ({reason}).{advice}") from error
 
 
 def check_new(target: Path, *, force: bool, suffix: str = "") -> None:
-    """Raise UsageError if the file cannot be written; called before any work is done."""
+    """Raise UsageError or SystemFault if the file, or without `suffix` the folder, cannot be
+    written. Called before any work is done."""
+    import tempfile
+
     if not target.name.endswith(suffix):
         raise UsageError(f"{target}: its name must end in {suffix}.")
-    if not target.absolute().parent.is_dir():
-        raise UsageError(f"{target}: there is no folder {target.parent}; create it first.")
-    if suffix and target.is_dir():
-        raise UsageError(f"{target}: is a folder; give the file another name.")
-    if target.exists() and not force:
-        raise UsageError(f"{target}: exists already; give another name, or --force to replace it.")
+    with disk_faults(target):
+        if not target.absolute().parent.is_dir():
+            raise UsageError(f"{target}: there is no folder {target.parent}; create it first.")
+        if suffix and target.is_dir():
+            raise UsageError(f"{target}: is a folder; give the file another name.")
+        if not suffix and (target.name == ".." or Path.cwd().is_relative_to(target.resolve())):
+            raise UsageError(f"{target}: you are in this folder; give the name of a new one.")
+        if target.exists() and not force:
+            raise UsageError(
+                f"{target}: exists already; give another name, or --force to replace it."
+            )
+    try:
+        tempfile.TemporaryFile(dir=target.parent).close()
+    except OSError as error:
+        raise SystemFault(f"{target.parent}: cannot be written to ({error.strerror}).") from error
 
 
 def check_file(path: Path) -> None:
     """Raise ModelError if there is no such file to read a model from."""
-    if not path.is_file():
+    try:
         what = "a folder, not a file" if path.is_dir() else "there is no such file"
-        raise ModelError(f"{path}: {what}.")
+        if path.is_file():
+            path.open("rb").close()
+            return
+        if path.exists():
+            what = what if path.is_dir() else "not a file that can be read twice"
+    except OSError as error:
+        what = f"cannot be read ({error.strerror})"
+    raise ModelError(f"{path}: {what}.")
 
 
 @contextlib.contextmanager
-def whole(target: Path) -> Iterator[Path]:
+def whole(target: Path, *, force: bool = True) -> Iterator[Path]:
     """Give a hidden path to write to. What lies there becomes `target` at the end of the block.
 
-    After an exception it is deleted, and an older target stays. Raises SystemFault for an OSError.
+    After an exception it is deleted, and an older target stays. Without `force`, so does a target
+    that appears meanwhile. Raises SystemFault for an OSError, and UsageError as `publish`.
     """
-    part = part_of(target)
-    try:
-        with disk_faults(target), signals.undone(lambda: remove(part)):
-            yield part
-            publish(part, target)
-    finally:
-        remove(part)
+    with disk_faults(target), claimed(target) as part:
+        yield part
+        publish(part, target, force=force)
 
 
-def part_of(target: Path) -> Path:
-    """The hidden path under which `target` is written until it is complete."""
+@contextlib.contextmanager
+def claimed(target: Path) -> Iterator[Path]:
+    """Give the path of a part of `target`, which is deleted at the end of the block.
+
+    Before that, delete what processes left of the same target that were killed.
+    """
     # The path is absolute, or FFmpeg would take "a:b.mp4" for a protocol.
-    return target.absolute().with_name(f".{target.name}.part-{os.getpid()}")
+    target = target.absolute()
+    remove_dead(target.parent, target.name)
+    folder, lock = target.with_name(f".{target.name}.part-{os.urandom(4).hex()}"), None
+    with signals.undone(lambda: shutil.rmtree(folder, ignore_errors=True)):
+        try:
+            # Until it is locked, another process may take it for one that was left, and delete it.
+            while not (lock and (folder / _LOCK).exists()):
+                folder.mkdir(exist_ok=True)
+                lock = _lock(folder)
+            yield folder / target.name
+        finally:
+            if lock:
+                lock.release()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def publish(part: Path, target: Path) -> None:
-    """Rename a finished file or folder to its target. An older target is deleted."""
-    if not part.is_dir():
+def remove_dead(folder: Path, name: str | None = None) -> None:
+    """Delete the parts that killed processes left in a folder: of the target `name`, or of all."""
+    with contextlib.suppress(OSError):
+        for left in list(folder.iterdir()):
+            part = re.fullmatch(r"\.(.+)\.part-[0-9a-f]{8}", left.name, re.DOTALL)
+            if not part or name not in (None, part[1]) or not (left / _LOCK).is_file():
+                continue
+            # A killed process may have been about to replace the old folder.
+            if not (left / _OLD).exists() and (lock := _lock(left)):
+                shutil.rmtree(left / part[1], ignore_errors=True)
+                lock.release()
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def publish(part: Path, target: Path, *, force: bool = True) -> None:
+    """Rename a finished file or folder to its target, in one step where the system can.
+
+    With `force` an older target is deleted. Without it, it stays, and this raises UsageError. An
+    empty folder may always be filled.
+    """
+    folder = part.is_dir()
+    if not folder:
         with part.open("r+b") as file:  # Windows can flush only files that are open for writing
             os.fsync(file.fileno())
-        part.replace(target)
-    elif target.is_dir():
-        old = part.with_name(f"{part.name}-old")
-        target.rename(old)
+    try:
+        if force and folder and target.is_dir():
+            _exchange(part, target)
+        elif force or folder:  # no system replaces a folder that holds something
+            part.replace(target)
+        elif not _rename(part, target, _NO_REPLACE):
+            if os.path.lexists(target):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+            part.replace(target)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR) and not force:
+            appeared = "exists now; give another name, or --force to replace it"
+            raise UsageError(f"{target}: {appeared}.") from error
+        raise
+
+
+def _exchange(part: Path, target: Path) -> None:
+    """Put a folder in the place of an older one, which is left beside the part or in its place."""
+    if _rename(part, target, _EXCHANGE):
+        return
+    old = part.with_name(_OLD)
+    target.rename(old)
+    try:
         part.rename(target)
-        shutil.rmtree(old)
-    else:
-        part.rename(target)
+    except BaseException:
+        old.rename(target)
+        raise
+
+
+def _rename(source: Path, target: Path, how: int) -> bool:
+    """Rename as only Linux can. Returns False where the system, or its file system, cannot."""
+    import ctypes
+
+    if sys.platform != "linux":
+        return False
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError:  # an old C library
+        return False
+    if not rename(_HERE, os.fsencode(source), _HERE, os.fsencode(target), how):
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS):
+        return False
+    raise OSError(number, os.strerror(number), str(target))
+
+
+def _lock(folder: Path) -> object | None:
+    """Lock the folder of a part. None if another process has locked or deleted it."""
+    import filelock  # takes longer than all other modules here
+
+    lock = filelock.FileLock(folder / _LOCK, thread_local=False)
+    try:
+        lock.acquire(blocking=False)
+    except (filelock.Timeout, FileNotFoundError):
+        return None
+    return lock
 
 
 def remove(path: Path) -> None:
@@ -86,6 +201,6 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def write_bytes(target: Path, content: bytes) -> None:
-    with whole(target) as part:
+def write_bytes(target: Path, content: bytes, *, force: bool = True) -> None:
+    with whole(target, force=force) as part:
         part.write_bytes(content)

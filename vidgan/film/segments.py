@@ -15,6 +15,7 @@ from pathlib import Path
 
 import av
 
+from vidgan import signals
 from vidgan.disk import locks
 from vidgan.disk.files import disk_faults, publish, remove, write_bytes
 from vidgan.errors import SystemFault, UsageError
@@ -147,7 +148,8 @@ class Film:
     def _locked_folder(self) -> Iterator[None]:
         """Lock the folder, and delete it at the end unless an interrupted render may resume."""
         keep, busy = False, f"{self._path}: another process is rendering it; stop that one first."
-        with locks.locked(self._folder / "lock", busy=busy):
+        at_once = contextlib.nullcontext() if self._resume else signals.undone(self._delete)
+        with locks.locked(self._folder / "lock", busy=busy), at_once:
             try:
                 yield
             except KeyboardInterrupt:
@@ -157,8 +159,11 @@ class Film:
             finally:
                 with contextlib.suppress(OSError):
                     if not keep:
-                        self._empty()
-                        remove(self._folder)  # with the lock; whoever finds none makes one
+                        self._delete()
+
+    def _delete(self) -> None:
+        self._empty()
+        remove(self._folder)  # with the lock; whoever finds none makes one
 
     def _empty(self) -> None:
         for old in self._folder.iterdir():
@@ -189,7 +194,7 @@ class Film:
                 film = self._folder / f"joined{self._path.suffix.lower()}"
                 join(counts, film, self._writer.target)
             self._writer.complete(film)
-            publish(film, self._path)
+            publish(film, self._path, force=self._writer.force)
         except (OSError, av.FFmpegError) as error:
             raise SystemFault(f"{self._path}: cannot be written ({error.strerror}).") from error
 

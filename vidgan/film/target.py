@@ -2,7 +2,6 @@
 
 import os
 import re
-import tempfile
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -62,10 +61,6 @@ class Target:
                 f"{path}: this build of PyAV lacks the encoder {self.codec.encoder}. Its wheel has "
                 "it: pip install --force-reinstall --only-binary av av"
             )
-        try:
-            tempfile.TemporaryFile(dir=path.parent).close()
-        except OSError as error:
-            raise SystemFault(f"{path.parent}: cannot be written to ({error.strerror}).") from error
 
 
 def parse_fps(fps: Fraction | float | str) -> Fraction:

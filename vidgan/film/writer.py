@@ -13,7 +13,7 @@ from typing import Self
 import av
 import numpy as np
 
-from vidgan.disk.files import part_of, publish, remove, whole
+from vidgan.disk.files import claimed, disk_faults, publish, whole
 from vidgan.errors import SystemFault
 from vidgan.film import encoders
 from vidgan.film.encoders import Comment
@@ -49,9 +49,10 @@ class VideoWriter:
     ) -> None:
         self.target = target if isinstance(target, Target) else Target.parse(target, fps=fps)
         self.target.check(force=force)
-        self.frames_written, self._sound, self._finish = 0, sound, finish
-        self._job = encoders.Job(part_of(self.target.path), self.target, comment)
-        self._encoder = None  # opened by the first frame, which has the size
+        self.force, self.frames_written, self._sound, self._finish = force, 0, sound, finish
+        self._comment, self._logged = comment, set()
+        self._claim = contextlib.ExitStack()
+        self._job = self._encoder = None  # opened by the first frame, which has the size
 
     @property
     def settings(self) -> dict[str, object]:
@@ -59,24 +60,27 @@ class VideoWriter:
         target, codec = self.target, self.target.codec
         settings = {"fps": target.fps, "scale": target.scale, "quality": target.quality}
         encoder = f"{codec.encoder} {codec.pixel_format}"
-        return settings | {"comment": self._job.comment, "codec": encoder}
+        return settings | {"comment": self._comment, "codec": encoder}
 
     def for_piece(self, path: Path) -> "VideoWriter":
         """A writer with the same settings for a piece of the film."""
         other = copy.copy(self)
         other.target = dataclasses.replace(self.target, path=path)
-        other._job = dataclasses.replace(self._job, part=part_of(path), target=other.target)
+        other._claim = contextlib.ExitStack()
         other._sound = other._finish = None  # they belong to the film
         return other
 
     def complete(self, film: Path) -> None:
         """Add the sound to a film that has all frames, and call `finish`."""
         if self._sound:
-            add_sound(film, self._sound, self.target, self._job.comment)
+            add_sound(film, self._sound, self.target, self._comment)
         if self._finish:
             self._finish(film)
 
     def __enter__(self) -> Self:
+        with disk_faults(self.target.path):
+            part = self._claim.enter_context(claimed(self.target.path))
+        self._job = encoders.Job(part, self.target, self._comment, self._logged)
         return self
 
     def write(self, frame: np.ndarray) -> None:
@@ -94,11 +98,12 @@ class VideoWriter:
                 with self._disk_faults():
                     self._encoder.finish()
                     self.complete(self._job.part)
-                    publish(self._job.part, self.target.path)
+                    self.target.check(force=self.force)  # it may be there, or hold more, by now
+                    publish(self._job.part, self.target.path, force=self.force)
         finally:
-            if self._encoder:
-                self._encoder.close()
-            remove(self._job.part)
+            with self._claim:
+                if self._encoder:
+                    self._encoder.close()
 
     @contextlib.contextmanager
     def _disk_faults(self) -> Iterator[None]:
@@ -119,8 +124,13 @@ class VideoWriter:
 
 
 def write_png(
-    target: Path | str, frame: np.ndarray, comment: Comment = None, *, synthetic: bool = True
+    target: Path | str,
+    frame: np.ndarray,
+    comment: Comment = None,
+    *,
+    synthetic: bool = True,
+    force: bool = True,
 ) -> None:
-    """Write one picture, uint8 [H, W, 3], complete or not at all. Raises SystemFault."""
-    with whole(Path(target)) as part:
+    """Write one picture, uint8 [H, W, 3], complete or not at all. Raises what `whole` raises."""
+    with whole(Path(target), force=force) as part:
         encoders.save_png(part, frame, comment, synthetic=synthetic)

@@ -74,7 +74,12 @@ class Proof:
 
 
 def export(
-    model_file: Path, target: Path, form: Form = Form(), *, walk: BoundWalk | None = None
+    model_file: Path,
+    target: Path,
+    form: Form = Form(),
+    *,
+    walk: BoundWalk | None = None,
+    force: bool = True,
 ) -> list[Proof]:
     """Write an ONNX file and its side file. Returns proofs of fp32 and, last, of the file."""
     generator = synthesis.open_differentiable(model_file, device="cpu")
@@ -94,7 +99,8 @@ def export(
     meta = _meta(generator, form, walk)
     proofs = []
     # The inner file is renamed first, so that no side file is left without its model.
-    with whole(target.with_suffix(".json")) as side, whole(target) as part:
+    beside = target.with_suffix(".json")
+    with whole(beside, force=force) as side, whole(target, force=force) as part:
         for weights in dict.fromkeys(("fp32", form.weights)):
             proto, meta["weights"] = _smaller(core, weights, model), weights
             if form.output == "frames":

@@ -22,7 +22,7 @@ _WASM = ("ort-wasm-simd-threaded.wasm", "ort-wasm-simd-threaded.asyncify.wasm")
 _INFO_KEYS = ("z_dim", "width", "height", "classes", "vidgan_version", "self_test")
 
 
-def write_html(model_file: Path, target: Path) -> None:
+def write_html(model_file: Path, target: Path, *, force: bool = True) -> None:
     """Write one page that needs no other file. Raises ModelError, and SystemFault as `bundled`."""
     page = bundled("export/web/built/page.html").read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
@@ -34,12 +34,12 @@ def write_html(model_file: Path, target: Path) -> None:
         # First all low bytes, then all high bytes: float16 weights are compressed 10 % smaller.
         "MODEL": _packed(model[0::2] + model[1::2]),
     }
-    write_bytes(target, filled(page, values).encode())
+    write_bytes(target, filled(page, values).encode(), force=force)
 
 
-def write_site(model_file: Path, target: Path) -> None:
-    """Write a folder for a web server; it replaces `target`. Raises the errors of `write_html`."""
-    with whole(target) as part:
+def write_site(model_file: Path, target: Path, *, force: bool = True) -> None:
+    """Write a folder for a web server. Raises the errors of `write_html`."""
+    with whole(target, force=force) as part:
         shutil.copytree(bundled("export/web/built/site"), part)
         for name in _WASM:
             (part / name).write_bytes(_runtime(name))

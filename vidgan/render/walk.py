@@ -83,7 +83,7 @@ class Walk:
             raise ConfigError(f"{source}: z_dim is missing; vidgan render --save-walk writes it.")
         return replace(walk, audio=walk.audio and str(source.parent / walk.audio))
 
-    def save(self, target: Path) -> None:
+    def save(self, target: Path, *, force: bool = True) -> None:
         """Write a file with every key and every keyframe. The sound is named as seen from it."""
         audio = self.audio
         if audio and not Path(audio).is_absolute():
@@ -92,7 +92,7 @@ class Walk:
             audio = Path(os.path.relpath(file, folder) if same_drive else file).as_posix()
         keyframes, fps = self.keyframes_in_full(), str(parse_fps(self.fps))
         content = asdict(replace(self, audio=audio, keyframes=keyframes, fps=fps))
-        write_bytes(target, json.dumps(content).encode() + b"\n")
+        write_bytes(target, json.dumps(content).encode() + b"\n", force=force)
 
     def bind(
         self, generator: Synthesize, *, name: str = "the model", sound_into: Target | None = None
@@ -202,12 +202,12 @@ class BoundWalk:
             parts += [path.latents(start, stop)] + ([] if weights is None else [weights])
         return np.concatenate(parts, axis=1)
 
-    def save(self, target: Path) -> None:
+    def save(self, target: Path, *, force: bool = True) -> None:
         """Write the walk with all that was measured, so that others can play it."""
         positions, gain = [path.positions for path in self.paths], self.paths[0].gain
         positions = None if positions[0] is None else [one.tolist() for one in positions]
         gain = None if gain is None else gain.tolist()
-        replace(self.walk, positions=positions, gain=gain).save(target)
+        replace(self.walk, positions=positions, gain=gain).save(target, force=force)
 
     def comment(self) -> dict[str, object]:
         """What a film says of how it was made. It names none of the user's files."""
