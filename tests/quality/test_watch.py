@@ -17,23 +17,43 @@ def test_distances_of_pictures_are_means_over_all_pairs_and_over_nearest_pairs()
 
 @pytest.fixture
 def watch():
-    return Watch(REALS, set())
+    return Watch(REALS)
 
 
 def test_a_collapse_is_reported_once_and_with_advice(watch, said):
-    watch.samples(REALS, 5_000)
+    watch.samples(REALS, {}, 5_000)
     assert watch.variety == pytest.approx(1) and said == []
-    watch.samples(SAME, 6_000)
-    watch.samples(SAME, 7_000)
+    watch.samples(SAME, {}, 6_000)
+    watch.samples(SAME, {}, 7_000)
     assert len(said) == 1 and said[0].startswith("collapse") and "start again" in said[0]
     assert watch.take_flags() == ("collapse",) and watch.take_flags() == ()
 
 
 def test_grey_samples_are_a_collapse_only_after_the_start(watch):
-    watch.samples(SAME, 0)
+    watch.samples(SAME, {}, 0)
     assert watch.take_flags() == ()
-    watch.samples(SAME, 21_000)
+    watch.samples(SAME, {}, 21_000)
     assert watch.take_flags() == ("collapse",)
+
+
+def test_a_collapse_within_classes_is_reported_though_the_classes_differ(said):
+    reals = {"cats": REALS[:8], "dogs": REALS[8:16], "owls": REALS[16:24]}
+    watch, blurred = Watch(REALS, of_class=reals), {}
+    for name, pictures in reals.items():
+        middle = pictures.mean(0)
+        blurred[name] = (middle + 0.5 * (pictures - middle)).astype(np.uint8)
+    watch.samples(REALS, reals, 30_000)
+    assert watch.class_variety == pytest.approx(1)
+    watch.samples(REALS, blurred, 31_000)
+    assert watch.class_variety == pytest.approx(0.5, abs=0.01)
+    collapsed = blurred | {"dogs": np.repeat(REALS[8:9], 8, axis=0)}
+    watch.samples(REALS, collapsed, 15_000)  # too early
+    assert said == []
+    watch.samples(REALS, collapsed, 32_000)
+    watch.samples(REALS, collapsed, 33_000)
+    assert watch.class_variety == 0 and watch.variety == pytest.approx(1)
+    assert len(said) == 1 and said[0].startswith("class collapse") and "within dogs" in said[0]
+    assert watch.take_flags() == ("class collapse",)
 
 
 def test_the_same_few_pictures_again_and_again_are_reported_though_they_vary(watch, said):
@@ -65,7 +85,7 @@ def test_exploding_gradients_are_reported_and_varying_ones_are_not(watch, said):
 
 
 def test_a_resumed_run_repeats_no_report_and_begins_to_count_at_its_start(watch, said):
-    Watch(REALS, set(ADVICE)).samples(SAME, 90_000)
+    Watch(REALS, set(ADVICE)).samples(SAME, {}, 90_000)
     watch.certainty(0.999, 0.001, 500_000)
     assert said == []
 

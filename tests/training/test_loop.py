@@ -20,6 +20,7 @@ from vidgan.networks import base
 from vidgan.networks.architectures import DISCRIMINATORS
 from vidgan.networks.losses import LOSSES
 from vidgan.training import loop, setup
+from vidgan.training.log import logged
 from vidgan.training.run_folder import locked
 from vidgan.training.state import Run, restore, save
 
@@ -111,6 +112,14 @@ def test_every_way_to_train_resumes_to_bitwise_the_same_weights(classes, tmp_pat
     kinds = () if way == "no labels" else ("blue", "red")
     assert open_generator(run / "generator.safetensors").class_names == kinds
     assert (0 < newest_state(run)["ada"][0] < 161 / 500_000) == (way == "ada")
+
+
+def test_the_variety_within_classes_is_logged(classes, tmp_path):
+    varieties = []
+    for labels in (True, False):
+        run = loop.train(settings(classes, images=320, labels=labels), runs=tmp_path)
+        varieties.append(logged(run)[-1].class_variety)
+    assert varieties[0] > 0 and varieties[1] is None
 
 
 class Pretrained(base.Discriminator):

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -11,6 +11,7 @@ _START_IMAGES = 20_000  # every run begins with grey fakes and a D that is sure 
 _SURE = 0.99
 _COLLAPSED = 0.1  # of the variety of reals
 _VARIED = 0.3
+_COLLAPSED_CLASS = 0.3  # of the variety of reals of that class; healthy runs have 0.5 or more
 _AT_CAP = 0.999  # of the highest p of ADA
 _REPEATED = 0.2  # of the distance of a real to the most similar real
 _EXPLODED = 1000.0  # times the smallest gradient of the run so far
@@ -19,6 +20,11 @@ ADVICE = {
     "collapse": (
         "G makes almost the same picture of every latent (variety {variety:.0%} of that of reals). "
         "Stop, and start again with more pictures, --flip, another --seed, or train.r1 = 10."
+    ),
+    "class collapse": (
+        "G makes almost the same picture of every latent within {name} (variety {variety:.0%} of "
+        "that of its reals), though the classes differ. Start again with data.labels = false, or "
+        "with more pictures of each class."
     ),
     "repetition": (
         "G makes the same few pictures again and again (the distance to the most similar one is "
@@ -62,26 +68,45 @@ def nearest(pictures: np.ndarray) -> float:
 class Watch:
     """Receives what training computes, and logs each problem when it first appears.
 
+    reals                 pictures of the data, uint8 [N, H, W, 3]
     reported, varieties   what a resumed run has reported and found before
+    of_class              some more pictures of the data by the name of their class
     """
 
     def __init__(
-        self, reals: np.ndarray, reported: Iterable[str] = (), varieties: Sequence[float] = ()
+        self,
+        reals: np.ndarray,
+        reported: Iterable[str] = (),
+        varieties: Sequence[float] = (),
+        of_class: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         self.variety = varieties[-1] if varieties else None  # of the last samples
+        self.class_variety: float | None = None  # likewise, of the class that varies least
         self.batch_variety = self.batch_nearest = 0.0  # of the fakes that were last looked at
         self._variety_of_reals, self._reals = max(distance(reals), 1e-9), reals
+        of_class = of_class or {}
+        self._variety_of_class = {name: max(distance(x), 1e-9) for name, x in of_class.items()}
         self._reported, self._flags = set(reported), []
         self._was_varied = max(varieties, default=0) > _VARIED
         self._unsure_at: int | None = None  # images seen when D was last unsure
         self._below_cap_at = 0  # images seen when ADA was last below its cap
         self._gradients: dict[str, tuple[float, float]] = {}  # logarithms: smoothed, smallest
 
-    def samples(self, samples: np.ndarray, images_seen: int) -> None:
+    def samples(
+        self, samples: np.ndarray, of_class: Mapping[str, np.ndarray], images_seen: int
+    ) -> None:
+        """Compare samples with reals, and those of each class with as many reals of it."""
         self.variety = distance(samples) / self._variety_of_reals
         self._was_varied |= self.variety > _VARIED
         if (self._was_varied or images_seen > _START_IMAGES) and self.variety < _COLLAPSED:
             self._report("collapse", variety=self.variety)
+        if not of_class:
+            return
+        shares = {name: distance(x) / self._variety_of_class[name] for name, x in of_class.items()}
+        name = min(shares, key=shares.get)
+        self.class_variety = shares[name]
+        if images_seen > _START_IMAGES and self.class_variety < _COLLAPSED_CLASS:
+            self._report("class collapse", name=name, variety=self.class_variety)
 
     def fakes(self, fakes: np.ndarray, images_seen: int) -> None:
         """Compare the fakes of a step, uint8 [B, H, W, 3], with as many reals."""

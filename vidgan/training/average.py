@@ -2,6 +2,7 @@
 
 import copy
 import logging
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from vidgan.networks import pixels
 from vidgan.networks.base import Generator
 from vidgan.quality.validation import Validation, kept
 from vidgan.training.batches import every_class, latents
-from vidgan.training.run_folder import SAMPLES, write_grid
+from vidgan.training.run_folder import OF_A_CLASS, SAMPLES, write_grid
 from vidgan.training.state import Run, keep
 
 logger = logging.getLogger(__name__)
@@ -44,12 +45,18 @@ def averaged_generator(run: Run) -> Generator:
     return generator.eval().cpu()
 
 
-def make_samples(run: Run) -> np.ndarray:
-    """Write and return samples: pictures of latents that stay the same through the run."""
+def make_samples(run: Run, names: Iterable[str]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Write and return samples, pictures of latents that stay the same through the run, and as
+    many of each of the classes with these names: uint8 [N, H, W, 3]."""
     generator, classes = averaged_generator(run), every_class(run.settings, SAMPLES)
     samples = pixels.to_frames(_generate(run, generator, 0, SAMPLES, classes)).numpy()
     write_grid(run.folder / f"samples{run.state.images_seen:09d}.png", samples)
-    return samples
+    of_class = {}
+    for name in names:
+        label = torch.tensor([run.settings.model.class_names.index(name)]).repeat(OF_A_CLASS).int()
+        images = _generate(run, generator, 0, OF_A_CLASS, label)
+        of_class[name] = pixels.to_frames(images).numpy()
+    return samples, of_class
 
 
 def measure(run: Run, validation: Validation) -> None:

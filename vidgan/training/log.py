@@ -41,6 +41,7 @@ class Progress:
     recall: float
     elapsed_s: float  # of training, also before the run was resumed
     flags: tuple[str, ...] = ()  # problems reported for the first time
+    class_variety: float | None = None  # of the class that varies least; None = no classes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -129,10 +129,11 @@ def _loop(run: Run, received: list[int], progress: Callable[[Progress, float], N
     started = logged - state.trained_s
     logged_images, past_best, current = state.images_seen, False, None
     with closing(Log(run.folder, writes=run.is_first)) as log, closing(batches(run)) as stream:
-        watch = Watch(run_folder.some_reals(run.dataset), log.flags, log.varieties)
+        of_class = run_folder.reals_of_classes(run.dataset, run.settings.model)
+        watch = Watch(run_folder.some_reals(run.dataset), log.flags, log.varieties, of_class)
         for batch in stream if _share(run) < 1 else ():
             if run.is_first and state.images_seen >= samples_at:
-                watch.samples(make_samples(run), state.images_seen)
+                watch.samples(*make_samples(run, of_class), state.images_seen)
                 report.write(run.folder, state.measured)
                 samples_at = run_folder.next_samples(state.images_seen, how.samples_every_images)
 
@@ -171,9 +172,10 @@ def _loop(run: Run, received: list[int], progress: Callable[[Progress, float], N
                 again = f"vidgan train --resume {run.folder} --no-stop"
                 logger.info(f"Stopped, because the run is past its best. To train on: {again}")
             _save(run)
-            watch.samples(make_samples(run), state.images_seen)
+            watch.samples(*make_samples(run, of_class), state.images_seen)
             if current and (flags := watch.take_flags()):
-                log.write(replace(current, variety=watch.variety, flags=flags))
+                now = {"variety": watch.variety, "class_variety": watch.class_variety}
+                log.write(replace(current, **now, flags=flags))
             run_folder.write_film(run.folder)
             report.write(run.folder, state.measured)
             logger.info(_kept(run))
@@ -218,6 +220,7 @@ def _progress(run: Run, watch: Watch, outcome: Outcome, images_per_s: float) -> 
         gradient_g=gradient_g,
         gradient_d=gradient_d,
         variety=watch.variety,
+        class_variety=watch.class_variety,
         augment_p=state.ada[0].item(),
         batch_variety=watch.batch_variety,
         batch_nearest=watch.batch_nearest,

@@ -28,6 +28,7 @@ from vidgan.film.writer import VideoWriter, write_png
 logger = logging.getLogger(__name__)
 _COLUMNS = 8
 SAMPLES = 4 * _COLUMNS  # pictures in a grid
+OF_A_CLASS, _CLASSES = 8, 8  # pictures in which the watch looks at a class; classes, at most
 # What a killed process leaves of the files of a run; see `files.part_of`.
 _LEFT = re.compile(
     r"\.((samples\d+|reals)\.png|config\.toml|report\.html|progress\.mp4"
@@ -102,6 +103,18 @@ def next_samples(images_seen: int, every_images: int) -> int:
 def some_reals(dataset: Dataset) -> np.ndarray:
     """Pictures spread over the data, enough for a grid: uint8 [N, H, W, 3]."""
     return dataset.take(np.linspace(0, len(dataset) - 1, SAMPLES).astype(int))
+
+
+def reals_of_classes(dataset: Dataset, model: ModelConfig) -> dict[str, np.ndarray]:
+    """Pictures of some classes that the model learns and that have enough, uint8 [N, H, W, 3]."""
+    found = {}
+    for label, name in enumerate(model.class_names):
+        own = np.flatnonzero(dataset.labels == label)
+        if len(own) >= OF_A_CLASS:
+            found[name] = own[np.linspace(0, len(own) - 1, OF_A_CLASS).astype(int)]
+    some = np.unique(np.linspace(0, len(found) - 1, _CLASSES).astype(int)) if found else ()
+    names = list(found)
+    return {names[i]: dataset.take(found[names[i]]) for i in some}
 
 
 def write_grid(target: Path, pictures: np.ndarray, *, synthetic: bool = True) -> None:
