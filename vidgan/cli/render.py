@@ -1,5 +1,6 @@
 """The verbs that make films and pictures: render, sample."""
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
@@ -195,18 +196,16 @@ def _keyframes(seeds: str | None, keyframes: str | None) -> list | int | None:
         raise UsageError("--seeds and --keyframes: one of the two.")
     if seeds is not None:
         return [{"seed": seed, "index": 0} for seed in _numbers("--seeds", seeds, int)]
-    if keyframes is None or re.fullmatch(r"-?\d+", keyframes):
-        return keyframes and int(keyframes)
-    import numpy as np
+    if keyframes is None:
+        return None
+    with contextlib.suppress(ValueError):
+        return int(keyframes)
+    from vidgan.latent import npy
 
     try:
-        rows = np.lib.format.open_memmap(keyframes, mode="r")  # only .npy, and no Python objects
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is neither"
-        raise UsageError(f"--keyframes {keyframes}: a number, or a .npy ({reason}).") from error
-    if rows.ndim != 2 or rows.dtype.kind not in "fiu":
-        raise UsageError(f"--keyframes {keyframes}: holds {list(rows.shape)}, not [K, z_dim].")
-    return [{"latent": row.tolist()} for row in rows.astype(np.float32)]
+        return [{"latent": row.tolist()} for row in npy.read_latents(Path(keyframes))]
+    except UsageError as error:
+        raise UsageError(f"--keyframes {error}") from error
 
 
 def _numbers(option: str, text: str | None, kind: type[int] | type[float]) -> list | None:
