@@ -40,6 +40,7 @@ OPTIONS = {
     "render --labels": FEW_FRAMES | {"--model": "classes.safetensors"},
     "sample": FORCE,
     "sample --count": {"--count": "20"},
+    "sample --labels": FORCE | {"--model": "classes.safetensors"},
     "export": FORCE,
     "serve": {"--port": "0"},
 }

@@ -1,14 +1,20 @@
 import gc
+import json
 import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from tests.conftest import contents
+from tests.conftest import contents, save_model, small_generator
 from tests.wrong_commands import MODEL, WRONG_COMMANDS, prepare
 from vidgan.cli.main import main
 from vidgan.film.reader import probe, read_frames
+from vidgan.generator.synthesis import open_generator
+from vidgan.latent import seeds
+from vidgan.marks.xmp import find_mark
 
 
 @pytest.fixture
@@ -101,6 +107,55 @@ def test_samples_as_a_grid_and_as_a_folder(vidgan, model_file, tmp_path):
     vidgan("sample", "--grid", "3x2", "--model", model_file, "grid.png")
     vidgan("sample", "--count", 5, "--model", model_file, "stills")
     assert len(list((tmp_path / "stills").glob("*.png"))) == 5
+
+
+@pytest.fixture(scope="module")
+def model_of_classes(tmp_path_factory):
+    names = ("flags", "women", "old maps")
+    folder = tmp_path_factory.mktemp("classes")
+    return save_model(folder / "generator.safetensors", *small_generator(class_names=names))
+
+
+def test_classes_are_chosen_by_name_and_number_and_listed(vidgan, model_of_classes, tmp_path):
+    common = ("--model", model_of_classes, "--frames", 4)
+    vidgan("export", "--model", model_of_classes, "--classes", "weights", "weights.onnx")
+    vidgan("export", "--model", model_of_classes, "label.onnx")
+    done = vidgan("render", *common, "--labels", "flags,old maps", "--save-walk", "w.json", "a")
+    every = "classes: 0 flags, 1 women, 2 old maps"
+    assert f"{every}; shown: 0 flags, 2 old maps" in done.stdout.splitlines()
+    assert json.loads((tmp_path / "w.json").read_text())["labels"] == [0, 2]
+    vidgan("render", *common, "--labels", "0,2", "b")
+    done = vidgan("render", "--model", "weights.onnx", "--walk", "w.json", "c")
+    assert "another model" in done.stderr and f"{every}; shown: 0" in done.stdout
+    a, b, c = (
+        [np.asarray(Image.open(f)).astype(int) for f in sorted((tmp_path / n).iterdir())]
+        for n in "abc"
+    )
+    assert np.array_equal(a, b) and np.abs(np.subtract(a, c)).max() <= 1
+    done = vidgan("render", *common, "--labels", "flag", "d", code=2)
+    assert "--labels flag: no such class; known are 0 flags, 1 women" in done.stderr
+    done = vidgan("render", "--model", "label.onnx", "--labels", "0,2", "d", code=4)
+    assert "--classes weights" in done.stderr and not (tmp_path / "d").exists()
+    for file in (model_of_classes, "weights.onnx"):
+        assert "classes     0 flags, 1 women, 2 old maps" in vidgan("verify", file).stdout
+
+
+def test_a_sample_shows_all_classes_and_says_where(vidgan, model_of_classes, tmp_path):
+    done = vidgan("sample", "--model", model_of_classes, "all.png")
+    assert "row by row, over and over: 0 flags, 1 women, 2 old maps" in done.stdout
+    vidgan("sample", "--model", model_of_classes, "--labels", "women", "--grid", "8x1", "one.png")
+    everything, women = (np.asarray(Image.open(tmp_path / f"{n}.png")) for n in ("all", "one"))
+    assert everything.shape == (3 * 64, 8 * 64, 3) and women.shape == (64, 8 * 64, 3)
+    assert np.array_equal(everything[64:128], women) and (everything[:64] != women).any()
+    options = ("--labels", "2,flags", "--count", 3)
+    done = vidgan("sample", "--model", model_of_classes, *options, "stills")
+    assert "picture by picture, over and over: 2 old maps, 0 flags" in done.stdout
+    generator = open_generator(model_of_classes)
+    z = seeds.gaussian(0, np.arange(3), z_dim=100)
+    wanted = generator(z, np.eye(3, dtype=np.float32)[[2, 0, 2]])
+    stills = [np.asarray(Image.open(f)) for f in sorted((tmp_path / "stills").iterdir())]
+    assert np.array_equal(stills, wanted)
+    assert find_mark(tmp_path / "all.png")["comment"]["labels"] == [0, 1, 2]
 
 
 def test_export_then_render_the_exported_file(vidgan, model_file):

@@ -195,8 +195,6 @@ def test_positions_move_frames_along_the_curve_and_nothing_else():
         ("loop", {"truncation": (1.01,)}, "from 0 to 1"),
         ("loop", {"positions": np.zeros(7)}, "positions: one number"),
         ("loop", {"gain": np.full(120, 2.0)}, "gain: one number"),
-        ("loop", {"labels": (1,)}, "without classes"),
-        ("loop", {"labels": (1, 10), "classes": 10}, "--labels 10"),
         ("loop", {"given": [[1.0, 2], [np.inf, 1]]}, "NaN or infinity"),
         ("loop", {"given": [[1.0, 2], [0, 0]]}, "all zero"),
         ("circle", {"given": [[1, 2], [2, 4]]}, "same way"),

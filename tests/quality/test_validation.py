@@ -104,4 +104,4 @@ def test_too_few_pictures_are_not_measured(pictures, tmp_path, said):
     for picture in list(pictures.iterdir())[31:]:
         picture.unlink()
     loop.train(settings(pictures, images=80, distance_every_images=80), runs=tmp_path)
-    assert any("31 pictures are too few" in line for line in said)
+    assert any("too few pictures to measure a distance (31)" in line for line in said)

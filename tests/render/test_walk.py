@@ -189,6 +189,7 @@ def test_a_grid_shows_each_walk_as_it_is_alone(model_file, here):
 
 class Painter:
     z_dim, height, width, classes, sha256, runs_on = 6, 8, 8, 3, "", ""
+    class_names = ("owl", "cat", "3")
 
     def __call__(self, z, class_weights=None):
         self.inputs = z, class_weights
@@ -205,3 +206,15 @@ def test_classes_reach_the_generator_beside_their_latents():
     assert np.array_equal(z[::2], left.latents(0, 12))
     assert np.array_equal(z[1::2], right.latents(0, 12))
     assert np.array_equal(weights[1::2], right.class_weights(0, 12)) and weights[12, 2] == 1
+
+
+def test_names_of_classes_in_a_file_become_numbers_when_it_is_bound(here):
+    content = {"format": walk.FORMAT, "z_dim": 6, "labels": ["cat", 0, "3"]}
+    (here / "walk.json").write_text(json.dumps(content))
+    bound = walk.Walk.load(here / "walk.json").bind(Painter())
+    assert bound.walk.labels == [1, 0, 2]
+    bound.save(here / "saved.json")
+    assert json.loads((here / "saved.json").read_text())["labels"] == [1, 0, 2]
+    asked = walk.Walk(labels=["dog"])
+    with pytest.raises(UsageError, match="dog: no such class; known are 0 owl, 1 cat, 2 3"):
+        asked.bind(Painter())

@@ -107,10 +107,12 @@ WAYS = {  # the stop falls between two lazy penalties, and between two steps of 
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_every_way_to_train_resumes_to_bitwise_the_same_weights(classes, tmp_path, way):
+def test_every_way_to_train_resumes_to_bitwise_the_same_weights(classes, tmp_path, way, said):
     run = resumes_bitwise(classes, tmp_path, **WAYS[way])
     kinds = () if way == "no labels" else ("blue", "red")
     assert open_generator(run / "generator.safetensors").class_names == kinds
+    assert ("classes: 0 blue, 1 red; samples show each in turn" in said) == bool(kinds)
+    assert any(", 40 pictures, cpu" in line for line in said)
     assert (0 < newest_state(run)["ada"][0] < 161 / 500_000) == (way == "ada")
 
 

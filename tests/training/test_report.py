@@ -37,11 +37,13 @@ def test_a_run_of_hostile_names_fills_the_page_once(pictures, tmp_path):
     run = tmp_path / "@@CONFIG@@<b>"
     run.mkdir()
     source = f"@@DATA@@ @@TITLE@@ </script>{tmp_path}"
-    (run / "config.toml").write_text(f"[data]\nsource = '{source}'\n")
+    text = f"[model]\nclass_names = ['<b>&', '@@DATA@@']\n[data]\nsource = '{source}'\n"
+    (run / "config.toml").write_text(text)
     for name in ("reals.png", "samples000000000.png"):
         shutil.copy(pictures / "00.png", run / name)
     report.write(run, [])
     page = (run / "report.html").read_text()
     assert page.count('"curves"') == 1 and page.count("</script>") == 2
     assert html.escape(f"source = '{source}'") in page
+    assert "row by row: 0 &lt;b&gt;&amp;, 1 @@DATA@@." in page
     assert page.count(f"<title>{html.escape(run.name)}</title>") == 1

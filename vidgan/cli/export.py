@@ -186,7 +186,7 @@ def verify(file: Path, /, *more: Path) -> None:
 
 def _verdict(path: Path) -> tuple[tuple[str, ...], int]:
     """What a file says of itself, in lines of up to 80 columns, and the exit code for it."""
-    from vidgan.generator import selftest
+    from vidgan.generator import classes, selftest, synthesis
     from vidgan.marks import c2pa, xmp
 
     proof = selftest.verify(path) if path.suffix == ".onnx" else ""
@@ -194,6 +194,8 @@ def _verdict(path: Path) -> tuple[tuple[str, ...], int]:
     source = str((signed | mark).get(xmp.MODEL_KEY, ""))
     signature, comment = signed.get("signature", ""), mark.get("comment", "")
     own = {"source": source.rpartition("/")[2], "made by": mark.get("creator_tool", "")}
+    if names := synthesis.class_names(path):
+        own["classes"] = classes.listed(names)
     claims = comment if isinstance(comment, dict) else {"comment": comment}
     lines = ["marked as synthetic" if source else "no mark found"]
     # The first `own` sets the order. The second keeps a file's comment from replacing facts.

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -37,7 +38,9 @@ class WalkOptions:
         ease: How the speed changes between keyframes: linear (the default), smoothstep or in-out.
         truncation: From 1, the default, to 0. Less stays nearer to one picture, which the seed
             decides, and varies less. A list, for example 0.5,1, changes it over the film.
-        labels: The classes to show, one after the other, for a model that has classes: 3,7,3.
+        labels: The classes to show, one after the other, for a model that has classes, by number or
+            name: 3,7,3 or flags,maps. What is both is the number. A name with a comma needs its
+            number.
         grid: Show several walks side by side, as columns x rows, for example 4x3. Each cell has a
             seed of its own: --seed, --seed + 1, ...
         constant_speed: Time the frames so that each changes as much as the next.
@@ -164,7 +167,8 @@ def render(
     if rank == 0:
         plural = "s" * (bound.frames != 1)
         frames = f"{bound.frames} frame{plural}"
-        terminal.to_stdout(f"{target}: {frames} of {name}, {generator.runs_on}")
+        shown = _shown("shown", bound.walk.labels or [0], generator.class_names)
+        terminal.to_stdout(f"{target}: {frames} of {name}, {generator.runs_on}", *shown)
 
 
 def _walk(moves: WalkOptions, file: Path | None) -> "Walk":
@@ -183,7 +187,7 @@ def _walk(moves: WalkOptions, file: Path | None) -> "Walk":
         "keyframes": _keyframes(given.pop("seeds", None), given.pop("keyframes", None)),
         "closed": given.pop("loop", None),
         "truncation": _numbers("--truncation", moves.truncation, float),
-        "labels": _numbers("--labels", moves.labels, int),
+        "labels": _labels(moves.labels),
         "grid": None if moves.grid is None else list(terminal.pair("--grid", moves.grid)),
         "audio": moves.audio and str(moves.audio),
     }
@@ -208,6 +212,11 @@ def _keyframes(seeds: str | None, keyframes: str | None) -> list | int | None:
         raise UsageError(f"--keyframes {error}") from error
 
 
+def _labels(text: str | None) -> list[int | str] | None:
+    """'3>flags' -> ["3", "flags"]. Only the model knows which classes these are."""
+    return None if text is None else re.split("[,>]", text)
+
+
 def _numbers(option: str, text: str | None, kind: type[int] | type[float]) -> list | None:
     """'3,7,3' -> [3, 7, 3]. The shells let pass 3>7>3 only in quotes."""
     if text is None:
@@ -225,16 +234,21 @@ def sample(
     *,
     grid: str | None = None,
     count: Whole | None = None,
+    labels: str | None = None,
     model: Path | None = None,
     seed: Whole = 0,
     force: bool = False,
 ) -> None:
     """Write pictures: with --grid 8x4 grid.png one file, with --count 100 stills/ a folder.
 
+    Of a model that has classes, each row of the grid shows one class, and each column one latent.
+
     Args:
         target: A PNG file for --grid, a folder for --count.
-        grid: Columns x rows of pictures in one file. This is the default, with 8x4.
-        count: Write this many files instead.
+        grid: Columns x rows of pictures in one file. This is the default, with 8x4, or with a row
+            for each class.
+        count: Write this many files instead, of one class after the other.
+        labels: The classes to show, by number or name: 3,7 or flags,maps. By default all.
         model: generator.safetensors or generator.onnx. By default the newest run in runs/, or else
             the generator that comes with vidgan.
         seed: The number that decides which pictures they are.
@@ -242,22 +256,45 @@ def sample(
     """
     from vidgan.film.target import Target
     from vidgan.film.writer import write_png
-    from vidgan.generator import synthesis
+    from vidgan.generator import classes, synthesis
     from vidgan.render import pipeline
 
     if grid and count is not None:
         raise UsageError("--grid and --count: one of the two.")
+    size = terminal.pair("--grid", grid) if grid else None
     if count is None:
-        columns, rows = terminal.pair("--grid", grid or "8x4")
         check_new(target, suffix=".png", force=force)
-        generator, _ = synthesis.open_default(model)
-        picture = pipeline.grid_of_stills(generator, seed=seed, columns=columns, rows=rows)
-        comment = {"model": generator.sha256, "seed": seed}
+    elif target.suffix.lower() == ".png":
+        raise UsageError(f"{target}: --count writes a folder of PNG; --grid writes one PNG.")
+    else:
+        Target.parse(f"{target}/").check(force=force)
+    generator, _ = synthesis.open_default(model)
+    names, which = generator.class_names, _labels(labels)
+    shown = classes.numbers_of(which, names) if which else list(range(len(names)))
+    if count is None:
+        columns, rows = size or _usual_grid(len(shown))
+        shown = shown[:rows]
+        picture = pipeline.grid_of_stills(
+            generator, seed=seed, columns=columns, rows=rows, labels=shown
+        )
+        comment = {"model": generator.sha256, "seed": seed} | ({"labels": shown} if shown else {})
         write_png(target, picture, comment, force=force)
     else:
-        if target.suffix.lower() == ".png":
-            raise UsageError(f"{target}: --count writes a folder of PNG; --grid writes one PNG.")
-        Target.parse(f"{target}/").check(force=force)
-        generator, _ = synthesis.open_default(model)
-        pipeline.write_stills(generator, target, seed=seed, count=count, force=force)
-    terminal.to_stdout(str(target))
+        pipeline.write_stills(generator, target, seed=seed, count=count, labels=shown, force=force)
+    way = "row by row" if count is None else "picture by picture"
+    terminal.to_stdout(str(target), *_shown(f"{way}, over and over", shown, names))
+
+
+def _shown(how: str, numbers: list[int], names: Sequence[str]) -> list[str]:
+    """A line that says which class is which and what is shown, if there are classes."""
+    from vidgan.generator import classes
+
+    if not names:
+        return []
+    return [f"classes: {classes.listed(names)}; {how}: {classes.listed(names, numbers)}"]
+
+
+def _usual_grid(classes: int) -> tuple[int, int]:
+    """Columns and rows: each class once, or more often to fill four rows; 32 classes at most."""
+    once = min(classes, 32) or 4
+    return 8, once * max(1, 4 // once)

@@ -1,5 +1,6 @@
 """A generator as a file: open it, save it, import it, export it, and prove the export.
 
+    classes         the classes of a generator, by number and by name
     metadata        the JSON in model files, checked
     checkpoint      safetensors files of weights, verified when they are read
     onnx_file       an ONNX file in ONNX Runtime

@@ -73,6 +73,26 @@ def open_default(model: Path | None) -> tuple[Synthesize, str]:
     return open_generator(path), name
 
 
+def class_names(path: Path) -> tuple[str, ...]:
+    """The class names that a model file states, also one of a walk. () of any other file."""
+    from safetensors import SafetensorError, safe_open
+
+    kinds, where = {"class_names": list[str] | None}, str(path)
+    try:
+        if path.suffix == ".onnx":
+            model = metadata.parse(onnx_file.OnnxFile(path).meta.get("model"), kinds, where=where)
+        elif path.suffix == ".safetensors":
+            with safe_open(path, framework="numpy") as file:
+                text = (file.metadata() or {}).get("vidgan")
+            stated = metadata.parse(text, {"model": dict}, where=where)["model"]
+            model = metadata.checked(stated, kinds, where=where)
+        else:
+            return ()
+    except (SafetensorError, ModelError, OSError):
+        return ()
+    return tuple(model.get("class_names") or ())
+
+
 class Differentiable:
     """A torch generator with frozen weights, in eval mode. Gradients reach z and class weights.
 

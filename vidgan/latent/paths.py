@@ -184,12 +184,8 @@ class Path:
         scales = np.array(self.truncation)
         if not len(scales) or not ((scales >= 0) & (scales <= 1)).all():
             raise UsageError("--truncation: a number from 0 to 1, or a list of them: 0.5,1.")
-        if len(self.labels) and not self.classes:
-            raise UsageError("--labels: this model was trained without classes.")
         _check_table("positions", self.positions, self.frames)
         _check_table("gain", self.gain, self.frames)
-        if wrong := [label for label in self.labels if not 0 <= label < self.classes]:
-            raise UsageError(f"--labels {wrong[0]}: this model has 0 to {self.classes - 1}.")
 
     @property
     def steps(self) -> int:

@@ -94,7 +94,7 @@ def evaluate(
         own = open_dataset(config.DataConfig(source=name), width=width, height=height)
         fakes, count = _read(own), min(count, len(own))
     if count < _LEAST:
-        raise DataError(f"{name} against {wanted.source}: {count} pictures are too few to compare.")
+        raise DataError(f"{name} against {wanted.source}: too few pictures to compare ({count}).")
     logger.info(f"{name} against {wanted.source}, {count:,} pictures each")
     lines = _in_lite0(fakes, _read(reals), count) + _in_patches(fakes, _read(reals), count)
     if metrics:

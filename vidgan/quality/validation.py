@@ -81,7 +81,7 @@ def open_validation(dataset: Dataset, settings: Config) -> Validation | None:
         return None
     try:
         if len(dataset) < 2 * _LEAST:
-            raise DataError(f"{len(dataset)} pictures are too few to measure a distance")
+            raise DataError(f"too few pictures to measure a distance ({len(dataset)})")
         return Validation(dataset)
     except (DataError, SystemFault) as fault:
         logger.warning(f"{fault}; this run keeps its last generator, not its best.")

@@ -6,7 +6,7 @@ Path, generator and encoder work at the same time, with a few batches between th
 import contextlib
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -106,28 +106,53 @@ def contact_sheet(generator: Synthesize, path: LatentPath) -> np.ndarray:
     return tile(np.concatenate(small), columns)
 
 
-def grid_of_stills(generator: Synthesize, *, seed: int, columns: int, rows: int) -> np.ndarray:
-    """Pictures of a seed side by side: uint8 [rows * H, columns * W, 3]."""
+def grid_of_stills(
+    generator: Synthesize, *, seed: int, columns: int, rows: int, labels: Sequence[int] = ()
+) -> np.ndarray:
+    """Pictures of a seed side by side: uint8 [rows * H, columns * W, 3].
+
+    Each row shows one of the labels, over and over, so that a column shows a latent in all of them.
+    """
     if columns < 1 or rows < 1 or columns * rows > 10_000:
         raise UsageError(f"--grid {columns}x{rows}: from 1x1 to 10,000 pictures, for example 8x4.")
-    z = seeds.gaussian(seed, np.arange(columns * rows), z_dim=generator.z_dim)
-    return tile(np.concatenate(list(_synthesize(generator, z))), columns)
+    turn, which = np.divmod(np.arange(rows), max(len(labels), 1))
+    index = (turn if labels else np.arange(rows))[:, None] * columns + np.arange(columns)
+    given = np.repeat(np.array(labels)[which], columns) if labels else None
+    return tile(np.concatenate(list(_stills(generator, seed, index.ravel(), given))), columns)
 
 
 def write_stills(
-    generator: Synthesize, folder: Path, *, seed: int, count: int, force: bool = False
+    generator: Synthesize,
+    folder: Path,
+    *,
+    seed: int,
+    count: int,
+    labels: Sequence[int] = (),
+    force: bool = False,
 ) -> None:
-    """Write `count` pictures of a seed as marked PNG files: the whole folder, or none."""
+    """Write `count` pictures of a seed as marked PNG files: the whole folder, or none.
+
+    One picture after the other shows the next one of the labels, over and over.
+    """
     if count < 1:
         raise UsageError(f"--count {count}: at least 1.")
-    comment = {"model": generator.sha256, "seed": seed}
+    comment = {"model": generator.sha256, "seed": seed} | ({"labels": labels} if labels else {})
     target = Target.parse(f"{folder}/", scale=1)
     with VideoWriter(target, force=force, comment=comment) as writer:
         for start in range(0, count, _LATENTS):
             index = np.arange(start, min(start + _LATENTS, count))
-            for batch in _synthesize(generator, seeds.gaussian(seed, index, z_dim=generator.z_dim)):
+            given = np.array(labels)[index % len(labels)] if labels else None
+            for batch in _stills(generator, seed, index, given):
                 for picture in batch:
                     writer.write(picture)
+
+
+def _stills(
+    generator: Synthesize, seed: int, index: np.ndarray, labels: np.ndarray | None
+) -> Iterator[np.ndarray]:
+    z = seeds.gaussian(seed, index, z_dim=generator.z_dim)
+    one_hot = np.eye(generator.classes, dtype=np.float32)
+    return _synthesize(generator, z, *([] if labels is None else [one_hot[labels]]))
 
 
 def _batches(
@@ -151,8 +176,9 @@ def _latents(path: LatentPath, pieces: Iterator[range]) -> Iterator[tuple[range,
             yield piece, path.latents(start, min(start + _LATENTS, piece.stop))
 
 
-def _synthesize(generator: Synthesize, z: np.ndarray) -> Iterator[np.ndarray]:
-    """Frames uint8 [B, H, W, 3] of latents [N, Z], in batches that keep memory small."""
+def _synthesize(generator: Synthesize, *inputs: np.ndarray) -> Iterator[np.ndarray]:
+    """Frames uint8 [B, H, W, 3] of latents [N, Z], and class weights [N, classes] or none, in
+    batches that keep memory small."""
     size = batch_size_for(generator.height, generator.width)
-    for start in range(0, len(z), size):
-        yield generator(z[start : start + size])
+    for start in range(0, len(inputs[0]), size):
+        yield generator(*(rows[start : start + size] for rows in inputs))

@@ -20,6 +20,7 @@ from vidgan.disk.files import write_bytes
 from vidgan.errors import ConfigError, ModelError, UsageError
 from vidgan.film import sound
 from vidgan.film.target import Target, parse_fps
+from vidgan.generator import classes
 from vidgan.generator.synthesis import Synthesize
 from vidgan.latent import paths as curves
 from vidgan.latent import seeds
@@ -49,7 +50,7 @@ class Walk:
     truncation: int | float | list[int | float] = (
         1.0  # 0 to 1; a list is gone through over the film
     )
-    labels: list[int] | None = None
+    labels: list[int | str] | None = None  # numbers of classes, or names; only numbers once bound
     grid: list[int] | None = None  # [columns, rows]; cell c shows the walk of seed + c
     constant_speed: bool = False
     audio: str | None = None
@@ -107,6 +108,8 @@ class Walk:
         if self.z_dim not in (None, generator.z_dim):
             raise ModelError(f"the walk has z_dim {self.z_dim}; {name} takes {generator.z_dim}.")
         walk = replace(self, z_dim=generator.z_dim, model=generator.sha256)
+        if self.labels:
+            walk = replace(walk, labels=classes.numbers_of(self.labels, generator.class_names))
         if self.model not in (None, generator.sha256):
             logger.warning(f"the walk was saved with another model than {name}; frames differ.")
             if self.constant_speed:
@@ -130,8 +133,8 @@ class Walk:
             generator = Grid(generator, columns=columns, rows=rows)
         return BoundWalk(walk, tuple(paths), generator)
 
-    def paths(self, classes: int = 0) -> list[curves.Path]:
-        """One path per cell of the grid, row by row. Raises UsageError."""
+    def paths(self, class_count: int = 0) -> list[curves.Path]:
+        """One path per cell of the grid, row by row. Labels are numbers. Raises UsageError."""
         cells = math.prod(self.grid or [1])
         if self.grid and (len(self.grid) != 2 or min(self.grid) < 1 or cells > _MOST_CELLS):
             text = "x".join(map(str, self.grid))
@@ -149,7 +152,7 @@ class Walk:
                 ease=self.ease,
                 truncation=scales,
                 labels=self.labels or (),
-                classes=classes,
+                classes=class_count,
                 positions=self.positions and np.array(self.positions[cell], np.float64),
                 gain=None if self.gain is None else np.array(self.gain, np.float64),
             )

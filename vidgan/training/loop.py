@@ -18,6 +18,7 @@ from pathlib import Path
 
 from vidgan import config, signals
 from vidgan.disk import files
+from vidgan.generator import classes
 from vidgan.networks import augment, losses, pixels
 from vidgan.quality import validation
 from vidgan.quality.watch import Watch
@@ -74,10 +75,12 @@ def train(
             if _share(run) < 1:
                 note_command(folder, _command(), run.settings, state.images_seen)
         logger.info(
-            f"{folder}: {model.name} {model.width}x{model.height}, {len(dataset):,} pictures of "
-            f"{model.classes or 'no'} classes, {fabric.device.type} x {fabric.world_size}, "
+            f"{folder}: {model.name} {model.width}x{model.height}, {len(dataset):,} "
+            f"picture{'s' * (len(dataset) != 1)}, {fabric.device.type} x {fabric.world_size}, "
             f"{precision_for(settings.train.precision)}"
         )
+        if model.classes:
+            logger.info(f"classes: {classes.listed(model.class_names)}; samples show each in turn")
         _loop(run, received, progress)
     fabric.barrier()
     if received:

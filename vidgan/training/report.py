@@ -11,8 +11,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from vidgan import config
 from vidgan.disk.files import write_bytes
 from vidgan.disk.templates import filled, script_json
+from vidgan.errors import ConfigError
+from vidgan.generator import classes
 from vidgan.quality.validation import Measured, kept
 from vidgan.training.log import Progress, commands, logged
 from vidgan.training.run_folder import grids, read_grid
@@ -44,6 +47,7 @@ def write(run: Path, measured: Sequence[Measured]) -> None:
         "TITLE": html.escape(run.resolve().name),
         "COMMAND": html.escape("\n".join(lines)),
         "CONFIG": html.escape((run / "config.toml").read_text(encoding="utf-8", errors="replace")),
+        "CLASSES": html.escape(_classes(run)),
         "DATA": script_json(content),
     }
     write_bytes(run / "report.html", filled(page, values).encode(errors="backslashreplace"))
@@ -54,6 +58,15 @@ def _mean(rows: Sequence[Progress], key: str) -> float | None:
     values = [getattr(row, key) for row in rows]
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
+
+
+def _classes(run: Path) -> str:
+    """Which classes the samples show; nothing if the settings are damaged."""
+    try:
+        names = config.load(run / "config.toml").model.class_names
+    except ConfigError:
+        names = ()
+    return f"One class after the other, row by row: {classes.listed(names)}." if names else ""
 
 
 def _picture(path: Path) -> str:
