@@ -1,118 +1,27 @@
 // Render generator.onnx or walk.onnx with OpenVINO's C++ library alone, frame by frame as raw RGB:
 //
-//     pip install openvino      (or Intel's packages: any OpenVINO from 2024 on)
-//     cmake -B build -D OpenVINO_DIR="$(python -c 'import openvino; print(openvino.__path__[0])')/cmake"
+//     pip install openvino nlohmann-json      (or packages of your system: any OpenVINO from 2024 on)
+//     cmake -B build -D PYTHON="$(command -v python)"
 //     cmake --build build
+//     build/render generator.onnx out.rgb --walk walk.json      what `vidgan render --save-walk` has written
 //     build/render generator.onnx - --seed 7 --frames 120 |
 //         ffmpeg -f rawvideo -pix_fmt rgb24 -s 128x128 -r 30 -i - -vf scale=512:512:flags=neighbor out.mp4
 //
-// The same seed gives the same frames as `vidgan render`: see "Seeds" in export/README.md.
+// The same seed or walk gives the same frames as `vidgan render`.
 #include <openvino/openvino.hpp>
 
-#include <cmath>
-#include <cstdint>
-#include <deque>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
-#include <map>
-#include <numeric>
-#include <stdexcept>
-#include <string>
-#include <vector>
+
+#include "walk.hpp"
 #ifdef _WIN32
 #include <fcntl.h>
 #include <io.h>
 #endif
 
-using Row = std::vector<double>;
-
-// Threefry-2x32-20: two random words for every counter (pair, index).
-static void threefry(uint64_t seed, uint32_t pair, uint32_t index, uint32_t& a, uint32_t& b) {
-    static const int turns[8] = {13, 15, 26, 6, 17, 29, 16, 24};
-    const uint32_t low = uint32_t(seed), high = uint32_t(seed >> 32);
-    const uint32_t key[3] = {low, high, low ^ high ^ 0x1BD11BDAu};
-    a = pair + key[0];
-    b = index + key[1];
-    for (int turn = 0; turn < 20; ++turn) {
-        const int left = turns[turn % 8];
-        a += b;
-        b = ((b << left) | (b >> (32 - left))) ^ a;
-        if (turn % 4 == 3) {
-            const uint32_t n = turn / 4 + 1;
-            a += key[n % 3];
-            b += key[(n + 1) % 3] + n;
-        }
-    }
-}
-
-// Latent `index`: z_dim components, rounded to float. Its norm follows as one more coordinate.
-static Row keyframe(uint64_t seed, uint32_t index, size_t z_dim) {
-    const double pi = std::acos(-1.0), words = 4294967296.0;
-    Row z;
-    for (uint32_t pair = 0; z.size() < z_dim; ++pair) {
-        uint32_t a, b;
-        threefry(seed, pair, index, a, b);
-        const double radius = std::sqrt(-2 * std::log((a + 1.0) / words)), angle = 2 * pi * (b / words);
-        z.push_back(float(radius * std::cos(angle)));
-        z.push_back(float(radius * std::sin(angle)));
-    }
-    z.resize(z_dim);
-    z.push_back(std::sqrt(std::inner_product(z.begin(), z.end(), z.begin(), 0.0)));
-    return z;
-}
-
-// The default path of `vidgan render`: a closed C2 cubic spline through the keyframes of a seed.
-class Loop {
-public:
-    Loop(uint64_t seed, int64_t frames, size_t z_dim)
-        : seed_(seed), frames_(frames), count_(std::max<int64_t>(3, std::llrint(frames / 30.0))), z_dim_(z_dim) {}
-
-    std::vector<float> latent(int64_t frame) {
-        const double at = frame * (double(count_) / frames_), u = at - std::floor(at);
-        const auto i = int64_t(std::floor(at));
-        const Row p = point(i), q = point(i + 1);
-        if (i != segment_) m_ = slope(i), n_ = slope(i + 1), segment_ = i;
-        Row v(z_dim_ + 1);
-        double square = 0;
-        for (size_t d = 0; d <= z_dim_; ++d) {
-            v[d] = (2 * u * u * u - 3 * u * u + 1) * p[d] + (u * u * u - 2 * u * u + u) * m_[d] +
-                   (3 * u * u - 2 * u * u * u) * q[d] + (u * u * u - u * u) * n_[d];
-            if (d < z_dim_) square += v[d] * v[d];
-        }
-        std::vector<float> z(z_dim_);  // the mean of two latents is too short
-        for (size_t d = 0; d < z_dim_; ++d) z[d] = float(v[d] * (v[z_dim_] / std::sqrt(square)));
-        return z;
-    }
-
-private:
-    Row point(int64_t i) {
-        const auto index = uint32_t(((i % count_) + count_) % count_);
-        if (!known_.count(index)) {
-            known_[index] = keyframe(seed_, index, z_dim_);
-            order_.push_back(index);
-            if (order_.size() > 128) known_.erase(order_.front()), order_.pop_front();
-        }
-        return known_[index];
-    }
-
-    Row slope(int64_t i) {  // the weight of a neighbour falls as 0.27^distance
-        Row sum(z_dim_ + 1);
-        for (int k = -24; k <= 24; ++k) {
-            const double weight = 3 / (2 * std::sqrt(3.0)) * std::pow(std::sqrt(3.0) - 2, std::abs(k));
-            const Row after = point(i + k + 1), before = point(i + k - 1);
-            for (size_t d = 0; d <= z_dim_; ++d) sum[d] += weight * (after[d] - before[d]);
-        }
-        return sum;
-    }
-
-    uint64_t seed_;
-    int64_t frames_, count_, segment_ = -1;
-    size_t z_dim_;
-    Row m_, n_;
-    std::map<uint32_t, Row> known_;
-    std::deque<uint32_t> order_;
-};
+static volatile std::sig_atomic_t stopped = 0;  // the signal that asks this program to end
 
 static uint64_t whole(const std::string& name, const std::string& text, uint64_t least, uint64_t most) {
     const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
@@ -144,40 +53,78 @@ struct Part {  // a file that is removed unless it was renamed, so that no half-
     ~Part() { std::error_code none; std::filesystem::remove(name, none); }
 };
 
+// Of a file that mixes classes, and of one that takes one class at a time. OpenVINO does not check a label and
+// would make a meaningless picture; the file says how many classes it has.
+static uint64_t classes_of(const ov::Model& model) {
+    if (model.inputs().size() < 2) return 0;
+    if (model.input(1).get_any_name() == "class_weights") return uint64_t(model.input(1).get_partial_shape()[1].get_length());
+    return std::stoull(model.get_rt_info<std::string>("framework", "classes"));
+}
+
+static Walk asked(std::map<std::string, std::string>& given, const ov::Model& model, size_t z_dim) {
+    refuse(given.count("--walk") && given.size() > 1, "--walk sets seed, frames and label itself");
+    const uint64_t classes = classes_of(model);
+    const bool mixes = classes && model.input(1).get_any_name() == "class_weights";
+    if (given.count("--walk")) {
+        const std::string file = given["--walk"];
+        refuse(!z_dim, "--walk " + file + ": the model contains a walk already");
+        Walk walk = read_walk(file, z_dim, classes);
+        const std::set<int64_t> different(walk.labels.begin(), walk.labels.end());
+        refuse(!mixes && different.size() > 1, file + ": it mixes classes, which needs a model of vidgan export --classes weights");
+        return walk;
+    }
+    const auto number = [&](const std::string& name, uint64_t usual, uint64_t least, uint64_t most) {
+        return given.count(name) ? whole(name, given[name], least, most) : usual;
+    };
+    nlohmann::json content = {{"format", "vidgan-walk-2"}};
+    content["seed"] = number("--seed", 0, 0, UINT64_MAX);
+    content["frames"] = number("--frames", 120, 1, 1000000000);
+    if (given.count("--label")) {
+        refuse(!classes, "--label " + given["--label"] + ": the model has no classes");
+        content["labels"] = {number("--label", 0, 0, classes - 1)};
+    }
+    return Walk(content, z_dim, classes);
+}
+
 static void render(std::map<std::string, std::string> given, const std::string& file, const std::string& target) {
-    const uint64_t seed = whole("--seed", given["--seed"], 0, UINT64_MAX);
-    const auto frames = int64_t(whole("--frames", given["--frames"], 1, 1000000000));
-    const auto label = int32_t(whole("--label", given["--label"], 0, INT32_MAX));
+    const std::filesystem::path end(target);
+    const std::string kind = end.extension().string();
+    if (std::filesystem::is_directory(end)) throw std::runtime_error(target + ": a folder; give a name for the frames");
+    if (target != "-" && kind != ".rgb" && kind != ".rgba")
+        throw std::runtime_error(target + ": holds raw frames, so name it .rgb or .rgba, or write to - and pipe that into ffmpeg");
     ov::Core core;
     const auto model = opened(core, file);
-    const bool walk = model->input(0).get_any_name() == "t", classes = model->inputs().size() > 1;
-    // OpenVINO does not check a label and would make a meaningless picture. The file says how many classes it has.
-    if (classes) whole("--label", given["--label"], 0, std::stoull(model->get_rt_info<std::string>("framework", "classes")) - 1);
+    const bool inside = model->input(0).get_any_name() == "t";  // the file contains a walk
+    const size_t z_dim = inside ? 0 : size_t(model->input("z").get_partial_shape()[1].get_length());
+    Walk walk = asked(given, *model, z_dim);
     // Without this hint, OpenVINO computes in bfloat16 where the CPU can. That is up to 17 grey levels off.
     auto request = core.compile_model(model, "CPU", ov::hint::inference_precision(ov::element::f32)).create_infer_request();
-    const size_t z_dim = walk ? 0 : size_t(model->input("z").get_partial_shape()[1].get_length());
-    Loop path(seed, frames, z_dim);
 
     const std::runtime_error unwritten(target + ": cannot be written");
-    const std::filesystem::path end(target);
     const Part part{end.parent_path() / (".part-" + end.filename().string())};
     std::ofstream written;
     if (target != "-") written.open(part.name, std::ios::binary);
     std::ostream& out = target == "-" ? std::cout : written;
-    if (!out || std::filesystem::is_directory(end)) throw unwritten;
+    if (!out) throw unwritten;
 #ifdef _WIN32
     _setmode(_fileno(stdout), _O_BINARY);  // else Windows would write each byte 10 as two bytes
 #endif
-    for (int64_t frame = 0; frame < frames; ++frame) {
-        std::vector<float> row = walk ? std::vector<float>{float(double(frame) / frames)} : path.latent(frame);
-        const ov::Shape shape = walk ? ov::Shape{1} : ov::Shape{1, z_dim};
+    for (int64_t frame = 0; frame < walk.frames && !stopped; ++frame) {
+        std::vector<float> row = inside ? std::vector<float>{float(double(frame) / walk.frames)} : walk.latent(frame), weights;
+        const ov::Shape shape = inside ? ov::Shape{1} : ov::Shape{1, z_dim};
         request.set_tensor(model->input(0), ov::Tensor(ov::element::f32, shape, row.data()));
-        int32_t one = label;
-        if (classes) request.set_tensor("label", ov::Tensor(ov::element::i32, ov::Shape{1}, &one));
+        auto label = int32_t(walk.labels.empty() ? 0 : walk.labels[0]);
+        if (model->inputs().size() > 1 && model->input(1).get_any_name() == "label") {
+            request.set_tensor("label", ov::Tensor(ov::element::i32, ov::Shape{1}, &label));
+        } else if (model->inputs().size() > 1) {
+            weights = walk.class_weights(frame);
+            request.set_tensor("class_weights", ov::Tensor(ov::element::f32, ov::Shape{1, weights.size()}, weights.data()));
+        }
         request.infer();
         const ov::Tensor picture = request.get_output_tensor();  // uint8 [1, H, W, 3 or 4]
         if (!out.write(reinterpret_cast<const char*>(picture.data<uint8_t>()), picture.get_size())) throw unwritten;
     }
+    if (stopped) return;  // the part is removed
     if (!out.flush()) throw unwritten;
     written.close();
     std::error_code failed;
@@ -186,17 +133,19 @@ static void render(std::map<std::string, std::string> given, const std::string& 
 }
 
 int main(int count, char** words) {
-    std::map<std::string, std::string> given = {{"--seed", "0"}, {"--frames", "120"}, {"--label", "0"}};
+    for (int number : {SIGINT, SIGTERM}) std::signal(number, [](int number) { stopped = number; });
+    const std::set<std::string> options = {"--seed", "--frames", "--label", "--walk"};
+    std::map<std::string, std::string> given;
     std::vector<std::string> names;
     bool understood = true;
     for (int i = 1; i < count; ++i) {
         const std::string word = words[i];
-        if (!given.count(word)) names.push_back(word);
+        if (!options.count(word)) names.push_back(word);
         else if (i + 1 < count) given[word] = words[++i];
         else understood = false;
     }
     if (!understood || names.size() != 2) {
-        std::cerr << "usage: render MODEL.onnx TARGET.rgb|- [--seed 0] [--frames 120] [--label 0]\n";
+        std::cerr << "usage: render MODEL.onnx TARGET.rgb|- [--seed 0] [--frames 120] [--label 0] [--walk FILE]\n";
         return 1;
     }
     try {
@@ -206,4 +155,5 @@ int main(int count, char** words) {
         std::cerr << "render: " << told.substr(0, told.find('\n')) << '\n';
         return 1;
     }
+    return stopped ? 128 + stopped : 0;
 }

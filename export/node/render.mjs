@@ -2,97 +2,37 @@
 //
 //     npm ci
 //     node render.mjs generator.onnx out.mp4 --seed 7 --frames 120    a film, through ffmpeg
-//     node render.mjs walk.onnx pictures/ --frames 24                 a folder of PNG
+//     node render.mjs generator.onnx out.mp4 --walk walk.json         a walk that --save-walk has written
+//     node render.mjs walk.onnx pictures/ --frames 24                 a new folder of PNG
 //     node render.mjs generator.onnx - --frames 24                    raw RGB to standard output
 //
-// The same seed gives the same frames as `vidgan render`: see "Seeds" in export/README.md. MP4, MOV
-// and PNG are marked as synthetic.
+// The same seed or walk gives the same frames as `vidgan render`. Latents are computed by the code of
+// the page, in ../web/src. MP4, MOV and PNG are marked as synthetic.
 
 import { spawn } from "node:child_process";
-import { appendFileSync, existsSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { crc32, deflateSync } from "node:zlib";
 import * as ort from "onnxruntime-node";
+import { ofSeed, played } from "./walk.mjs";
 
-const TURNS = [13, 15, 26, 6, 17, 29, 16, 24];
+const SIGNALS = [["SIGINT", 130], ["SIGTERM", 143]];
 const SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia";
 const XMP = `<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
 <rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
  Iptc4xmpExt:DigitalSourceType="${SOURCE}"/></rdf:RDF></x:xmpmeta>`;
 
-// Threefry-2x32-20: two random words for every counter (pair, index).
-function threefry(seed, pair, index) {
-  const low = Number(seed & 0xffffffffn), high = Number(seed >> 32n);
-  const key = [low, high, low ^ high ^ 0x1bd11bda];
-  let a = (pair + key[0]) >>> 0, b = (index + key[1]) >>> 0;
-  for (let turn = 0; turn < 20; turn++) {
-    const left = TURNS[turn % 8];
-    a = (a + b) >>> 0;
-    b = (((b << left) | (b >>> (32 - left))) ^ a) >>> 0;
-    if (turn % 4 === 3) {
-      const n = (turn + 1) / 4;
-      a = (a + key[n % 3]) >>> 0;
-      b = (b + key[(n + 1) % 3] + n) >>> 0;
-    }
-  }
-  return [a, b];
-}
-
-// Latent `index`: zDim components, rounded to float32. Its norm follows as one more coordinate.
-function keyframe(seed, index, zDim) {
-  const z = [];
-  for (let pair = 0; z.length < zDim; pair++) {
-    const [a, b] = threefry(seed, pair, index);
-    const radius = Math.sqrt(-2 * Math.log((a + 1) / 2 ** 32)), angle = 2 * Math.PI * (b / 2 ** 32);
-    z.push(Math.fround(radius * Math.cos(angle)), Math.fround(radius * Math.sin(angle)));
-  }
-  z.length = zDim; // an odd zDim leaves one too many
-  return [...z, Math.hypot(...z)];
-}
-
-// One latent per frame, on a closed C2 cubic spline through the keyframes of the seed.
-function* loop(seed, frames, zDim) {
-  const count = Math.max(3, roundHalfEven(frames / 30)), known = new Map();
-  const point = (i) => {
-    const index = ((i % count) + count) % count;
-    if (!known.has(index)) known.set(index, keyframe(seed, index, zDim));
-    if (known.size > 128) known.delete(known.keys().next().value); // the oldest
-    return known.get(index);
-  };
-  const slope = (i) => point(i).map((_, d) => {
-    let sum = 0; // the weight of a neighbour falls as 0.27^distance
-    for (let k = -24; k <= 24; k++) sum += (Math.sqrt(3) - 2) ** Math.abs(k) * (point(i + k + 1)[d] - point(i + k - 1)[d]);
-    return (3 / (2 * Math.sqrt(3))) * sum;
-  });
-  let segment = -1, p, q, m, n;
+// Frames as tensors uint8 [1, H, W, 3 or 4]. A file with a walk inside needs none.
+async function* pictures(session, { walk, frames, label }) {
+  const names = session.inputNames;
   for (let frame = 0; frame < frames; frame++) {
-    const at = frame * (count / frames), u = at - Math.floor(at);
-    if (segment !== Math.floor(at)) {
-      segment = Math.floor(at);
-      [p, q, m, n] = [point(segment), point(segment + 1), slope(segment), slope(segment + 1)];
-    }
-    const v = p.map((_, d) => (2 * u ** 3 - 3 * u ** 2 + 1) * p[d] + (u ** 3 - 2 * u ** 2 + u) * m[d]
-      + (3 * u ** 2 - 2 * u ** 3) * q[d] + (u ** 3 - u ** 2) * n[d]);
-    const norm = v.pop(), length = Math.hypot(...v);
-    yield Float32Array.from(v, (x) => x * (norm / length)); // the mean of two latents is too short
-  }
-}
-
-function roundHalfEven(x) {
-  const rest = x - Math.floor(x);
-  return Math.floor(x) + (rest > 0.5 || (rest === 0.5 && Math.floor(x) % 2 === 1) ? 1 : 0);
-}
-
-// Frames as tensors uint8 [1, H, W, 3 or 4].
-async function* pictures(session, { seed, frames, label }) {
-  const [input] = session.inputMetadata;
-  const path = input.name === "z" ? loop(seed, frames, input.shape[1]) : null;
-  for (let frame = 0; frame < frames; frame++) {
-    const feed = path
-      ? { z: new ort.Tensor("float32", path.next().value, [1, input.shape[1]]) }
-      : { t: new ort.Tensor("float32", Float32Array.of(frame / frames), [1]) }; // t from 0 to 1 is one round
-    if (session.inputNames.includes("label")) feed.label = new ort.Tensor("int32", Int32Array.of(label), [1]);
+    const { z, weights } = walk?.at(frame) ?? {};
+    const feed = {};
+    if (z) feed.z = new ort.Tensor("float32", z, [1, z.length]);
+    else feed.t = new ort.Tensor("float32", Float32Array.of(frame / frames), [1]); // t from 0 to 1 is one round
+    if (names.includes("label")) feed.label = new ort.Tensor("int32", Int32Array.of(label), [1]);
+    if (names.includes("class_weights")) feed.class_weights = new ort.Tensor("float32", weights, [1, weights.length]);
     const made = await session.run(feed).catch((error) => {
       throw /out of data bounds/.test(error) ? new Error(`--label ${label}: the model has no such class`) : error;
     });
@@ -117,14 +57,15 @@ function png({ data, dims: [, height, width, channels] }) {
   ]);
 }
 
-// Write to a file beside the target and rename it, so that no half-written film is left.
-async function film(target, frames, how) {
-  const part = resolve(target, "..", `.part-${process.pid}-${basename(target)}`);
-  const stop = new AbortController(), clear = () => (stop.abort(), rmSync(part, { force: true }));
-  for (const [name, code] of [["SIGINT", 130], ["SIGTERM", 143]]) process.once(name, () => (clear(), process.exit(code)));
+// Write beside the target and rename, so that no half-written film or folder is left.
+async function whole(target, frames, how) {
+  const name = resolve(target), part = join(dirname(name), `.part-${process.pid}-${basename(name)}`);
+  const stop = new AbortController();
+  const clear = () => (stop.abort(), rmSync(part, { recursive: true, force: true }));
+  process.once("exit", clear); // after a signal
   try {
-    await write(part, frames, { ...how, signal: stop.signal });
-    renameSync(part, target);
+    await write(target.endsWith("/") ? `${part}/` : part, frames, { ...how, signal: stop.signal });
+    renameSync(part, name);
   } catch (error) {
     throw new Error(error.message.replaceAll(part, target));
   } finally {
@@ -173,32 +114,76 @@ function uuidBox() {
   return Buffer.concat([size, Buffer.from("uuid"), id, Buffer.from(XMP)]);
 }
 
-function whole(name, text, least, most) {
+function number(name, text, least, most) {
   if (!/^\d+$/.test(text) || BigInt(text) < least || BigInt(text) > most) throw new Error(`--${name} ${text}: a whole number from ${least} to ${most}`);
   return BigInt(text);
 }
 
+// The number of classes. onnxruntime-node shows no metadata, so it is read from the side file, if there is one.
+function classesOf(session, model) {
+  const weights = session.inputMetadata.find((input) => input.name === "class_weights");
+  if (weights) return weights.shape[1];
+  if (!session.inputNames.includes("label")) return 0;
+  try {
+    return JSON.parse(readFileSync(model.replace(/\.onnx$/, ".json"), "utf8")).classes ?? Infinity;
+  } catch {
+    return Infinity;
+  }
+}
+
+// The walk that the options ask for, with its frames, frames per second and class.
+function asked(session, model, { seed, frames, label, walk: file }) {
+  const classes = classesOf(session, model), [input] = session.inputMetadata;
+  if (label >= classes) throw new Error(`--label ${label}: the model has ${classes ? `0 to ${classes - 1}` : "no classes"}`);
+  if (input.name === "t") {
+    if (file) throw new Error(`--walk ${file}: ${model} contains a walk already`);
+    return { frames: frames ?? 120 };
+  }
+  const known = { zDim: input.shape[1], classes };
+  if (!file) {
+    const walk = played(ofSeed(seed ?? 0, frames ?? 120, input.shape[1], label === undefined ? [] : [label]), known);
+    return { walk, frames: walk.frames, label: label ?? 0 };
+  }
+  if (!existsSync(file)) throw new Error(`${file}: no such file`);
+  let walk;
+  try {
+    walk = played(readFileSync(file, "utf8"), known);
+  } catch (error) {
+    throw new Error(`${file}: ${error.message}`);
+  }
+  if (session.inputNames.includes("label") && new Set(walk.labels).size > 1) {
+    throw new Error(`${file}: it mixes classes, which needs a model of vidgan export --classes weights`);
+  }
+  return { walk, frames: walk.frames, fps: walk.fps, label: walk.labels[0] ?? 0 };
+}
+
 async function main() {
-  const text = (value) => ({ type: "string", default: value });
-  const options = { seed: text("0"), frames: text("120"), label: text("0"), fps: text("30"), scale: text() };
+  const names = ["seed", "frames", "label", "walk", "fps", "scale"];
+  const options = Object.fromEntries(names.map((name) => [name, { type: "string" }]));
   const { values, positionals: [model, target, more] } = parseArgs({ allowPositionals: true, options });
-  if (!target || more) throw new Error(`usage: node render.mjs MODEL.onnx TARGET ${Object.keys(options).map((o) => `[--${o} ${values[o] ?? "N"}]`).join(" ")}`);
-  const seed = whole("seed", values.seed, 0n, 2n ** 64n - 1n);
-  const [frames, label, scale] = [["frames", 1n, 10n ** 9n], ["label", 0n, 2n ** 31n - 1n], ["scale", 1n, 64n]]
-    .map(([name, least, most]) => values[name] === undefined ? undefined : Number(whole(name, values[name], least, most)));
-  if (!/^\d+(\.\d+|\/\d+)?$/.test(values.fps) || !(parseFloat(values.fps) > 0)) throw new Error(`--fps ${values.fps}: for example 30 or 30000/1001`);
+  if (!target || more) throw new Error(`usage: node render.mjs MODEL.onnx TARGET [--seed 0] [--frames 120] [--label 0] [--walk FILE] [--fps 30] [--scale N]`);
+  const given = (name, least, most) => (values[name] === undefined ? undefined : number(name, values[name], least, most));
+  const seed = given("seed", 0n, 2n ** 64n - 1n);
+  const [frames, label, scale] = [["frames", 1n, 10n ** 9n], ["label", 0n, 2n ** 31n - 1n], ["scale", 1n, 64n]].map((range) => {
+    const value = given(...range);
+    return value === undefined ? undefined : Number(value);
+  });
+  if (values.walk !== undefined && [seed, frames, label].some((value) => value !== undefined)) throw new Error("--walk sets seed, frames and label itself");
+  if (values.fps !== undefined && (!/^\d+(\.\d+|\/\d+)?$/.test(values.fps) || !(parseFloat(values.fps) > 0))) throw new Error(`--fps ${values.fps}: for example 30 or 30000/1001`);
+  for (const [signal, code] of SIGNALS) process.once(signal, () => process.exit(code));
   process.stdout.on("error", () => process.exit(1)); // the reader has closed the pipe
   if (!existsSync(model)) throw new Error(`${model}: no such file`);
-  const folder = target.endsWith("/");
-  if (!folder && existsSync(target) && statSync(target).isDirectory()) throw new Error(`${target}: a folder; ${target}/ takes pictures`);
-  if (!folder && !existsSync(dirname(target))) throw new Error(`${target}: its folder does not exist`);
+  if (target.endsWith("/") && existsSync(target)) throw new Error(`${target}: exists; give a new folder`);
+  if (existsSync(target) && statSync(target).isDirectory()) throw new Error(`${target}: a folder; ${target}/ takes pictures`);
+  if (!existsSync(dirname(resolve(target)))) throw new Error(`${target}: its folder does not exist`);
   const session = await ort.InferenceSession.create(model, { executionProviders: ["cpu"], logSeverityLevel: 4 }).catch(() => {
     throw new Error(`${model}: not an ONNX file, or damaged`);
   });
   if (!["z", "t"].includes(session.inputNames[0]) || session.outputNames[0] !== "frames") {
     throw new Error(`${model}: not what vidgan export makes (z or t to frames)`);
   }
-  await (folder || target === "-" ? write : film)(target, pictures(session, { seed, frames, label }), { fps: values.fps, scale });
+  const film = asked(session, model, { ...values, seed, frames, label });
+  await (target === "-" ? write : whole)(target, pictures(session, film), { fps: values.fps ?? film.fps ?? "30", scale });
 }
 
 main().catch((error) => {

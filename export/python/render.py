@@ -1,14 +1,16 @@
 """Render a video from generator.onnx or walk.onnx with onnxruntime, numpy and PyAV alone.
 
     python render.py generator.onnx out.mp4 --seed 7 --frames 120
+    python render.py generator.onnx out.mp4 --walk walk.json     which --save-walk has written
     python render.py walk.onnx out.mp4
 
-The same seed gives the same frames as `vidgan render`. Latents come from Threefry-2x32-20 and
-Box-Muller, and the path is a closed cubic spline through them. This one file is the whole player.
+The same seed or walk gives the same frames as `vidgan render`. This file, walk.py and latents.py
+are the whole player.
 """
 
 import argparse
 import os
+import signal
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +18,7 @@ from pathlib import Path
 import av
 import numpy as np
 import onnxruntime
+import walk
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 # The mark that a trained model made the film. It is appended to an MP4 as a box of type uuid.
@@ -27,59 +30,18 @@ XMP = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/">
 UUID = b"uuid" + bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 
 
-def threefry(seed, pair, index):
-    """Two random uint32 for every counter (pair, index): see "Seeds" in export/README.md."""
-    key = [np.uint32(seed & 0xFFFFFFFF), np.uint32(seed >> 32)]
-    key.append(key[0] ^ key[1] ^ np.uint32(0x1BD11BDA))
-    a, b = pair + key[0], index + key[1]
-    for turn in range(20):
-        left = np.uint32((13, 15, 26, 6, 17, 29, 16, 24)[turn % 8])
-        a = a + b
-        b = ((b << left) | (b >> (np.uint32(32) - left))) ^ a
-        if turn % 4 == 3:
-            n = turn // 4 + 1
-            a, b = a + key[n % 3], b + key[(n + 1) % 3] + np.uint32(n)
-    return a, b
-
-
-def gaussian(seed, indices, z_dim):
-    """Latents float32 [N, z_dim]; components 2p and 2p + 1 come from counter (p, index)."""
-    pairs = np.arange((z_dim + 1) // 2, dtype=np.uint32)[None, :]
-    with np.errstate(over="ignore"):
-        a, b = threefry(seed, *np.broadcast_arrays(pairs, indices.astype(np.uint32)[:, None]))
-    radius = np.sqrt(-2 * np.log((a.astype(float) + 1) / 2**32))
-    angle = 2 * np.pi * (b.astype(float) / 2**32)
-    both = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
-    return both.reshape(len(indices), -1)[:, :z_dim].astype(np.float32)
-
-
-def loop(seed, frame, frames, z_dim):
-    """The latent [1, z_dim] of one frame of the default path of `vidgan render`."""
-    keyframes = max(3, round(frames / 30))
-    at = frame * (keyframes / frames)
-    first, u = int(at), at - int(at)
-    # The weight of a neighbour falls as 0.27^distance, so 24 on either side are enough.
-    near = np.arange(first - 25, first + 27)
-    p = gaussian(seed, near % keyframes, z_dim).astype(float)
-    p = np.hstack([p, np.linalg.norm(p, axis=1, keepdims=True)])  # the norm is one more coordinate
-    weights = 3 / (2 * 3**0.5) * (3**0.5 - 2) ** np.abs(np.arange(-24, 25))
-    m, n = (weights @ (p[i + 2 : i + 51] - p[i : i + 49]) for i in (0, 1))
-    v = (2 * u**3 - 3 * u**2 + 1) * p[25] + (u**3 - 2 * u**2 + u) * m
-    v = v + (3 * u**2 - 2 * u**3) * p[26] + (u**3 - u**2) * n
-    z = v[:-1] * (v[-1] / np.linalg.norm(v[:-1]))  # the mean of two latents is too short
-    return z[None].astype(np.float32)
-
-
-def frames_of(session, seed, frames, label=0):
-    """Frames uint8 [H, W, 3], one by one."""
-    first, *more = session.get_inputs()
-    for frame in range(frames):
-        if first.name == "t":  # a walk: t from 0 to 1 is one round
-            feed = {"t": np.float32([frame / frames])}
+def frames_of(session, latents, label=0):
+    """Frames uint8 [H, W, 3] of a walk.Walk, one by one. A file with a walk inside needs none."""
+    names = {given.name for given in session.get_inputs()}
+    for frame in range(latents.frames):
+        if "t" in names:  # from 0 to 1 is one round
+            feed = {"t": np.float32([frame / latents.frames])}
         else:
-            feed = {"z": loop(seed, frame, frames, first.shape[1])}
-        if more:
+            feed = {"z": latents.latent(frame)}
+        if "label" in names:
             feed["label"] = np.int32([label])
+        if "class_weights" in names:
+            feed["class_weights"] = latents.class_weights(frame)
         yield session.run(["frames"], feed)[0][0, :, :, :3]
 
 
@@ -140,31 +102,57 @@ def opened(path):
     return session
 
 
+def asked_walk(session, given):
+    """The walk that the options ask for, and the class for a model that mixes none."""
+    first, *more = session.get_inputs()
+    known = session.get_modelmeta().custom_metadata_map.get("classes", 2**31)
+    classes = int(known) if more else 0
+    if given.walk and first.name == "t":
+        raise walk.Refused(f"--walk {given.walk}: {given.model} contains a walk already")
+    if not given.walk:
+        if given.label is not None and not 0 <= given.label < classes:
+            many = f"0 to {classes - 1}" if classes else "no classes"
+            raise walk.Refused(f"--label {given.label}: the model has {many}")
+        content = {"seed": given.seed or 0, "frames": given.frames or 120}
+        content |= {"labels": [given.label]} if given.label is not None else {}
+        z_dim = first.shape[1] if first.name == "z" else 1
+        return walk.Walk(content, z_dim, classes), given.label or 0
+    found = walk.read(given.walk, first.shape[1], classes)
+    if any(i.name == "label" for i in more) and len({*(found.labels or ())}) > 1:
+        mixes = "mixes classes, which needs a model of vidgan export --classes weights"
+        raise walk.Refused(f"{given.walk}: it {mixes}")
+    return found, (found.labels or [0])[0]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
     parser.add_argument("target")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--frames", type=int, default=120)
-    parser.add_argument("--label", type=int, default=0)
-    parser.add_argument("--fps", type=Fraction, default=Fraction(30))
-    parser.add_argument("--scale", type=int)
+    for option in ("--seed", "--frames", "--label", "--scale"):
+        parser.add_argument(option, type=int)
+    parser.add_argument("--walk", help="a walk.json; it sets seed, frames and label itself")
+    parser.add_argument("--fps", type=Fraction)
     given = parser.parse_args()
-    scale = 1 if given.scale is None else given.scale
-    if not (0 <= given.seed < 2**64 and min(given.frames, scale, given.fps) > 0):
+    least = [x for x in (given.frames, given.scale, given.fps) if x is not None]
+    if not 0 <= (given.seed or 0) < 2**64 or min(least, default=1) <= 0:
         parser.error("a seed is from 0 to 2^64 - 1; frames, fps and scale are above 0")
+    if given.walk and {given.seed, given.frames, given.label} != {None}:
+        parser.error("--walk sets seed, frames and label itself")
     if Path(given.target).is_dir():
         sys.exit(f"render.py: {given.target}: a folder; give a name for the film")
+    for number in (signal.SIGINT, signal.SIGTERM):  # the part of the film is removed on the way
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     session = opened(given.model)
-    pictures = frames_of(session, given.seed, given.frames, given.label)
     try:
-        write(given.target, pictures, given.fps, given.scale)
+        latents, label = asked_walk(session, given)
+        fps = given.fps or Fraction(latents.fps)
+        write(given.target, frames_of(session, latents, label), fps, given.scale)
+    except walk.Refused as error:
+        sys.exit(f"render.py: {error}")
+    except onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument:
+        sys.exit(f"render.py: {given.model}: has no class {label}")
     except (OSError, ValueError) as error:  # of PyAV: no such folder, unknown format
         sys.exit(f"render.py: {given.target}: {getattr(error, 'strerror', None) or error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument:
-        sys.exit(f"render.py: --label {given.label}: the model has no such class")
 
 
 if __name__ == "__main__":

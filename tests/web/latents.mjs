@@ -4,7 +4,7 @@ import { framesOf, fromHash, fromJson, latentOf, toHash, toJson } from "../../ex
 
 const asked = JSON.parse((await process.stdin.toArray()).join(""));
 const { z_dim, frames, closed, truncation, keyframes } = asked;
-const path = route({ path: "loop", closed, hold: 0, ease: "linear" }, keyframes.map((k) => latentOf(k, z_dim)));
+const path = route({ path: "loop", closed, hold: 0, ease: "linear" }, keyframes.length, (i) => latentOf(keyframes[i], z_dim));
 const at = Array.from({ length: frames }, (_, i) => position(i, frames, keyframes.length, closed));
 const info = { z_dim, sha256: "abc", classes: 0 };
 const walk = fromJson(asked.walk, info);
@@ -14,7 +14,7 @@ const near = (z, seed, truncation) => Array.from(truncated(z, centreOf(seed, z_d
 function played(walk) {
   const { keyframes, closed, truncation, seed } = walk;
   const count = framesOf(walk);
-  const path = route(walk, keyframes.map((k) => latentOf(k, z_dim)));
+  const path = route(walk, keyframes.length, (i) => latentOf(keyframes[i], z_dim));
   const at = (i) => path(position(i, count, keyframes.length, closed));
   return Array.from({ length: count }, (_, i) => near(at(i), seed, truncation));
 }

@@ -45,11 +45,24 @@ export function gaussian(seed, index, zDim) {
 
 const norm = (z) => Math.sqrt(z.reduce((sum, x) => sum + x * x, 0));
 
+/** A function of whole numbers that keeps its last 256 answers, so that a path of any length fits in memory. */
+function remembered(answer) {
+  const known = new Map();
+  return (i) => {
+    if (!known.has(i)) known.set(i, answer(i));
+    if (known.size > 256) known.delete(known.keys().next().value); // the oldest
+    return known.get(i);
+  };
+}
+
 const round = (i, count) => ((i % count) + count) % count;
 const scaledTo = (length, z) => {
   const scale = length / norm(z);
   return z.map((x) => x * scale);
 };
+
+// The curves. Each is made of a function from the number of a keyframe to its latent, of their count
+// and of whether it is closed. It maps a position, counted in keyframes, to a latent.
 
 /** The two keyframes around a position, and how far it is from the first to the second, 0 to 1. */
 function segment(at, count, closed) {
@@ -57,10 +70,11 @@ function segment(at, count, closed) {
   return [round(i, count), round(i + 1, count), at - i];
 }
 
-function lerp(points, closed) {
+function lerp(keyframe, count, closed) {
   return (at) => {
-    const [a, b, u] = segment(at, points.length, closed);
-    return points[a].map((x, d) => (1 - u) * x + u * points[b][d]);
+    const [a, b, u] = segment(at, count, closed);
+    const [p, q] = [keyframe(a), keyframe(b)];
+    return p.map((x, d) => (1 - u) * x + u * q[d]);
   };
 }
 
@@ -70,24 +84,26 @@ function lerp(points, closed) {
  * The norm of each latent is interpolated as one more coordinate, and the result is scaled to it,
  * because the mean of two latents is shorter than either.
  */
-function hermite(latents, closed, weights) {
-  const count = latents.length;
-  const points = latents.map((z) => Float64Array.from([...z, norm(z)]));
-  const size = points[0].length;
+function hermite(keyframe, count, closed, weights) {
+  const given = remembered((i) => {
+    const z = keyframe(i);
+    return Float64Array.from([...z, norm(z)]);
+  });
+  const size = given(0).length;
 
   function point(i) {
-    if (closed) return points[round(i, count)];
+    if (closed) return given(round(i, count));
     const span = count - 1;
-    if (span === 0) return points[0];
+    if (span === 0) return given(0);
     // The points are reflected through each end, so that the second derivative is zero there.
     const turn = Math.floor(i / (2 * span));
     const rest = i - turn * 2 * span;
-    const [first, last] = [points[0], points[span]];
-    const inside = points[rest > span ? 2 * span - rest : rest];
+    const [first, last] = [given(0), given(span)];
+    const inside = given(rest > span ? 2 * span - rest : rest);
     return inside.map((x, d) => (rest > span ? 2 * last[d] - x : x) + 2 * turn * (last[d] - first[d]));
   }
 
-  const slopes = points.map((_, k) => {
+  const slopeAt = remembered((k) => {
     const slope = new Float64Array(size);
     for (const [n, weight] of weights.entries()) {
       const middle = k + n - (weights.length >> 1);
@@ -99,7 +115,7 @@ function hermite(latents, closed, weights) {
 
   return (at) => {
     const [a, b, u] = segment(at, count, closed);
-    const [p, q, m, n] = [points[a], points[b], slopes[a], slopes[b]];
+    const [p, q, m, n] = [given(a), given(b), slopeAt(a), slopeAt(b)];
     const [u2, u3] = [u * u, u * u * u];
     const v = p.map(
       (x, d) =>
@@ -110,8 +126,9 @@ function hermite(latents, closed, weights) {
 }
 
 /** One full turn from latent 0 through the direction of latent 1. */
-function circle([a, b, ...more]) {
-  const [radius, count] = [norm(a), 2 + more.length];
+function circle(keyframe, count) {
+  const [a, b] = [keyframe(0), keyframe(1)];
+  const radius = norm(a);
   const across = a.reduce((sum, x, d) => sum + x * b[d], 0) / radius ** 2;
   const square = b.map((x, d) => x - across * a[d]);
   if (norm(square) < 1e-6 * radius) throw new Error("A circle needs two keyframes that differ in direction.");
@@ -123,14 +140,14 @@ function circle([a, b, ...more]) {
 }
 
 /** The keyframes as white noise, smoothed by a Gaussian and scaled to the norm sqrt(size). */
-function walk(points, closed) {
-  const [count, size] = [points.length, points[0].length];
+function walk(keyframe, count, closed) {
+  const size = keyframe(0).length;
   return (at) => {
     const z = new Float64Array(size);
     const first = Math.floor(at);
     for (let near = first - REACH; near <= first + REACH + 1; near++) {
       const weight = Math.exp(-(((at - near) / SMOOTHING) ** 2) / 2);
-      const point = points[closed ? round(near, count) : Math.min(count - 1, Math.max(0, near))];
+      const point = keyframe(closed ? round(near, count) : Math.min(count - 1, Math.max(0, near)));
       for (let d = 0; d < size; d++) z[d] += weight * point[d];
     }
     return scaledTo(Math.sqrt(size), z);
@@ -143,28 +160,29 @@ function frequencies(count) {
 }
 
 /** A sum of octaves of looping noise. Each octave uses two keyframes. */
-function noise(points) {
-  const octaves = frequencies(points.length);
+function noise(keyframe, count) {
+  const octaves = frequencies(count);
   const scale = octaves.reduce((sum, f) => sum + f ** -2, 0) ** -0.5;
   return (at) => {
-    const z = new Float64Array(points[0].length);
+    const z = new Float64Array(keyframe(0).length);
     for (const [pair, f] of octaves.entries()) {
-      const angle = (2 * Math.PI * f * at) / points.length;
+      const angle = (2 * Math.PI * f * at) / count;
       const [c, s] = [(Math.cos(angle) * scale) / f, (Math.sin(angle) * scale) / f];
-      for (let d = 0; d < z.length; d++) z[d] += c * points[2 * pair][d] + s * points[2 * pair + 1][d];
+      const [a, b] = [keyframe(2 * pair), keyframe(2 * pair + 1)];
+      for (let d = 0; d < z.length; d++) z[d] += c * a[d] + s * b[d];
     }
     return z;
   };
 }
 
 const CURVES = {
-  loop: (points, closed) => hermite(points, closed, CUBIC),
+  loop: (...given) => hermite(...given, CUBIC),
   lerp,
-  slerp: (points, closed) => (at) => {
-    const [a, b, u] = segment(at, points.length, closed);
-    return slerp(points[a], points[b], u);
+  slerp: (keyframe, count, closed) => (at) => {
+    const [a, b, u] = segment(at, count, closed);
+    return slerp(keyframe(a), keyframe(b), u);
   },
-  spline: (points, closed) => hermite(points, closed, CATMULL_ROM),
+  spline: (...given) => hermite(...given, CATMULL_ROM),
   circle,
   walk,
   noise,
@@ -183,10 +201,11 @@ export const used = (path, count) => ({ circle: 2, noise: 2 * frequencies(count)
 
 /**
  * The path through latents that `vidgan render --path` takes: a function from the position, counted
- * in keyframes, to a Float32Array. Throws an Error of one line if the latents allow no such path.
+ * in keyframes, to a Float32Array. `latent` maps the number of a keyframe to its latent. Throws an
+ * Error of one line if the latents allow no such path.
  */
-export function route({ path, closed, hold, ease }, latents) {
-  const curve = CURVES[path](latents.map((z) => Float64Array.from(z)), closed);
+export function route({ path, closed, hold, ease }, count, latent) {
+  const curve = CURVES[path](remembered((i) => Float64Array.from(latent(i))), count, closed);
   return (at) => {
     const whole = Math.floor(at);
     const u = Math.min(1, Math.max(0, (at - whole - hold / 2) / (1 - hold)));

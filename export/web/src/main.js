@@ -32,7 +32,7 @@ export function start(generator) {
   function changed() {
     if (ALWAYS_CLOSED.includes(walk.path)) walk.closed = true;
     if (!through()) Object.assign(walk, { hold: 0, ease: "linear" }); // such a path does not pass through its keyframes
-    const along = (keyframes) => route(walk, keyframes.map((k) => latentOf(k, info.z_dim)));
+    const along = (keyframes) => route(walk, keyframes.length, (i) => latentOf(keyframes[i], info.z_dim));
     try {
       path = along(walk.keyframes);
     } catch (error) {

@@ -7,7 +7,12 @@
 import { ALWAYS_CLOSED, EASES, PATHS, THROUGH_KEYFRAMES, gaussian } from "./latents.js";
 
 export const FRAMES_PER_KEYFRAME = 30;
-const FORMAT = "vidgan-walk-2";
+export const FORMAT = "vidgan-walk-2";
+// What the keys of a file are where it leaves them out.
+const USUAL = {
+  path: "loop", closed: true, seed: 0, keyframes: null, frames: 120, fps: "30", hold: 0, ease: "linear", truncation: 1,
+  labels: null, grid: null, constant_speed: false, audio: null, positions: null, gain: null,
+};
 // The page plays only these values. It refuses a walk that asks for others, so that no film is wrong.
 const ONLY = { grid: null, constant_speed: false, audio: null, positions: null, gain: null };
 
@@ -59,8 +64,11 @@ function evenly(x) {
   return x - low === 0.5 ? low + (low % 2) : Math.round(x);
 }
 
-/** The walk in the text of a JSON file. Throws an Error whose one line the page shows. */
-export function fromJson(text, info) {
+/**
+ * All keys of a walk's JSON file, checked, with those that it leaves out. The seed is a string of digits.
+ * Keyframes are a list, or the number of them that are of the seed. Throws an Error of one line.
+ */
+export function parsed(text, zDim) {
   let content;
   try {
     content = JSON.parse(text.replace(/("seed"\s*:\s*)(\d+)/g, '$1"$2"'));
@@ -68,42 +76,50 @@ export function fromJson(text, info) {
     throw new Error("This file is not JSON, so it is not a walk.");
   }
   if (content?.format !== FORMAT) throw new Error(`This file is not a walk of vidgan (${FORMAT}).`);
-  for (const [key, value] of Object.entries(ONLY)) {
-    if ((content[key] ?? value) !== value) {
-      throw new Error(`This page plays ${key} ${JSON.stringify(value)}; the walk asks for ${JSON.stringify(content[key]).slice(0, 40)}. vidgan render --walk plays it.`);
-    }
-  }
-  if (content.z_dim !== info.z_dim) {
-    throw new Error(`The walk's latents have ${content.z_dim} numbers, this generator takes ${info.z_dim}.`);
-  }
-  const seed = checkedSeed(String(content.seed ?? 0));
-  const { path, closed, hold, ease } = { path: "loop", closed: true, hold: 0, ease: "linear", ...content };
-  const frames = content.frames ?? 120;
-  const truncation = content.truncation ?? 1;
-  const labels = content.labels?.length ? content.labels : [0];
+  if (content.z_dim !== zDim) throw new Error(`The walk's latents have ${content.z_dim} numbers, this generator takes ${zDim}.`);
+  const { path, closed, hold, ease, frames } = (content = { ...USUAL, ...content });
+  const seed = checkedSeed(String(content.seed));
   const given = content.keyframes ?? usualCount(path, closed, frames);
-  if (seed === null || !(Number.isInteger(frames) && frames >= 1) || !(typeof truncation === "number" && truncation >= 0 && truncation <= 1)) {
-    throw new Error("The walk's seed, frames or truncation is not one number, too small or too large.");
+  if (seed === null || !(Number.isInteger(frames) && frames >= 1)) {
+    throw new Error("The walk's seed or frames is not a whole number, or is too small.");
+  }
+  if (![content.truncation].flat().every((x) => typeof x === "number" && x >= 0 && x <= 1)) {
+    throw new Error("The walk's truncation is not from 0 to 1.");
   }
   if (typeof closed !== "boolean" || typeof hold !== "number" || !(Array.isArray(given) || Number.isInteger(given))) {
     throw new Error("The walk's closed, hold or keyframes has the wrong type.");
-  }
-  if (info.classes ? !areClasses(labels, info) : content.labels?.length) {
-    throw new Error("The walk's labels are not numbers of classes of this generator.");
   }
   if (!PATHS.includes(path)) throw new Error(`The walk's path ${JSON.stringify(path)} is none of ${PATHS.join(", ")}.`);
   if (!(hold >= 0 && hold < 1) || !Object.hasOwn(EASES, ease) || ((hold || ease !== "linear") && !THROUGH_KEYFRAMES.includes(path))) {
     throw new Error(`The walk's hold ${JSON.stringify(hold)} and ease ${JSON.stringify(ease)} do not go with its path ${path}.`);
   }
   if (ALWAYS_CLOSED.includes(path) && !closed) throw new Error(`The path ${path} is always a loop; the walk asks for an open one.`);
-  const keyframes = Array.isArray(given) ? given.map((k) => checkedKeyframe(k, info.z_dim)) : keyframesOf(seed, given);
-  if (keyframes.length < leastKeyframes(path)) throw new Error(`The walk has too few keyframes for the path ${path}.`);
+  const keyframes = Array.isArray(given) ? given.map((k) => checkedKeyframe(k, zDim)) : given;
+  if ((keyframes.length ?? keyframes) < leastKeyframes(path)) throw new Error(`The walk has too few keyframes for the path ${path}.`);
+  return { ...content, seed, keyframes };
+}
+
+/** The walk in the text of a JSON file, if the page can play it. Throws an Error whose one line the page shows. */
+export function fromJson(text, info) {
+  const content = parsed(text, info.z_dim);
+  for (const [key, value] of Object.entries(ONLY)) {
+    if (content[key] !== value) {
+      throw new Error(`This page plays ${key} ${JSON.stringify(value)}; the walk asks for ${JSON.stringify(content[key]).slice(0, 40)}. vidgan render --walk plays it.`);
+    }
+  }
+  const { path, seed, closed, hold, ease, truncation, frames } = content;
+  const labels = content.labels?.length ? content.labels : [0];
+  if (typeof truncation !== "number") throw new Error("This page plays one truncation; the walk goes through several. vidgan render --walk plays it.");
+  if (info.classes ? !areClasses(labels, info.classes) : content.labels?.length) {
+    throw new Error("The walk's labels are not numbers of classes of this generator.");
+  }
+  const keyframes = Array.isArray(content.keyframes) ? content.keyframes : keyframesOf(seed, content.keyframes);
   const segments = Math.max(1, closed ? keyframes.length : keyframes.length - 1);
   const speed = (segments * FRAMES_PER_KEYFRAME) / frames;
   return { path, seed, keyframes, closed, hold, ease, truncation, speed, labels };
 }
 
-const areClasses = (labels, info) => Array.isArray(labels) && labels.every((c) => Number.isInteger(c) && c >= 0 && c < info.classes);
+export const areClasses = (labels, classes) => Array.isArray(labels) && labels.every((c) => Number.isInteger(c) && c >= 0 && c < classes);
 
 export const leastKeyframes = (path) => (ALWAYS_CLOSED.includes(path) ? 2 : 1);
 
@@ -173,7 +189,7 @@ export function fromHash(hash, info) {
       ease: stops ? of("ease", Object.keys(EASES), "linear") : "linear",
       speed: number("speed", 0.05, 20, 1),
       truncation: number("truncation", 0, 1, 1),
-      labels: areClasses(labels, info) ? labels : [0],
+      labels: areClasses(labels, info.classes) ? labels : [0],
     };
   } catch {
     return null;

@@ -1,0 +1,47 @@
+// The latents of a walk, frame by frame, with the code of the page (../web/src).
+
+import { away, centreOf, classWeights, EASES, gaussian, route, truncated } from "../web/src/latents.js";
+import { areClasses, FORMAT, latentOf, parsed } from "../web/src/walk.js";
+
+/** The text of a walk's file for a seed alone. */
+export const ofSeed = (seed, frames, zDim, labels = []) =>
+  `{"format": "${FORMAT}", "z_dim": ${zDim}, "seed": ${seed}, "frames": ${frames}, "labels": ${JSON.stringify(labels)}}`;
+
+/**
+ * A walk in the text of a file: {frames, fps, labels, at}. `at(i)` gives the latent z of frame i, a
+ * Float32Array, and the weights of the classes. Throws an Error of one line.
+ */
+export function played(text, { zDim, classes }) {
+  const walk = parsed(text, zDim);
+  const { seed, frames, fps, closed, keyframes, gain } = walk;
+  const labels = walk.labels ?? [];
+  if (walk.grid) throw new Error("The walk is a grid of walks; vidgan render --walk plays it.");
+  if ((walk.constant_speed || walk.audio) && !walk.positions) {
+    throw new Error("The walk is not timed; vidgan render --walk with --save-walk adds the positions of its frames.");
+  }
+  const positions = walk.positions?.[0];
+  if ([positions, gain].some((table) => table && table.length !== frames)) throw new Error("The walk's positions or gain is not one for each frame.");
+  if (!areClasses(labels, classes)) throw new Error(`The walk's labels are ${JSON.stringify(labels)}; the model has ${classes || "no"} classes.`);
+  const count = keyframes.length ?? keyframes;
+  const along = route(walk, count, (i) => (keyframes.length ? latentOf(keyframes[i], zDim) : gaussian(seed, i, zDim)));
+  const centre = centreOf(seed, zDim);
+  const shares = [walk.truncation].flat().map(away);
+  const at = (i) => {
+    const t = positions ? positions[i] : i / Math.max(1, closed ? frames : frames - 1);
+    const share = inTurn(shares, t, closed);
+    return {
+      z: truncated(along(t * (closed ? count : count - 1)), centre, share * (gain?.[i] ?? 1)),
+      weights: Number.isFinite(classes) ? classWeights(labels.length ? labels : [0], classes, t, closed) : null,
+    };
+  };
+  return { frames, fps, labels, at };
+}
+
+/** Numbers one after the other over the path, with smooth changes. */
+function inTurn(numbers, t, closed) {
+  const returns = closed && numbers.length > 1 && numbers[0] === numbers.at(-1);
+  const values = returns ? numbers.slice(0, -1) : numbers; // a closed path returns by itself
+  const at = t * (closed ? values.length : values.length - 1), i = Math.floor(at);
+  const u = EASES.smoothstep(at - i);
+  return (1 - u) * values[i % values.length] + u * values[(i + 1) % values.length];
+}
