@@ -1,8 +1,14 @@
 import ast
+import contextlib
 import io
 import json
 import logging
+import os
+import pty
+import re
+import subprocess
 import sys
+import termios
 import zipfile
 from pathlib import Path
 
@@ -137,3 +143,49 @@ def test_no_text_of_a_file_reaches_the_terminal_as_it_is(
 def assert_harmless(text, *, lines):
     assert "\\x1b" in text
     assert text.replace("\n", "").isprintable() and text.count("\n") == lines, ascii(text)
+
+
+SHOWS = """
+import logging, time
+from dataclasses import replace
+from tests.training.test_log import ROW
+from vidgan.cli import terminal
+
+full = {"images_seen": 1_999_999, "images_per_s": 9999.0, "loss_g": -12.34, "loss_d": 12.34}
+full |= {"sure_real": 1.0, "sure_fake": 0.0, "elapsed_s": 80_000.0}
+with terminal.messages(), terminal.training_bar() as show:
+    show(replace(ROW, **full), 0.5)
+    time.sleep(0.3)  # the bar is drawn ten times a second
+    logging.getLogger("vidgan").info("To continue: vidgan train --resume " + "folder/" * 12)
+    show(ROW, 1.0)
+"""
+
+
+def test_a_bar_stays_on_one_line_of_80_columns_and_a_message_in_one_piece():
+    terminal_end, command_end = pty.openpty()
+    termios.tcsetwinsize(command_end, (24, 80))
+    process = subprocess.Popen([sys.executable, "-c", SHOWS], stderr=command_end)
+    os.close(command_end)
+    shown = b""
+    with contextlib.suppress(OSError):  # Linux says so when the other end is closed
+        while piece := os.read(terminal_end, 1000):
+            shown += piece
+    os.close(terminal_end)
+    assert process.wait() == 0
+    lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", shown.decode()))
+    (message,) = {line for line in lines if "continue" in line}
+    assert message == "To continue: vidgan train --resume " + "folder/" * 12
+    bars = {line.rstrip() for line in lines if "━" in line}
+    whole = "1,999,999 images 9999/s G -12.34 D 12.34 sure 100%/100%, 22:13:20 left"
+    assert any(line.endswith(whole) for line in bars) and max(map(len, bars)) <= 80
+    assert any(line.endswith("━ measuring and saving") for line in bars)
+    assert {line.strip("━╸╺ ") for line in bars} <= {whole, "starting", "measuring and saving"}
+
+
+def test_a_bar_on_a_terminal_that_is_gone_is_no_error():
+    terminal_end, command_end = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-c", SHOWS], stderr=command_end)
+    os.close(command_end)
+    os.read(terminal_end, 1)
+    os.close(terminal_end)
+    assert process.wait() == 0

@@ -13,8 +13,9 @@ from safetensors.numpy import load_file
 
 from tests.conftest import write_pictures
 from tests.waiting import another_process_in, wait_until
-from vidgan import config
+from vidgan import config, signals
 from vidgan.errors import ConfigError, DivergedError, ModelError, SystemFault
+from vidgan.generator import checkpoint
 from vidgan.generator.synthesis import open_generator
 from vidgan.networks import base
 from vidgan.networks.architectures import DISCRIMINATORS
@@ -288,3 +289,47 @@ def test_two_ranks_train_one_model(pictures, tmp_path):
     (run,) = (tmp_path / "runs").iterdir()
     assert int(newest_checkpoint(run).stem) == 320
     assert (run / "best.safetensors").exists()  # one rank measures, the other waits
+
+
+@pytest.fixture
+def training(pictures, tmp_path):
+    """A command that has trained for some steps, with its stderr at a pipe; and its folder."""
+    how = settings(pictures, checkpoint_every_images=8)
+    command = [sys.executable, *train_command(tmp_path, how), tmp_path / "runs"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            wait_until(lambda: list(tmp_path.glob("runs/*/checkpoints/*8.safetensors")), process)
+            (run,) = (tmp_path / "runs").iterdir()
+            yield process, run
+        finally:
+            process.kill()
+
+
+def parts(run):
+    return [path for path in run.rglob("*") if ".part-" in path.name or path.name == "lock.owner"]
+
+
+@pytest.mark.parametrize("number", signals.NUMBERS)
+def test_the_first_signal_is_answered_at_once_and_the_run_is_saved(number, training):
+    process, run = training
+    process.send_signal(number)
+    said = process.stderr.read().splitlines()
+    assert process.wait() == 128 + number and "Traceback" not in "\n".join(said)
+    assert sum(line.startswith("Stopping: this step ends") for line in said) == 1
+    assert said[-2].startswith(f"{run}: kept the last, at ")
+    assert said[-1] == f"Stopped. To continue: vidgan train --resume {run}"
+    assert (run / "report.html").exists() and not parts(run)
+    newest_state(run)
+
+
+def test_a_second_signal_leaves_at_once_and_nothing_half_written(training):
+    process, run = training
+    process.send_signal(signal.SIGTERM)
+    for line in process.stderr:
+        if line.startswith("Stopping"):
+            break
+    process.send_signal(signal.SIGINT)
+    assert process.stderr.read().splitlines()[-1:] == ["vidgan: interrupted"]
+    assert process.wait() == 130 and not parts(run)
+    for path in (run / "checkpoints").iterdir():
+        checkpoint.read(path, kind="training state")

@@ -16,9 +16,11 @@ from typing import Annotated, TextIO
 
 from cyclopts import Parameter, Token
 
+from vidgan import signals
 from vidgan.errors import UsageError
 
 _LINE_EVERY_S = 10.0
+_SHOW_CURSOR = b"\r\n\x1b[?25h"  # which a bar hides
 # Controls, marks of format (which reverse text, for example), surrogates, breaks of lines.
 _UNSEEN, _JOINERS = {"Cc", "Cf", "Cs", "Zl", "Zp"}, "\u200c\u200d"
 Numbers = object  # a `vidgan.training.log.Progress`; importing it here would import torch
@@ -116,7 +118,9 @@ def rendering_bar(frames: int) -> Iterator[Callable[[int, int], None]]:
         speed = f"{done}/{total} {done / (time.monotonic() - started):.0f} frames/s"
         progress.update(task, completed=done, total=total, description=speed)
 
-    with _bar() as progress:
+    from rich.progress import TimeRemainingColumn
+
+    with _bar(TimeRemainingColumn()) as progress:
         task = progress.add_task("starting", total=frames)
         yield advance
 
@@ -132,16 +136,28 @@ def training_bar() -> Iterator[Callable[[Numbers, float], None]]:
         yield lambda now, share: progress.update(
             task,
             completed=share,
-            description="measuring and saving" if share == 1 else _numbers(now),
+            description="measuring and saving" if share == 1 else _numbers(now, share),
         )
 
 
-def _bar() -> object:
+@contextmanager
+def _bar(*more: object) -> Iterator[object]:
+    """A bar and a description that stay on one line of 80 columns, and more columns."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.table import Column
 
-    columns = (BarColumn(bar_width=16), TextColumn("{task.description}"), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True))
+    one_line = Column(no_wrap=True, overflow="ellipsis")
+    columns = (BarColumn(bar_width=10), TextColumn("{task.description}", table_column=one_line))
+    # rich alone would break the lines of messages, also within the path of a run.
+    progress = Progress(*columns, *more, console=Console(stderr=True, soft_wrap=True))
+    progress.start()
+    try:
+        with signals.undone(lambda: os.write(2, _SHOW_CURSOR)):
+            yield progress
+    finally:
+        with suppress(OSError):  # the terminal may be gone
+            progress.stop()
 
 
 def _plain() -> Callable[[Numbers, float], None]:
@@ -151,15 +167,16 @@ def _plain() -> Callable[[Numbers, float], None]:
         nonlocal next_s
         if now.elapsed_s >= next_s or done == 1:
             next_s = now.elapsed_s + _LINE_EVERY_S
-            left = timedelta(seconds=round(now.elapsed_s * (1 - done) / max(done, 1e-9)))
-            to_stderr(f"{done:4.0%}  {_numbers(now)}, {left} left")
+            to_stderr(f"{done:4.0%}  {_numbers(now, done)}")
 
     return show
 
 
-def _numbers(now: Numbers) -> str:
+def _numbers(now: Numbers, done: float) -> str:
+    """At most 68 columns, where losses are below 100 and less than a day is left."""
+    left = timedelta(seconds=round(now.elapsed_s * (1 - done) / max(done, 1e-9)))
     return (
         f"{now.images_seen:,} images {now.images_per_s:.0f}/s "
         f"G {now.loss_g:.2f} D {now.loss_d:.2f} "
-        f"sure {now.sure_real:.0%}/{1 - now.sure_fake:.0%}"
+        f"sure {now.sure_real:.0%}/{1 - now.sure_fake:.0%}, {left} left"
     )

@@ -33,7 +33,7 @@ from vidgan.training.step import Outcome, Step
 logger = logging.getLogger(__name__)
 ENDLESS = 10**15  # images, of a run that only a time ends
 _LOG_EVERY_S = 1.0
-_FINISHING = b"\nStopping: this step ends and the run is saved. A second signal leaves at once.\n"
+_FINISHING = b"Stopping: this step ends and the run is saved. A second signal leaves at once.\n"
 
 
 def train(
@@ -243,4 +243,4 @@ def _finish(run: Run) -> None:
             signal.signal(number, signal.SIG_IGN)
     if run.is_first:
         with suppress(OSError):  # the terminal may be gone
-            os.write(2, _FINISHING)
+            os.write(2, b"\n" * os.isatty(2) + _FINISHING)  # below a progress bar
