@@ -1,6 +1,7 @@
 """Players run an exported generator with neither vidgan nor torch, and show the same frames."""
 
 import json
+import re
 import runpy
 import shutil
 import signal
@@ -15,6 +16,7 @@ import onnxruntime
 import pytest
 from PIL import Image
 
+from tests import readme_player
 from tests.conftest import loop
 from tests.films import nearly_equal
 from tests.runtimes import golden
@@ -295,6 +297,29 @@ def test_the_python_player_needs_neither_vidgan_nor_torch(onnx_file, tmp_path):
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
     assert len(list(read_frames(tmp_path / "out.mp4"))) == 12
+
+
+@pytest.mark.parametrize(
+    ("seed", "frames", "z_dim"), [(7, 120, 100), (2**64 - 5, 7, 33), (2**40 + 3, 135, 8)]
+)
+def test_the_text_of_the_contract_is_enough_to_make_the_same_latents(seed, frames, z_dim):
+    ours = loop(seed=seed, frames=frames, z_dim=z_dim).latents(0, frames)
+    theirs = readme_player.default_path(seed, frames, z_dim)
+    np.testing.assert_allclose(theirs, ours, atol=1e-6)
+
+
+def test_the_examples_in_the_text_of_the_contract_are_right():
+    def numbers(pattern: str) -> list[float]:
+        (found,) = re.findall(pattern, readme_player.TEXT)
+        return [float(number) for number in re.findall(r"-?\d+\.\d+|\d{5,}", found)]
+
+    latents = loop(seed=7, frames=120, z_dim=100).latents(0, 2)
+    for row, pattern in enumerate(
+        (r"seed 7 begins with (.*?\d)\. ", r"100, begins with (.*?\d)\.\n")
+    ):
+        np.testing.assert_allclose(latents[row, :3], numbers(pattern), atol=5e-8)
+    x0, x1 = readme_player.words(7, np.arange(1, dtype=np.uint64), 0)
+    assert [x0, x1] == numbers(r"p = 0 gives (.*?)\.\n")
 
 
 @pytest.mark.parametrize("folder", ["python", "node", "cpp"])
