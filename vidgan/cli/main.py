@@ -59,6 +59,9 @@ def _said_of(error: BaseException | None) -> tuple[str, int]:
             return f"{' '.join(str(error).split())} See {verb} --help.", UsageError.exit_code
         case VidganError() | Interrupted():
             return str(error), error.exit_code
+        case MemoryError():
+            fault = " ".join(f"the memory is full ({error})".split())
+            return f"{fault}; ask for less, or for a smaller size.", SystemFault.exit_code
         case KeyboardInterrupt():
             return _said_of(Interrupted(signal.SIGINT))
     raise error

@@ -117,9 +117,9 @@ def render(
         sign: Sign the film (C2PA) with this certificate and its chain, a PEM file. See vidgan
             verify.
         sign_key: The private key of that certificate, a PEM file.
-        yes: Render even if it will take hours.
+        yes: Render even if it will take hours, or frames of more than 8192 pixels.
     """
-    from vidgan.film import segments
+    from vidgan.film import encoders, segments
     from vidgan.film.target import Target
     from vidgan.film.writer import VideoWriter, write_png
     from vidgan.generator import synthesis
@@ -129,8 +129,8 @@ def render(
     asked = _walk(moves, walk)
     out = Target.parse(target, fps=asked.fps, **vars(file))
     # torchrun sets these for processes that share a render.
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    segments.check(out, resume=resume, world=world)
+    share = segments.Share(*(int(os.environ.get(*v)) for v in (("RANK", 0), ("WORLD_SIZE", 1))))
+    segments.check(out, resume=resume, world=share.world)
     # A render killed at its very end leaves both its segments and the finished film.
     replace = force or (resume and segments.folder_of(out.path).exists())
     out.check(force=replace)
@@ -145,6 +145,7 @@ def render(
     generator, name = synthesis.open_default(model)
     bound = asked.bind(generator, name=name, sound_into=out)
     pipeline.check_frames(bound.frames, yes=yes)  # of a sound, only now known
+    encoders.check_size(out, bound.generator.height, bound.generator.width, yes=yes)
     comment = bound.comment()
 
     def finish(film: Path) -> None:
@@ -159,12 +160,11 @@ def render(
 
     sound = bound.walk.audio and Path(bound.walk.audio)
     writer = VideoWriter(out, force=replace, sound=sound, finish=finish, comment=comment)
-    share = segments.Share(rank, world)
     with terminal.rendering_bar(bound.frames) as advance:
         pipeline.render(
             bound.generator, bound, writer, resume=resume, share=share, progress=advance
         )
-    if rank == 0:
+    if share.rank == 0:
         plural = "s" * (bound.frames != 1)
         frames = f"{bound.frames} frame{plural}"
         shown = _shown("shown", bound.walk.labels or [0], generator.class_names)

@@ -24,6 +24,7 @@ from vidgan.marks import xmp
 logger = logging.getLogger(__name__)
 Comment = Mapping[str, object] | None  # how a file was made; written into it as JSON
 _MAX_SIDE = 16_383  # pixels, in WebP; H.264 takes about as many
+_LARGE_SIDE = 8192  # pixels; few programs show more
 _ENLARGED_SIDE = 512  # pixels of the short side of small frames, after the default enlargement
 _MATRICES = {0: Colorspace.DEFAULT, 1: Colorspace.ITU709, 6: Colorspace.ITU601}
 
@@ -47,7 +48,7 @@ class Encoder:
     def __init__(self, job: Job, height: int, width: int) -> None:
         self._job, self._frames, self._packets, target = job, 0, 0, job.target
         codec, kind = target.codec, target.kind
-        self._scale = target.scale or (1 if codec.lossless else _default_scale(height, width))
+        self._scale, height, width = size_of(target, height, width)
         self._time_base = Fraction(1, kind.ticks_per_s) if kind.ticks_per_s else 1 / target.fps
         self._converter = VideoReformatter()  # one per file, because each takes megabytes
         os.environ.setdefault("SVT_LOG", "1")  # or the encoder of AV1 writes to stderr
@@ -55,13 +56,7 @@ class Encoder:
             str(job.part), "w", format=kind.muxer, container_options=kind.options(target.fps)
         )
         self._container.metadata.update(xmp.tags(job.comment))
-        height, width = height * self._scale, width * self._scale
         sides = codec.padded(height), codec.padded(width)
-        if max(sides) > _MAX_SIDE:
-            raise UsageError(
-                f"--scale {self._scale}: frames of {sides[1]}x{sides[0]} pixels. A film can have "
-                f"{_MAX_SIDE:,} per side, a folder of PNG files can have more."
-            )
         options = codec.options(target.quality, min(sides))
         self._stream = self._container.add_stream(codec.encoder, rate=target.fps, options=options)
         self._stream.height, self._stream.width = sides
@@ -176,7 +171,8 @@ class _PngFolder:
         job.part.mkdir()
 
     def write(self, frame: np.ndarray) -> None:
-        scale, path = self._job.target.scale or 1, self._job.part / f"frame{self._frames:06d}.png"
+        scale, *_ = size_of(self._job.target, *frame.shape[:2])
+        path = self._job.part / f"frame{self._frames:06d}.png"
         save_png(path, frame.repeat(scale, axis=0).repeat(scale, axis=1), self._job.comment)
         self._frames += 1
 
@@ -188,6 +184,28 @@ class _PngFolder:
 
 def open_encoder(job: Job, height: int, width: int) -> Encoder | _PngFolder:
     return {"gif": _Gif, "": _PngFolder}.get(job.target.kind.muxer, Encoder)(job, height, width)
+
+
+def size_of(target: Target, height: int, width: int) -> tuple[int, int, int]:
+    """The scale of frames, and their height and width in the film. Raises UsageError."""
+    scale = target.scale or (1 if target.codec.lossless else _default_scale(height, width))
+    sides = height * scale, width * scale
+    if max(map(target.codec.padded, sides)) > _MAX_SIDE:
+        raise UsageError(
+            f"--scale {scale}: frames of {sides[1]}x{sides[0]} pixels; at most {_MAX_SIDE:,} per "
+            "side are possible."
+        )
+    return scale, *sides
+
+
+def check_size(target: Target, height: int, width: int, *, yes: bool) -> None:
+    """Refuse frames that are too large and, unless `yes`, ones that nobody asks for on purpose."""
+    scale, height, width = size_of(target, height, width)
+    if max(height, width) > _LARGE_SIDE and not yes:
+        raise UsageError(
+            f"--scale {scale}: frames of {width}x{height} pixels, which few programs show; add "
+            "--yes to go on."
+        )
 
 
 def save_png(path: Path, frame: np.ndarray, comment: Comment, *, synthetic: bool = True) -> None:

@@ -11,7 +11,7 @@ from vidgan.disk.files import check_new
 from vidgan.errors import SystemFault, UsageError
 from vidgan.film import codecs
 
-_MAX_FPS = 1000
+_MIN_FPS, _MAX_FPS = Fraction(1, 100), 1000  # a GIF can hold a frame for 655 seconds
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,10 @@ def parse_fps(fps: Fraction | float | str) -> Fraction:
         rate = Fraction(0 if "e" in text else text).limit_denominator(100_000)
     except (ValueError, ZeroDivisionError):
         rate = Fraction(0)
-    if not 0 < rate <= _MAX_FPS:
+    if not _MIN_FPS <= rate <= _MAX_FPS:
         raise UsageError(
-            f"--fps {fps}: above 0 and at most {_MAX_FPS}, for example 30, 12.5 or 24000/1001."
+            f"--fps {fps}: from {float(_MIN_FPS)} to {_MAX_FPS}, for example 30, 12.5 or "
+            "24000/1001."
         )
     # People write the rates of NTSC as decimals such as 23.98 and 29.97.
     ntsc = Fraction(round(rate * 1001 / 1000) * 1000, 1001)

@@ -30,6 +30,8 @@ _SHEET_SIDE = 128  # pixels of the long side of a frame in a contact sheet, at m
 _ALONE = Share()  # one process renders the whole film
 # An hour of film. Speed and size as measured: the shipped generator, 512 pixels, 2 cores.
 _LARGE_JOB, _FRAMES_PER_S, _BYTES_PER_FRAME = 108_000, 460, 7_400
+_MOST_FRAMES = 10**9  # a film of a year
+_MOST_STILLS, _MOST_PIXELS = 10**6, 2**28  # of a folder; of a picture with a grid
 
 
 class LatentPath(Protocol):
@@ -42,8 +44,8 @@ class LatentPath(Protocol):
 
 def check_frames(frames: int, *, yes: bool) -> None:
     """Refuse a film without frames and, unless `yes`, one that nobody asks for on purpose."""
-    if frames < 1:
-        raise UsageError(f"--frames {frames}: at least 1, for example --frames 120.")
+    if not 1 <= frames <= _MOST_FRAMES:
+        raise UsageError(f"--frames {frames}: from 1 to {_MOST_FRAMES:,}, for example 120.")
     if frames > _LARGE_JOB and not yes:
         hours, gigabytes = frames / _FRAMES_PER_S / 3600, frames * _BYTES_PER_FRAME / 1e9
         raise UsageError(
@@ -113,8 +115,9 @@ def grid_of_stills(
 
     Each row shows one of the labels, over and over, so that a column shows a latent in all of them.
     """
-    if columns < 1 or rows < 1 or columns * rows > 10_000:
-        raise UsageError(f"--grid {columns}x{rows}: from 1x1 to 10,000 pictures, for example 8x4.")
+    most = min(10_000, _MOST_PIXELS // (generator.height * generator.width))
+    if columns < 1 or rows < 1 or columns * rows > most:
+        raise UsageError(f"--grid {columns}x{rows}: from 1x1 to {most:,} pictures, like 8x4.")
     turn, which = np.divmod(np.arange(rows), max(len(labels), 1))
     index = (turn if labels else np.arange(rows))[:, None] * columns + np.arange(columns)
     given = np.repeat(np.array(labels)[which], columns) if labels else None
@@ -134,8 +137,8 @@ def write_stills(
 
     One picture after the other shows the next one of the labels, over and over.
     """
-    if count < 1:
-        raise UsageError(f"--count {count}: at least 1.")
+    if not 1 <= count <= _MOST_STILLS:
+        raise UsageError(f"--count {count}: from 1 to {_MOST_STILLS:,}.")
     comment = {"model": generator.sha256, "seed": seed} | ({"labels": labels} if labels else {})
     target = Target.parse(f"{folder}/", scale=1)
     with VideoWriter(target, force=force, comment=comment) as writer:
