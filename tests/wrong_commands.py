@@ -103,6 +103,7 @@ WRONG_COMMANDS = [
     (2, "two keyframes", "render --model MODEL --seeds 3,4,5 --path circle out.mp4"),
     (2, "--grid", "render --model MODEL --seeds 3,4 --grid 2x1 out.mp4"),
     (2, "without classes", "render --model MODEL --labels 3>7 out.mp4"),
+    (2, "without classes", "sample --model MODEL --labels flags out.png"),
     (2, "--hold", "render --model MODEL --constant-speed --hold 0.2 out.mp4"),
     (2, "there is no folder absent", "render --model MODEL --save-walk absent/w.json out.mp4"),
     (2, "must end in .json", "render --model MODEL --save-walk out.mp4 out.mp4"),

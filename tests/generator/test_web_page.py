@@ -259,10 +259,11 @@ def test_the_page_morphs_from_class_to_class_as_a_render_does(tmp_path):
     seen = node("drive.mjs", "classes", f"{player.as_uri()}{HASH}&labels=0,2", tmp_path)
     assert seen["errors"] == seen["overflow"] == [] and seen["injected"] == [None, 0]
     assert seen["options"] == list(names) and seen["mixture"] == f"50% {names[0]}, 50% {names[2]}"
-    assert "labels=0,2,1" in seen["hash"] and seen["removed"] == [2, 1]
+    assert seen["linked"] and seen["removed"] == [2, 1]
     for name, labels in (("two", [0, 2]), ("three", [0, 2, 1])):
         assert json.loads((tmp_path / f"{name}.json").read_text())["labels"] == labels
-    assert seen["loaded"] == [0, 2, 1] and "labels" in seen["refusal"]
+    assert seen["loaded"] and seen["refused"]
+    assert seen["worst_level"] <= 1  # of the self-test, by which a site chooses its runtime
     rows = walk.latents(0, 30)[[0, 7, 29]]
     assert ((rows[:, 100:] > 0.1).sum(1) > 1).any()  # one of them is a mixture
     pixels = decoded(seen["pixels"], (64, 64))

@@ -173,23 +173,22 @@ async function mixed() {
   report.injected = await page.evaluate(() => [window.hacked ?? null, document.querySelectorAll("main img, main script").length]);
   await page.click("#play"); // pause
   await page.locator("#seek").fill("0.25"); // the middle of the first of two classes and the second
-  await page.waitForFunction(() => document.getElementById("mixture").value.includes(","));
+  await becomes(async () => (await page.textContent("#mixture")).startsWith("50%"));
   report.mixture = await page.textContent("#mixture");
   await saved("#save", "two.json");
   await page.click("#class-add");
   await page.locator("#classes select").nth(2).selectOption("1");
-  report.hash = await page.evaluate(() => new Promise((done) => setTimeout(() => done(location.hash), 300)));
+  report.linked = await becomes(() => page.evaluate(() => location.hash.includes("labels=0,2,1")));
   await saved("#save", "three.json");
   await page.locator("#classes button").nth(0).click();
   report.removed = await page.evaluate(() => vidgan.walk.labels);
   await overflows();
   await page.setInputFiles("#file", join(folder, "of-python.json"));
-  await settled();
-  report.loaded = await page.evaluate(() => vidgan.walk.labels);
+  report.loaded = await becomes(() => page.evaluate(() => String(vidgan.walk.labels) === "0,2,1"));
   await computed();
+  report.worst_level = await page.evaluate(() => vidgan.generator.worstLevel(vidgan.generator.info.self_test));
   await page.setInputFiles("#file", { name: "x.json", mimeType: "application/json", buffer: Buffer.from('{"format": "vidgan-walk-2", "z_dim": 100, "labels": [4]}') });
-  await settled();
-  report.refusal = await toast();
+  report.refused = await becomes(async () => (await toast()).includes("labels are not numbers of classes"));
 }
 
 const visits = { page: [computed, used], site: [computed], classes: [mixed], still: [stayedStill], watch: [watched] };

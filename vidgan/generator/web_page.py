@@ -24,7 +24,7 @@ _INFO_KEYS = ("z_dim", "width", "height", "classes", "vidgan_version", "self_tes
 
 def write_html(model_file: Path, target: Path, *, force: bool = True) -> None:
     """Write one page that needs no other file. Raises ModelError, and SystemFault as `bundled`."""
-    page = bundled("export/web/built/page.html").read_text(encoding="utf-8")
+    page = bundled("export/web/built/page.html")
     with tempfile.TemporaryDirectory() as folder:
         model, info = _generator(model_file, Path(folder))
     values = {
@@ -34,7 +34,7 @@ def write_html(model_file: Path, target: Path, *, force: bool = True) -> None:
         # First all low bytes, then all high bytes: float16 weights are compressed 10 % smaller.
         "MODEL": _packed(model[0::2] + model[1::2]),
     }
-    write_bytes(target, filled(page, values).encode(), force=force)
+    write_bytes(target, filled(page, values), force=force)
 
 
 def write_site(model_file: Path, target: Path, *, force: bool = True) -> None:
@@ -47,7 +47,7 @@ def write_site(model_file: Path, target: Path, *, force: bool = True) -> None:
         (part / "model.json").write_text(json.dumps(info))
         index = part / "index.html"
         title = {"TITLE": html.escape(info["title"])}
-        index.write_text(filled(index.read_text(encoding="utf-8"), title), encoding="utf-8")
+        index.write_bytes(filled(index, title))
 
 
 def is_site(folder: Path) -> bool:

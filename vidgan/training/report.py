@@ -42,7 +42,6 @@ def write(run: Path, measured: Sequence[Measured]) -> None:
     first, *more = commands(run) or [None]
     lines = [first.command] if first else []
     lines += [f"{command.command}  # from {command.images_seen:,} images on" for command in more]
-    page = Path(__file__).with_name("report.html").read_text(encoding="utf-8")
     values = {
         "TITLE": html.escape(run.resolve().name),
         "COMMAND": html.escape("\n".join(lines)),
@@ -50,7 +49,7 @@ def write(run: Path, measured: Sequence[Measured]) -> None:
         "CLASSES": html.escape(_classes(run)),
         "DATA": script_json(content),
     }
-    write_bytes(run / "report.html", filled(page, values).encode(errors="backslashreplace"))
+    write_bytes(run / "report.html", filled(Path(__file__).with_name("report.html"), values))
 
 
 def _mean(rows: Sequence[Progress], key: str) -> float | None:
