@@ -1,5 +1,5 @@
 // The latents of a walk, frame by frame: of a seed, or of a file that `vidgan render --save-walk` wrote.
-// "Seeds" and "Walks" in export/README.md say what a walk is.
+// "Walk files" in export/README.md says what its keys mean.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -13,6 +13,11 @@ static const uint32_t centre_index = 0xFFFFFFFFu;  // of the latent that truncat
 
 static void refuse(bool wrong, const std::string& why) {
     if (wrong) throw std::runtime_error(why);
+}
+
+static uint64_t whole_number(const nlohmann::json& number, uint64_t most = UINT64_MAX) {
+    refuse(!number.is_number_unsigned() || number.get<uint64_t>() > most, "not a whole number in its range: " + number.dump());
+    return number.get<uint64_t>();
 }
 
 class Walk {
@@ -29,10 +34,10 @@ public:
         refuse(content.contains("grid"), "it is a grid of walks; vidgan render --walk plays it");
         const bool timed = content.value("constant_speed", false) || content.contains("audio");
         refuse(timed && !content.contains("positions"), "not timed; vidgan render --walk with --save-walk adds the positions");
-        frames = content.value("frames", int64_t(120));
+        frames = int64_t(whole_number(content.value("frames", nlohmann::json(120u)), 1000000000));
         path_ = content.value("path", "loop");
         closed_ = content.value("closed", true);
-        const auto seed = content.value("seed", uint64_t(0));
+        const auto seed = whole_number(content.value("seed", nlohmann::json(0u)));
         hold_ = content.value("hold", 0.0);
         ease_ = content.value("ease", "linear");
         labels = content.value("labels", std::vector<int64_t>());
@@ -48,7 +53,11 @@ public:
         refuse(ease_ != "linear" && ease_ != "smoothstep" && ease_ != "in-out", "ease " + ease_ + " is not known");
         refuse(!(hold_ >= 0 && hold_ < 1) || (stops && !through), "hold and ease do not go with the path " + path_);
         refuse(frames < 1 || count_ < (path_ == "circle" || path_ == "noise" ? 2 : 1), "frames or keyframes: too few");
-        for (const Row* table : {&positions_, &gain_}) refuse(!table->empty() && int64_t(table->size()) != frames, "positions or gain: one for each frame");
+        refuse(!through && path_ != "walk" && !closed_, "path " + path_ + " is always closed");
+        for (const Row* table : {&positions_, &gain_}) {
+            refuse(!table->empty() && int64_t(table->size()) != frames, "positions or gain: not one for each frame");
+            for (double part : *table) refuse(!(part >= 0 && part <= 1), "positions or gain: from 0 to 1");
+        }
         for (int64_t label : labels) refuse(label < 0 || uint64_t(label) >= classes, "labels: the model has " + std::to_string(classes) + " classes");
         refuse(scales.empty(), "truncation: no number");
         for (double scale : scales) {
@@ -63,10 +72,11 @@ public:
         keyframes_ = std::make_unique<Keyframes>(count_, closed_, [=](int64_t i) {
             if (!given.is_array()) return gaussian(seed, uint32_t(i), z_dim);
             const auto& entry = given[i];
-            if (!entry.contains("latent")) return gaussian(entry.at("seed").get<uint64_t>(), entry.at("index").get<uint32_t>(), z_dim);
+            if (!entry.contains("latent")) return gaussian(whole_number(entry.at("seed")), uint32_t(whole_number(entry.at("index"), UINT32_MAX)), z_dim);
             const auto latent = entry["latent"].get<std::vector<float>>();
-            refuse(latent.size() != z_dim, "a keyframe has not as many numbers as the model takes, " + std::to_string(z_dim));
-            return Row(latent.begin(), latent.end());
+            const Row z(latent.begin(), latent.end());
+            refuse(z.size() != z_dim || !(norm(z) > 0), "a keyframe is not " + std::to_string(z_dim) + " numbers that are not all zero");
+            return z;
         });
     }
 

@@ -20,7 +20,6 @@ export function played(text, { zDim, classes }) {
     throw new Error("The walk is not timed; vidgan render --walk with --save-walk adds the positions of its frames.");
   }
   const positions = walk.positions?.[0];
-  if ([positions, gain].some((table) => table && table.length !== frames)) throw new Error("The walk's positions or gain is not one for each frame.");
   if (!areClasses(labels, classes)) throw new Error(`The walk's labels are ${JSON.stringify(labels)}; the model has ${classes || "no"} classes.`);
   const count = keyframes.length ?? keyframes;
   const along = route(walk, count, (i) => (keyframes.length ? latentOf(keyframes[i], zDim) : gaussian(seed, i, zDim)));

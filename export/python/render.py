@@ -118,10 +118,10 @@ def asked_walk(session, given):
         z_dim = first.shape[1] if first.name == "z" else 1
         return walk.Walk(content, z_dim, classes), given.label or 0
     found = walk.read(given.walk, first.shape[1], classes)
-    if any(i.name == "label" for i in more) and len({*(found.labels or ())}) > 1:
+    if any(i.name == "label" for i in more) and len({*found.labels}) > 1:
         mixes = "mixes classes, which needs a model of vidgan export --classes weights"
         raise walk.Refused(f"{given.walk}: it {mixes}")
-    return found, (found.labels or [0])[0]
+    return found, [*found.labels, 0][0]
 
 
 def main():
@@ -145,8 +145,8 @@ def main():
     session = opened(given.model)
     try:
         latents, label = asked_walk(session, given)
-        fps = given.fps or Fraction(latents.fps)
-        write(given.target, frames_of(session, latents, label), fps, given.scale)
+        pictures = frames_of(session, latents, label)
+        write(given.target, pictures, given.fps or latents.fps, given.scale)
     except walk.Refused as error:
         sys.exit(f"render.py: {error}")
     except onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument:

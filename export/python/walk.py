@@ -1,11 +1,12 @@
 """The latents of a walk, frame by frame: of a seed, or of a file that `--save-walk` wrote.
 
-"Seeds" and "Walks" in export/README.md say what a walk is. This file needs numpy alone.
+"Walk files" in export/README.md says what its keys mean. This file needs numpy alone.
 """
 
 import functools
 import json
 import math
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ USUAL = {
     **{"positions": None, "gain": None},
 }
 NO_STOPS = ("circle", "walk", "noise")  # they pass through no keyframe but the first
+ALWAYS_CLOSED = ("circle", "noise")
 CENTRE = 2**32 - 1  # the index of the latent that truncation turns to
 EASES = {
     "linear": lambda u: u,
@@ -36,18 +38,18 @@ class Walk:
         refuse(given, z_dim, classes)
         self.path, self.closed, self.hold = given["path"], given["closed"], given["hold"]
         self.ease, self.seed, self.z_dim = given["ease"], given["seed"], z_dim
-        self.frames, self.fps, self.labels = given["frames"], given["fps"], given["labels"]
+        self.frames, self.fps = given["frames"], Fraction(given["fps"])
+        self.labels, self.classes = given["labels"] or [], classes
         self.positions, self.gain = given["positions"], given["gain"]
         self.keyframes = given["keyframes"]
         if self.keyframes is None:
             self.keyframes = usual_count(self.path, self.closed, self.frames)
         by_seed = isinstance(self.keyframes, int)
         self.count = self.keyframes if by_seed else len(self.keyframes)
-        if self.count < (2 if self.path in ("circle", "noise") else 1):
+        if self.count < (2 if self.path in ALWAYS_CLOSED else 1):
             raise Refused(f"{self.count} keyframes are too few for the path {self.path}")
         scales = np.atleast_1d(np.array(given["truncation"], float))
         self.angles = np.arccos(scales)[:, None] * (2 / np.pi)  # from the latents, of a right angle
-        self.one_hot = np.eye(max(classes, 1))[self.labels or [0]]
         self.centre = gaussian(self.seed, CENTRE, z_dim)
         self.keyframe = functools.lru_cache(128)(self._keyframe)
 
@@ -65,7 +67,8 @@ class Walk:
 
     def class_weights(self, frame):
         """The weights of the classes in a frame: float32 [1, classes]."""
-        return in_turn(self.one_hot, self._position(frame), self.closed)[None].astype(np.float32)
+        one_hot = np.eye(self.classes)[self.labels or [0]]
+        return in_turn(one_hot, self._position(frame), self.closed)[None].astype(np.float32)
 
     def _position(self, frame):
         steps = self.frames if self.closed else self.frames - 1
@@ -78,17 +81,17 @@ class Walk:
         entry = self.keyframes[i]
         if "latent" not in entry:
             return gaussian(entry["seed"], entry["index"], self.z_dim)
-        if len(entry["latent"]) != self.z_dim:
-            raise Refused(
-                f"a keyframe has {len(entry['latent'])} numbers; the model takes {self.z_dim}"
-            )
-        return np.array(entry["latent"], np.float32).astype(float)
+        z = np.array(entry["latent"], np.float32)
+        if z.shape != (self.z_dim,) or not np.isfinite(z).all() or not z.any():
+            raise Refused(f"keyframe {i} is not {self.z_dim} numbers that are not all zero")
+        return z.astype(float)
 
 
 def refuse(given, z_dim, classes):
     """Raise Refused, in one line, for a walk that this player would not show as vidgan does."""
     scales = np.atleast_1d(np.array(given["truncation"], float))
     tables = [*(given["positions"] or ()), *([given["gain"]] if given["gain"] else ())]
+    labels = given["labels"] or ()
     stops = given["hold"] or given["ease"] != "linear"
     for wrong, why in (
         (given["format"] != FORMAT or given.keys() != USUAL.keys(), f"not a walk like {FORMAT}"),
@@ -102,13 +105,21 @@ def refuse(given, z_dim, classes):
         (given["ease"] not in EASES, f"ease {given['ease']} is not known"),
         (not 0 <= given["hold"] < 1, f"hold {given['hold']}: from 0 to below 1"),
         (stops and given["path"] in NO_STOPS, f"path {given['path']} neither holds nor eases"),
-        (given["frames"] < 1, f"frames {given['frames']}: at least 1"),
-        (any(len(t) != given["frames"] for t in tables), "positions or gain: one for each frame"),
-        (not ((scales >= 0) & (scales <= 1)).all(), f"truncation {given['truncation']}: 0 to 1"),
         (
-            any(not 0 <= label < classes for label in given["labels"] or ()),
-            f"labels {given['labels']}: the model has {classes} classes",
+            given["path"] in ALWAYS_CLOSED and not given["closed"],
+            f"path {given['path']} is always closed",
         ),
+        (not range(given["frames"]), f"frames {given['frames']}: at least 1"),
+        (Fraction(given["fps"]) <= 0, f"fps {given['fps']}: above 0"),
+        (
+            any(len(t) != given["frames"] or min(t) < 0 or max(t) > 1 for t in tables),
+            "positions or gain: one for each frame, from 0 to 1",
+        ),
+        (
+            not (scales.size and ((scales >= 0) & (scales <= 1)).all()),
+            f"truncation {given['truncation']}: from 0 to 1",
+        ),
+        (any(c not in range(classes) for c in labels), f"labels {labels}: there are {classes}"),
     ):
         if wrong:
             raise Refused(why)
@@ -143,5 +154,5 @@ def read(file, z_dim, classes):
         return walk
     except OSError as error:
         raise Refused(f"{file}: {error.strerror}") from None
-    except (Refused, ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
+    except (Refused, ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
         raise Refused(f"{file}: {error}".splitlines()[0]) from None

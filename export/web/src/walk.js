@@ -83,9 +83,12 @@ export function parsed(text, zDim) {
   if (seed === null || !(Number.isInteger(frames) && frames >= 1)) {
     throw new Error("The walk's seed or frames is not a whole number, or is too small.");
   }
-  if (![content.truncation].flat().every((x) => typeof x === "number" && x >= 0 && x <= 1)) {
-    throw new Error("The walk's truncation is not from 0 to 1.");
+  const shares = (list) => Array.isArray(list) && list.every((x) => typeof x === "number" && x >= 0 && x <= 1);
+  if (!shares([content.truncation].flat()) || content.truncation.length === 0) throw new Error("The walk's truncation is not from 0 to 1.");
+  for (const table of [content.gain, ...(content.positions ?? [])]) {
+    if (table && !(shares(table) && table.length === frames)) throw new Error("The walk's positions or gain is not one for each frame, from 0 to 1.");
   }
+  if (!/^\d+(\.\d+|\/0*[1-9]\d*)?$/.test(content.fps) || !(parseFloat(content.fps) > 0)) throw new Error(`The walk's fps ${JSON.stringify(content.fps)} is not above 0.`);
   if (typeof closed !== "boolean" || typeof hold !== "number" || !(Array.isArray(given) || Number.isInteger(given))) {
     throw new Error("The walk's closed, hold or keyframes has the wrong type.");
   }
