@@ -94,6 +94,12 @@ def test_the_comment_tells_one_file_of_latents_from_another():
     assert a != b and a["keyframes"] == b["keyframes"] == 2
 
 
+def test_a_walk_knows_the_exported_file_of_its_model(model_file, onnx_file, here, said):
+    vidgan("render", "--model", model_file, "--frames", 2, "--save-walk", "walk.json", "out.gif")
+    vidgan("render", "--model", onnx_file, "--walk", "walk.json", "--save-walk", "b.json", "b.gif")
+    assert said == [] and (here / "walk.json").read_bytes() == (here / "b.json").read_bytes()
+
+
 def test_another_model_is_a_warning_not_an_error(model_file, here, said):
     content = {"format": "vidgan-walk-2", "z_dim": 100, "model": "0" * 64, "frames": 2}
     (here / "walk.json").write_text(json.dumps(content))
@@ -188,7 +194,7 @@ def test_a_grid_shows_each_walk_as_it_is_alone(model_file, here):
 
 
 class Painter:
-    z_dim, height, width, classes, sha256, runs_on = 6, 8, 8, 3, "", ""
+    z_dim, height, width, classes, sha256, weights_sha256, runs_on = 6, 8, 8, 3, "", "", ""
     class_names = ("owl", "cat", "3")
 
     def __call__(self, z, class_weights=None):

@@ -205,6 +205,7 @@ def _meta(
         **{name: getattr(model, name) for name in ("z_dim", "width", "height", "classes")},
         "model": asdict(model),
         "facts": generator.facts,
+        "generator_sha256": generator.sha256,
         "seed": "Threefry-2x32-20 + Box-Muller: key = seed, counter = (pair, index)",
         "digital_source_type": DIGITAL_SOURCE_TYPE,
         "vidgan_version": __version__,

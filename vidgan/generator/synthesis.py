@@ -5,6 +5,7 @@ size, and an ONNX file is exact for any batch by contract. An .onnx file needs n
 """
 
 import hashlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -32,6 +33,7 @@ class Synthesize(Protocol):
     class_names: tuple[str, ...]
     classes: int  # 0 for a model without classes
     sha256: str  # of the file
+    weights_sha256: str  # of generator.safetensors, also for a file that was exported from it
     runs_on: str  # runtime and device, for people
 
     def __call__(self, z: np.ndarray, class_weights: np.ndarray | None = None) -> np.ndarray: ...
@@ -111,6 +113,7 @@ class Differentiable:
         self.network = network.requires_grad_(False).to(self.device)
         self.z_dim, self.height, self.width = self.model.z_dim, self.model.height, self.model.width
         self.class_names, self.classes = self.model.class_names, self.model.classes
+        self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
 
     def __call__(self, z: "Tensor", classes: "Tensor | None" = None) -> "Tensor":
         return self.network(z, classes)
@@ -125,7 +128,7 @@ class _Torch:
         self._path, self._image = path, (image := open_differentiable(path))
         self.z_dim, self.height, self.width = image.z_dim, image.height, image.width
         self.class_names, self.classes = image.class_names, image.classes
-        self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        self.sha256 = self.weights_sha256 = image.sha256
         self.runs_on = f"torch {torch.__version__} on {image.device.type.upper()}"
 
     def __call__(self, z: np.ndarray, class_weights: np.ndarray | None = None) -> np.ndarray:
@@ -166,6 +169,8 @@ class _Onnx:
                 f"{path}: names {self.classes} classes, but mixes others; export again."
             )
         self.sha256, self.runs_on = file.sha256, file.runs_on
+        stated = file.meta.get("generator_sha256", "")
+        self.weights_sha256 = stated if re.fullmatch("[0-9a-f]{64}", stated) else file.sha256
 
     def __call__(self, z: np.ndarray, class_weights: np.ndarray | None = None) -> np.ndarray:
         feed = {"z": np.ascontiguousarray(z, np.float32)}

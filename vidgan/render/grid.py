@@ -13,7 +13,8 @@ class Grid:
         self._generator, self._columns, self._cells = generator, columns, columns * rows
         self.height, self.width = rows * generator.height, columns * generator.width
         self.z_dim, self.classes = generator.z_dim, generator.classes
-        self.sha256, self.runs_on = generator.sha256, generator.runs_on
+        self.sha256, self.weights_sha256 = generator.sha256, generator.weights_sha256
+        self.runs_on = generator.runs_on
 
     def __call__(self, z: np.ndarray) -> np.ndarray:
         cells = z.reshape(len(z) * self._cells, -1)

@@ -107,10 +107,10 @@ class Walk:
         """
         if self.z_dim not in (None, generator.z_dim):
             raise ModelError(f"the walk has z_dim {self.z_dim}; {name} takes {generator.z_dim}.")
-        walk = replace(self, z_dim=generator.z_dim, model=generator.sha256)
+        walk = replace(self, z_dim=generator.z_dim, model=generator.weights_sha256)
         if self.labels:
             walk = replace(walk, labels=classes.numbers_of(self.labels, generator.class_names))
-        if self.model not in (None, generator.sha256):
+        if self.model not in (None, generator.weights_sha256):
             logger.warning(f"the walk was saved with another model than {name}; frames differ.")
             if self.constant_speed:
                 walk = replace(walk, positions=None, gain=None)
