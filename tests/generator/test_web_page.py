@@ -5,6 +5,7 @@ import http.client
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -331,6 +332,35 @@ def test_the_server_gives_out_its_folder_and_nothing_else(tmp_path):
         serve.server(tmp_path)
     with pytest.raises(UsageError, match="65535"):
         serve.server(folder, port=65536)
+
+
+@pytest.mark.parametrize(
+    "slow", ["GET / HTTP/1.1\r\nHost:", "GET /large HTTP/1.1\r\nHost: {}\r\n\r\n"]
+)
+def test_the_server_answers_beside_clients_that_are_slow_on_purpose(tmp_path, slow):
+    """They ask without end, or take nothing of their answer."""
+    (tmp_path / "index.html").write_text("hello")
+    (tmp_path / "large").write_bytes(bytes(20_000_000))
+    few_files = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (160, 160))\n"
+        "from vidgan.__main__ import main; sys.argv[1:] = ['serve', '.', '--port', '0']; main()"
+    )
+    command = [sys.executable, "-c", few_files]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": tmp_path}
+    with subprocess.Popen(command, **pipes) as process, contextlib.ExitStack() as clients:
+        try:
+            url = process.stdout.readline().split()[0]
+            host = url.split("/")[2]
+            for _ in range(200):
+                address = ("127.0.0.1", int(host.split(":")[1]))
+                client = clients.enter_context(socket.create_connection(address, timeout=10))
+                client.send(slow.format(host).encode())
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                assert answer.read() == b"hello"
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=30) == ("", "") and process.returncode == 0
+        finally:
+            process.kill()
 
 
 def test_the_server_ends_without_an_error_at_ctrl_c(tmp_path):
