@@ -1,5 +1,8 @@
 # make demo        train on the shipped footage, render a film, export the generator
-# make test        all tests, on a CPU
+# make test        all tests but those of faults, on a CPU, in minutes
+# make test-faults kills, full disks, hostile files: the tests marked so
+# make soak        N random SIGKILLs (1000), and long runs whose memory must not grow
+# make fuzz        N hostile inputs (100000) for each kind of file that vidgan reads
 # make lint        formatting and static checks
 # make gallery     render the moving pictures of README.md again
 # make benchmark   compare a plain script, dcgan and r3gan on three sets: nine runs, each of which
@@ -10,7 +13,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test runtimes gallery benchmark lint clean
+.PHONY: demo test test-faults soak fuzz runtimes gallery benchmark lint clean
 
 # If pip finds a wheel of torch in a local folder (its option find-links), it takes that one and
 # downloads no gigabytes. held.txt then keeps this version while pip installs everything else.
@@ -34,6 +37,18 @@ export/%/node_modules/.package-lock.json: export/%/package-lock.json
 
 test: .venv/ready $(NODE)
 	$(BIN)/python -m pytest
+
+test-faults: .venv/ready
+	$(BIN)/python -m pytest -m faults
+
+soak: N ?= 1000
+soak: .venv/ready
+	$(BIN)/python -m tests.faults.kills --kills $(N)
+	$(BIN)/python -m tests.faults.soak
+
+fuzz: N ?= 100000
+fuzz: .venv/ready
+	$(BIN)/python -m tests.faults.fuzz --inputs $(N)
 
 # Runs the commands that README.md shows under its moving pictures.
 gallery: .venv/ready

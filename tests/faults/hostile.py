@@ -298,6 +298,10 @@ def _pictures(folder: Path) -> dict[str, bytes]:
     return _files(folder)
 
 
+def _open_folder(path: Path) -> None:
+    _open_data(path.parent)
+
+
 def _open_data(path: Path) -> None:
     """As training does: the size, then all pictures into the cache."""
     from vidgan.config import DataConfig
@@ -490,7 +494,7 @@ KINDS = {
     "state_dict": Kind(seeds=_state_dicts, read=_import),
     "npy": Kind(seeds=_npy, read=_render_keyframes, change=_change_npy),
     "zip": Kind(seeds=_zips, read=_open_data, change=_change_zip),
-    "picture": Kind(seeds=_pictures, read=_open_data),
+    "picture": Kind(seeds=_pictures, read=_open_folder),
     "film": Kind(seeds=_films, read=_read_film),
     "sound": Kind(seeds=_sounds, read=_listen),
     "verify": Kind(seeds=_verified, read=_verify),

@@ -139,5 +139,5 @@ def text_of(tree: Tree, dumps: Callable[[Tree], str]) -> bytes:
     """As the format writes it; a value that the format does not have is written as text."""
     try:
         return dumps(tree).encode("utf-8", "surrogatepass")
-    except (TypeError, ValueError, AttributeError, OverflowError):
+    except (TypeError, ValueError, AttributeError, OverflowError, RecursionError):
         return json.dumps(tree).encode()
