@@ -113,8 +113,7 @@ def feed() -> None:
             kind.read(path)
             row["accepted"] = True
         except VidganError as error:
-            if "\n" in str(error):
-                row["fault"] = f"more than one line: {error!r}"
+            row["refused"] = str(error)[:200]
         except SystemExit as end:
             if end.code not in (0, 1, 2, 3, 4, 5, None):
                 row["fault"] = f"exit code {end.code}"

@@ -19,7 +19,7 @@ from tests.conftest import save_model, small_generator, write_pictures
 from vidgan import config
 from vidgan.disk import files
 
-MAIN = "vidgan.cli.main:main"
+MAIN = "vidgan.__main__:main"
 INPUTS = "inputs"  # the folder, beside those of the kinds
 
 
@@ -137,7 +137,7 @@ def film(name: str, suffix: str, *options: str, frames: int = 1000, **more: obje
     def before(folder: Path) -> None:
         if suffix == "/":
             (folder / target).mkdir()
-            Path(folder, target, "000000.png").write_bytes(_OLD)
+            Path(folder, target, "frame000000.png").write_bytes(_OLD)
         else:
             (folder / target).write_bytes(_OLD)
 
@@ -220,7 +220,7 @@ def make_set(folder: Path) -> None:
 
 def with_local_set() -> None:
     """`vidgan`, where MNIST lies on this machine."""
-    from vidgan.cli.main import main
+    from vidgan.__main__ import main
     from vidgan.data import downloads
 
     where = json.loads(Path(os.environ["LOCAL_SET"]).read_text())

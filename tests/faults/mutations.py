@@ -1,5 +1,6 @@
 """Valid files made hostile, as a function of a random generator: bytes, trees of JSON, names."""
 
+import copy
 import json
 import random
 import struct
@@ -105,7 +106,7 @@ def _change(tree: Tree, chance: random.Random) -> Tree:
             case 0:
                 del tree[key]
             case 1:
-                tree[key + chance.choice(("", "x", " "))] = chance.choice(_LEAVES)
+                tree[key + chance.choice(("", "x", " "))] = _leaf(chance)
             case 2:
                 tree[chance.choice(list(tree))] = tree[key]
             case _:
@@ -125,7 +126,11 @@ def _change(tree: Tree, chance: random.Random) -> Tree:
         return chance.choice((-tree, tree + 1, tree - 1, tree * 1000, tree / 2, str(tree), [tree]))
     if chance.random() < 0.02:
         return deep(chance.choice((50, 400)))
-    return chance.choice(_LEAVES)
+    return _leaf(chance)
+
+
+def _leaf(chance: random.Random) -> Tree:
+    return copy.deepcopy(chance.choice(_LEAVES))
 
 
 def deep(levels: int) -> Tree:

@@ -47,7 +47,7 @@ class Zygote:
         folder: Path,
         *,
         env: Mapping[str, str] = {},
-        call: str = "vidgan.cli.main:main",
+        call: str = "vidgan.__main__:main",
     ) -> int:
         """Run `vidgan WORDS` in a folder. Its output goes to a file beside it. Returns its id."""
         output = folder.with_name(f"{folder.name}.output")
