@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import json
 import os
+import shutil
 import struct
 import threading
 import time
@@ -89,6 +90,8 @@ def train(recipe: str, *before: object) -> Callable[[Path], Sequence[object]]:
 
     def words(folder: Path) -> Sequence[object]:
         found = [path.parents[1] for path in folder.glob("runs/*/checkpoints/*.safetensors")]
+        for run in {*folder.glob("runs/*")} - {*found}:  # killed before its first checkpoint
+            shutil.rmtree(run)
         how = ("--resume", max(found)) if found else ("--recipe", inputs(folder) / f"{recipe}.toml")
         return [*before, "train", *how]
 

@@ -75,25 +75,25 @@ def _begin(kind: Kind, folder: Path) -> None:
 def _run(
     kind: Kind, zygote: Zygote, folder: Path, *, kill_after_s: float | None, chance: random.Random
 ) -> bool:
-    """Start the command, on each of its ranks. Returns whether it was killed."""
+    """Start the command, on each of its processes. Returns whether it was killed."""
     words, env = kind.words(folder), kind.env(folder)
     env |= {"VIDGAN_CACHE": str(kind.cache(folder))}
-    ranks = [
+    processes = [
         zygote.start(words, folder, env=env | more, call=kind.call)
-        for more in (_ranks(kind.world) if kind.world > 1 else [{}])
+        for more in (ranks(kind.world) if kind.world > 1 else [{}])
     ]
     if kill_after_s is not None:
         time.sleep(kill_after_s)
-        victims = chance.choice([ranks, *([rank] for rank in ranks)])
+        victims = chance.choice([processes, *([rank] for rank in processes)])
         tree = [p for victim in victims for p in (victim, *_below(victim))]
-        if len(tree) > 1 and kind.torchrun:  # its ranks are processes as well
+        if len(tree) > 1 and kind.torchrun:  # its processes are processes as well
             tree = chance.choice([tree, *([process] for process in tree[1:])])
         _signal(tree, signal.SIGKILL)
-        others = [rank for rank in ranks if rank not in victims]
+        others = [rank for rank in processes if rank not in victims]
         time.sleep(0.2 * bool(others))
         _signal(others, signal.SIGTERM)  # as torchrun does when a rank has died
     codes, deadline = [], time.monotonic() + _PATIENCE_S
-    for rank in ranks:
+    for rank in processes:
         alive = max(1.0, deadline - time.monotonic()) if kill_after_s is None else 20.0
         try:
             codes.append(zygote.wait(rank, patience_s=alive))
@@ -108,7 +108,7 @@ def _run(
     return True
 
 
-def _ranks(world: int) -> list[dict[str, str]]:
+def ranks(world: int) -> list[dict[str, str]]:
     """What torchrun tells each of its processes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -48,11 +49,15 @@ class Zygote:
         *,
         env: Mapping[str, str] = {},
         call: str = "vidgan.__main__:main",
+        limits: Mapping[str, int] = {},
     ) -> int:
-        """Run `vidgan WORDS` in a folder. Its output goes to a file beside it. Returns its id."""
+        """Run `vidgan WORDS` in a folder. Its output goes to a file beside it. Returns its id.
+
+        limits  as `resource` names them; RLIMIT_AS counts beyond what is imported
+        """
         output = folder.with_name(f"{folder.name}.output")
         job = {"words": [*map(str, words)], "folder": str(folder), "env": dict(env), "call": call}
-        return self._ask(job | {"output": str(output)})
+        return self._ask(job | {"output": str(output), "limits": dict(limits)})
 
     def ended(self, process: int) -> int | None:
         """Its exit code, -9 after SIGKILL; None while it runs. After the end, ask no more."""
@@ -125,6 +130,10 @@ def _become(job: dict) -> None:
     with Path(os.devnull).open() as nothing, Path(job["output"]).open("wb") as output:
         for source, number in ((nothing, 0), (output, 1), (output, 2)):
             os.dup2(source.fileno(), number)
+    with Path("/proc/self/statm").open() as statm:
+        used = {"RLIMIT_AS": int(statm.read().split()[0]) * resource.getpagesize()}
+    for name, limit in job["limits"].items():
+        resource.setrlimit(getattr(resource, name), (limit + used.get(name, 0), -1))
     os.chdir(job["folder"])
     os.environ.update(job["env"])
     sys.argv = ["vidgan", *job["words"]]

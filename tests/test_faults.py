@@ -1,0 +1,492 @@
+"""The faults that vidgan survives. Each is injected for real, as far as a CPU on Linux allows it.
+
+FAULTS names, for each fault, the tests that inject it. Those of no single module are below.
+"""
+
+import ast
+import contextlib
+import json
+import os
+import re
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+
+from tests.conftest import contents, save_model, small_generator, write_pictures
+from tests.faults import machine
+from tests.faults.inventory import FAULTS
+from tests.faults.kills import leftovers, ranks
+from tests.faults.zygote import Zygote, kill, said
+from tests.waiting import wait_until
+from vidgan import config
+from vidgan.generator import checkpoint
+
+TESTS = Path(__file__).parent
+TINY = {"model": {"width": 32, "height": 32, "channels": 4}}
+QUICK = {"batch_size": 8, "checkpoint_every_images": 80, "distance_every_images": 0}
+
+
+@pytest.fixture(scope="module")
+def zygote():
+    with Zygote() as zygote:
+        yield zygote
+
+
+@pytest.fixture
+def work(tmp_path):
+    """The folder in which commands run. Pictures and a recipe of 160 images lie beside it."""
+    chance = np.random.default_rng(0)
+    write_pictures(tmp_path / "pictures", chance.integers(0, 256, (40, 32, 32, 3), np.uint8))
+    recipe(tmp_path)
+    save_model(tmp_path / "model.safetensors", *small_generator(32, 32))
+    (tmp_path / "work").mkdir()
+    return tmp_path / "work"
+
+
+def recipe(folder: Path, *, channels: int = 4, **train: object) -> Path:
+    tables = {"model": TINY["model"] | {"channels": channels}, "train": QUICK | {"images": 160}}
+    tables["train"] |= train
+    tables["data"] = {"source": str(folder / "pictures")}
+    path = folder / "recipe.toml"
+    path.write_text(config.to_toml(config.from_dict(tables)))
+    return path
+
+
+def the_run(work: Path) -> Path:
+    (run,) = (work / "runs").glob("0*")
+    return run
+
+
+def checkpoints(run: Path) -> dict[str, dict]:
+    """The content of each. Fails if one is not whole."""
+    return {path.name: load_file(path) for path in run.glob("checkpoints/*.safetensors")}
+
+
+def one_line(text: str, *parts: str) -> str:
+    """The line in which a command says what is wrong. There is no traceback before it."""
+    assert "Traceback" not in text, text
+    (line,) = (line for line in text.splitlines() if line.startswith("vidgan: "))
+    for part in parts:
+        assert part in line, line
+    return line
+
+
+# 2. SIGKILL while a checkpoint is being written.
+
+
+@pytest.mark.faults
+def test_a_kill_while_a_checkpoint_is_written_costs_one_interval(zygote, work):
+    how = recipe(work.parent, channels=96, checkpoint_every_images=16, images=64)
+    for _ in range(3):
+        process = zygote.start(["train", "--recipe", how], work)
+        # Other files of the run are written whole too, so wait for a part among checkpoints.
+        wait_until(lambda: all([*work.glob(f"runs/*/checkpoints/{name}")] for name in ("0*", ".*")))
+        kill(process)
+        assert zygote.wait(process) == -signal.SIGKILL
+        (run,) = work.glob("runs/*")
+        seen = [int(name.split(".")[0]) for name in checkpoints(run)]
+        code, text = zygote.run(["train", "--resume", run], work)
+        assert code == 0, text
+        assert f"at {max(seen):,} images" in text and leftovers(work) == []
+        run.rename(work.parent / f"{run.name}-{time.monotonic_ns()}")
+
+
+# 6. A full disk: at a checkpoint, at a film, and at samples.
+
+
+def test_a_disk_that_fills_during_training_is_one_line_and_keeps_the_last_checkpoint(zygote, work):
+    how = recipe(work.parent, channels=16, images=8000, samples_every_images=4000)
+    with machine.small_disk(work / "runs", 8_000_000) as limits:
+        process = zygote.start(["train", "--recipe", how], work, limits=limits)
+        wait_until(lambda: len([*work.glob("runs/*/checkpoints/0*")]) == 2)
+        with contextlib.suppress(OSError), (work / "runs/filler").open("wb", 0) as filler:
+            while filler.write(b"0" * 4096):
+                pass
+        assert zygote.wait(process) == 5, said(work)
+        one_line(said(work), "cannot be written", "No space left" if not limits else "")
+        run = the_run(work)
+        assert len(checkpoints(run)) in (1, 2, 3) and leftovers(run) == []
+        (work / "runs/filler").unlink(missing_ok=True)
+        assert zygote.run(["train", "--resume", run, "--for", "400"], work)[0] in (0, 2)
+
+
+def test_a_disk_that_fills_during_a_render_leaves_what_was_there(zygote, work):
+    with machine.small_disk(work / "small", 300_000) as limits:
+        (work / "small/out.mkv").write_bytes(b"mine")
+        words = ["--model", work.parent / "model.safetensors", "--frames", 2000, "--force"]
+        code, text = zygote.run(["render", *words, "small/out.mkv"], work, limits=limits)
+        assert code == 5
+        one_line(text, ".mkv", "space" if not limits else "")
+        assert [p.name for p in (work / "small").iterdir()] == ["out.mkv"]
+        assert (work / "small/out.mkv").read_bytes() == b"mine"
+
+
+# 7. A target that is read-only, missing or a file; a folder that vanishes.
+
+
+def test_a_read_only_disk_is_refused_before_training_and_rendering(zygote, work):
+    (work / "runs").mkdir()
+    with machine.read_only(work):
+        started = time.monotonic()
+        code, text = zygote.run(["train", "--recipe", work.parent / "recipe.toml"], work)
+        assert code == 5 and time.monotonic() - started < 60
+        one_line(text, "runs")
+        words = ["render", "--model", work.parent / "model.safetensors", "out.mp4"]
+        code, text = zygote.run(words, work)
+        assert code == 5
+        one_line(text, "cannot be written")
+    assert contents(work) == {work / "runs": True}
+
+
+def test_a_file_in_the_place_of_the_runs_is_refused(zygote, work):
+    (work / "runs").write_text("mine")
+    code, text = zygote.run(["train", "--recipe", work.parent / "recipe.toml"], work)
+    assert code in (2, 5)
+    one_line(text, "runs")
+    assert contents(work) == {work / "runs": b"mine"}
+
+
+def test_a_run_folder_that_vanishes_is_one_line(zygote, work):
+    how = recipe(work.parent, images=80_000)
+    process = zygote.start(["train", "--recipe", how], work)
+    wait_until(lambda: [*work.glob("runs/*/checkpoints/0*")])
+    (work / "runs").rename(work / "elsewhere")
+    assert zygote.wait(process) == 5, said(work)
+    one_line(said(work), "cannot be written")
+
+
+# 15, 16, 17. Pictures that are none, and one that is a bomb.
+
+
+@pytest.mark.faults
+def test_one_of_a_thousand_pictures_is_cut_empty_or_a_web_page(zygote, work):
+    chance = np.random.default_rng(0)
+    folder = write_pictures(
+        work.parent / "thousand", chance.integers(0, 256, (997, 8, 8, 3), np.uint8)
+    )
+    Image.fromarray(chance.integers(0, 256, (64, 64, 3), np.uint8)).save(folder / "cut.jpg")
+    os.truncate(folder / "cut.jpg", 900)
+    (folder / "empty.png").touch()
+    (folder / "page.jpg").write_text("<html>404</html>")
+    code, text = zygote.run(["train", folder, "--recipe", work.parent / "recipe.toml"], work)
+    assert code == 0, text
+    assert "3 unreadable, skipped" in text
+    assert all(name in text for name in ("cut.jpg", "empty.png", "page.jpg"))
+
+
+def forged_png(width: int, height: int) -> bytes:
+    """A PNG whose header tells of many pixels, in a hundred bytes."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        crc = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + crc
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    end = chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + end
+
+
+def test_a_decompression_bomb_costs_no_memory(zygote, work):
+    (work / "bombs").mkdir()
+    (work / "bombs/a.png").write_bytes(forged_png(20_000, 10_000))
+    words = ["train", "bombs", "--recipe", work.parent / "recipe.toml"]
+    code, text = zygote.run(words, work, limits={"RLIMIT_AS": 400_000_000})  # it would take 600 MB
+    assert code == 3
+    one_line(text, "a.png", "pixels")
+
+
+# 21, 22. Very few pictures, and hardly any shared memory.
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_fewer_pictures_than_a_batch_are_repeated(zygote, work, count):
+    for path in sorted((work.parent / "pictures").iterdir())[count:]:
+        path.unlink()
+    code, text = zygote.run(["train", "--recipe", work.parent / "recipe.toml"], work)
+    assert code == 0, text
+    assert (
+        f" {count} pictures" in text
+        and max(checkpoints(the_run(work))) == "000000000160.safetensors"
+    )
+
+
+def test_training_needs_no_shared_memory(work):
+    if not machine.can_mount():
+        return  # nothing else makes /dev/shm small for one process
+    script = 'mount -t tmpfs -o size=4096 none /dev/shm && exec "$@"'
+    train = [sys.executable, "-m", "vidgan", "train", "--recipe", work.parent / "recipe.toml"]
+    words = ["unshare", "--mount", "sh", "-c", script, "-", *train]
+    subprocess.run(words, cwd=work, check=True, capture_output=True)
+    assert checkpoints(the_run(work))
+
+
+# 24. A recipe in another encoding; a size that is no square and no power of two.
+
+
+@pytest.mark.parametrize(("encoding", "expected"), [("utf-8-sig", 0), ("utf-16", 2)])
+def test_a_recipe_may_have_a_mark_of_its_encoding_but_must_be_utf_8(
+    zygote, work, encoding, expected
+):
+    path = work.parent / "recipe.toml"
+    path.write_text(path.read_text(), encoding=encoding)
+    before = contents(work)
+    code, text = zygote.run(["train", "--recipe", path, "--for", "1000", "--size", "56x40"], work)
+    assert code == expected, text
+    if code:
+        one_line(text, "recipe.toml: not a TOML file in UTF-8")
+        assert contents(work) == before
+
+
+# 26. SIGKILL at frame 380 of 400.
+
+
+def test_a_render_killed_near_its_end_leaves_most_of_its_frames_and_no_target(zygote, work):
+    words = ["render", "--model", work.parent / "model.safetensors", "--frames", 4000]
+    process = zygote.start([*words, "out.mp4"], work)
+    wait_until(lambda: len([*work.glob(".out.mp4.segments/0*.mp4")]) >= 8)
+    kill(process)
+    assert zygote.wait(process) == -signal.SIGKILL and not (work / "out.mp4").exists()
+    pieces = sorted(work.glob(".out.mp4.segments/0*.mp4"))
+    import av
+
+    for piece in pieces:  # each plays by itself
+        with av.open(str(piece)) as film:
+            assert sum(1 for _ in film.decode(video=0)) == 240
+    code, text = zygote.run([*words, "--resume", "out.mp4"], work)
+    assert code == 0 and leftovers(work) == [], text
+
+
+# 27. Odd names, and a stdout that nobody reads.
+
+
+@pytest.mark.parametrize("name", ["a b", "ünï-漢字", "line\nbreak", "-dash", "%s{}", "a'b\"c"])
+def test_odd_names_are_names(zygote, work, name):
+    target = f"./{name}.mkv"
+    words = ["render", "--model", work.parent / "model.safetensors", "--frames", 2, target]
+    code, text = zygote.run(words, work)
+    assert code == 0, text
+    assert [path.name for path in work.iterdir()] == [f"{name}.mkv"]
+    assert zygote.run(["verify", target], work)[0] == 0
+    pictures = work.parent / name
+    (work.parent / "pictures").rename(pictures)
+    words = ["train", f"../{name}", "--recipe", work.parent / "recipe.toml"]
+    code, text = zygote.run(words, work)
+    assert code == 0 and the_run(work), text
+
+
+# 29. Two runs in one second, and one run resumed twice.
+
+
+def test_two_runs_that_start_at_once_get_two_folders(zygote, work):
+    words = ["train", "--recipe", work.parent / "recipe.toml"]
+    processes = [zygote.start(words, work) for _ in range(2)]
+    assert [zygote.wait(process) for process in processes] == [0, 0]
+    numbers = sorted(path.name[:5] for path in (work / "runs").iterdir())
+    assert numbers == ["00000", "00001"]
+
+
+def test_a_run_that_is_training_cannot_be_resumed_until_its_process_is_killed(zygote, work):
+    how = recipe(work.parent, images=80_000)
+    first = zygote.start(["train", "--recipe", how], work)
+    wait_until(lambda: [*work.glob("runs/*/checkpoints/0*")])
+    run = the_run(work)
+    before = (run / "config.toml").read_bytes()
+    code, text = zygote.run(["train", "--resume", run], work)
+    assert code == 5 and (run / "config.toml").read_bytes() == before
+    one_line(text, f"process {first} ", "is training here")
+    kill(first)
+    zygote.wait(first)
+    code, text = zygote.run(["train", "--resume", run, "--for", "1000"], work)
+    assert code == 0, text
+
+
+# 30. A clock that jumps.
+
+
+def test_a_clock_that_jumps_by_a_day_changes_neither_times_nor_weights(zygote, work):
+    how = recipe(work.parent, images=800)
+    assert zygote.run(["train", "--recipe", how], work)[0] == 0
+    wanted = checkpoints(the_run(work))
+    jumping = work.parent / "jumping"
+    jumping.mkdir()
+    command = [sys.executable, "-m", "vidgan", "train", "--recipe", how]
+    env = machine.jumping_clock(work.parent)
+    done = subprocess.run(command, cwd=jumping, env=env, capture_output=True, text=True, check=True)
+    hours = [int(h) for h in re.findall(r"(\d+):\d\d:\d\d left", done.stderr)]
+    assert hours and max(hours) == 0 and "day" not in done.stderr
+    for row in (the_run(jumping) / "stats.jsonl").read_text().splitlines():
+        assert 0 <= json.loads(row)["elapsed_s"] < 3600 and json.loads(row)["images_per_s"] > 0
+    for name, tensors in checkpoints(the_run(jumping)).items():
+        assert all(np.array_equal(tensors[key], wanted[name][key]) for key in tensors)
+
+
+# 3, 4, 5. Signals, and ranks that die.
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_training_that_is_told_to_stop_saves_and_says_how_to_go_on(zygote, work, number, code):
+    how = recipe(work.parent, images=80_000, checkpoint_every_images=40_000)
+    process = zygote.start(["train", "--recipe", how], work)
+    wait_until(lambda: [*work.glob("runs/*/stats.jsonl")])
+    os.kill(process, number)
+    assert zygote.wait(process) == code, said(work)
+    run = the_run(work)
+    assert f"vidgan train --resume {run.relative_to(work)}" in said(work)
+    assert len(checkpoints(run)) == 1 and leftovers(work) == []
+    assert "Traceback" not in said(work)
+
+
+def test_a_training_that_is_told_twice_leaves_at_once_and_whole(zygote, work):
+    how = recipe(work.parent, images=80_000)
+    process = zygote.start(["train", "--recipe", how], work)
+    wait_until(lambda: [*work.glob("runs/*/checkpoints/0*")])
+    for _ in range(2):
+        os.kill(process, signal.SIGTERM)
+    assert zygote.wait(process) in (143, -signal.SIGTERM)
+    assert checkpoints(the_run(work)) and "Traceback" not in said(work)
+    assert zygote.run(["train", "--resume", the_run(work), "--for", "1000"], work)[0] in (0, 2)
+
+
+def two_ranks(zygote: Zygote, work: Path, **train: object) -> list[int]:
+    """Two processes that train together, as torchrun would start them, past a checkpoint."""
+    how = recipe(work.parent, images=800_000, **train)
+    folders = [work.with_name(f"{work.name}-{rank}") for rank in range(2)]
+    started = []
+    for folder, env in zip(folders, ranks(2), strict=True):
+        folder.mkdir()
+        words = ["train", "--recipe", how, "--runs", work / "runs"]
+        started.append(zygote.start(words, folder, env=env))
+    wait_until(lambda: [*work.glob("runs/*/checkpoints/0*")])
+    return started
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("told", [0, 1])
+def test_a_signal_to_one_rank_stops_both_at_the_same_step(zygote, work, told):
+    processes = two_ranks(zygote, work, checkpoint_every_images=80)
+    os.kill(processes[told], signal.SIGTERM)
+    codes = [zygote.wait(process, patience_s=120) for process in processes]
+    assert codes == [143, 143]
+    assert leftovers(work) == [] and checkpoints(the_run(work))
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_rank_that_dies_or_hangs_ends_the_others(zygote, work, number, lost):
+    processes = two_ranks(zygote, work)
+    os.kill(processes[lost], number)
+    assert zygote.wait(processes[1 - lost], patience_s=240) == 5
+    one_line(said(work.with_name(f"{work.name}-{1 - lost}")), "rank")
+    kill(processes[lost])
+    zygote.wait(processes[lost])
+    code, text = zygote.run(["train", "--resume", the_run(work), "--for", "1000"], work)
+    assert code in (0, 2) and leftovers(work) == [], text
+
+
+# 8, 9, 10, 12. Checkpoints that do not fit.
+
+
+def test_a_checkpoint_cut_short_is_passed_over(zygote, work):
+    assert zygote.run(["train", "--recipe", work.parent / "recipe.toml"], work)[0] == 0
+    older, newest = sorted((the_run(work) / "checkpoints").iterdir())
+    wanted = load_file(newest)
+    os.truncate(newest, newest.stat().st_size // 2)
+    code, text = zygote.run(["train", "--resume", the_run(work)], work)
+    assert code == 0 and newest.name in text and f"resumed from {older.relative_to(work)}" in text
+    assert all(np.array_equal(tensor, wanted[name]) for name, tensor in load_file(newest).items())
+
+
+def test_a_model_of_a_newer_vidgan_is_refused_by_its_version(zygote, work, monkeypatch):
+    monkeypatch.setattr(checkpoint, "FORMAT_VERSION", checkpoint.FORMAT_VERSION + 1)
+    save_model(work / "newer.safetensors", *small_generator(32, 32))
+    code, text = zygote.run(["render", "--model", "newer.safetensors", "out.mp4"], work)
+    assert code == 4
+    one_line(text, "newer.safetensors: made by vidgan", "newer than this")
+    assert [path.name for path in work.iterdir()] == ["newer.safetensors"]
+
+
+def test_data_that_gain_or_lose_a_picture_are_not_trained_on(zygote, work):
+    assert zygote.run(["train", "--recipe", work.parent / "recipe.toml"], work)[0] == 0
+    picture = work.parent / "pictures/00.png"
+    before, content = checkpoints(the_run(work)).keys(), picture.read_bytes()
+    for path, new in ((picture, None), (picture, content), (picture.with_name("x.png"), content)):
+        path.write_bytes(new) if new else path.unlink()
+        code, text = zygote.run(["train", "--resume", the_run(work), "--for", "1000"], work)
+        if new and path == picture:  # as it was
+            assert code in (0, 2), text
+            before = checkpoints(the_run(work)).keys()
+        else:
+            assert code in (3, 4) and checkpoints(the_run(work)).keys() == before
+            one_line(text, "data has changed")
+
+
+# 13. A training that diverges by itself.
+
+
+def test_a_learning_rate_that_is_too_high_ends_as_diverged(zygote, work):
+    keys = {"loss": "wgan", "gradient_penalty": 1e30, "learning_rate_d": 0.9, "images": 8000}
+    code, text = zygote.run(["train", "--recipe", recipe(work.parent, **keys)], work)
+    assert code == 6, text
+    one_line(text, "diverged after")
+
+
+# 23. Memory that runs out.
+
+
+def test_memory_that_runs_out_is_one_line(zygote, work):
+    how = recipe(work.parent, channels=256, batch_size=4096)
+    code, text = zygote.run(["train", "--recipe", how], work, limits={"RLIMIT_AS": 1_500_000_000})
+    assert code == 5, text
+    one_line(text, "memory", "--batch-size")
+    assert leftovers(work) == []
+
+
+# 27, 28. Terminals, and a runtime that is not there.
+
+
+def test_a_stdout_that_is_closed_and_a_poor_terminal_are_no_error(work):
+    words = [sys.executable, "-m", "vidgan", "verify", *[work.parent / "model.safetensors"] * 400]
+    poor = {**os.environ, "TERM": "dumb", "NO_COLOR": "1", "LC_ALL": "C", "PYTHONUTF8": "0"}
+    with subprocess.Popen(words, stdout=-1, stderr=-1, env=poor, text=True) as process:
+        assert process.stdout.readline().isascii()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode in (0, -signal.SIGPIPE, 141)
+
+
+def test_without_onnx_runtime_a_render_says_what_to_install(work, onnx_file):
+    hidden = work / "onnxruntime"
+    hidden.mkdir()
+    (hidden / "__init__.py").write_text("raise ImportError('no ONNX Runtime')\n")
+    env = {**os.environ, "PYTHONPATH": f"{work}:{TESTS.parent}"}
+    words = [sys.executable, "-m", "vidgan", "render", "--model", onnx_file, "out.mp4"]
+    done = subprocess.run(words, cwd=work, env=env, capture_output=True, text=True)
+    assert done.returncode == 5, done.stderr
+    one_line(done.stderr, "pip install")
+    assert not (work / "out.mp4").exists()
+
+
+# The table.
+
+
+def functions(path: Path) -> set[str]:
+    return {node.name for node in ast.walk(ast.parse(path.read_text())) if hasattr(node, "name")}
+
+
+def test_every_fault_has_tests_that_inject_it():
+    assert list(FAULTS) == list(range(1, 33))
+    for number, fault in FAULTS.items():
+        assert fault.tests, number
+        for test in fault.tests:
+            path, _, name = test.partition("::")
+            assert name in functions(TESTS / path), test
