@@ -7,7 +7,7 @@ import pytest
 
 from tests.films import write
 from tests.sounds import write_sound
-from vidgan.errors import SystemFault
+from vidgan.errors import DataError, SystemFault
 from vidgan.film import sound
 from vidgan.film.target import Target
 
@@ -61,3 +61,18 @@ def test_a_failure_while_sound_is_put_in_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(SystemFault, match="No space left"):
         sound.add_sound(film, song, Target.parse(film))
     assert sorted(tmp_path.iterdir()) == [film, song]
+
+
+def test_a_sound_that_changes_its_rate_is_heard_up_to_there_or_refused_in_one_line(tmp_path):
+    one, other = (
+        write_sound(tmp_path / f"{rate}.mp3", rate=rate).read_bytes() for rate in (44_100, 22_050)
+    )
+    both = tmp_path / "both.mp3"
+    both.write_bytes(one + other)
+    assert len(sound.listen(both, fps=Fraction(30)).speed) >= 60
+    wav = write_sound(tmp_path / "song.wav")
+    content = bytearray(wav.read_bytes())
+    content[24:28] = (2**31 - 1).to_bytes(4, "little")  # the rate
+    wav.write_bytes(content)
+    with pytest.raises(DataError, match=r"song\.wav: cannot be used as sound"):
+        sound.listen(wav, fps=Fraction(30))

@@ -119,14 +119,24 @@ def _mono(sound: Path) -> Iterator[np.ndarray]:
     resampler = av.AudioResampler(format="flt", layout="mono", rate=_RATE)
     with _opened(sound) as song:
         for frame in itertools.chain(_decoded(song), [None]):
-            for block in resampler.resample(frame):
+            try:
+                blocks = resampler.resample(frame)
+            except av.FFmpegError as error:  # of a rate or a layout that no sound has
+                raise DataError(f"{sound}: cannot be used as sound ({error.strerror}).") from error
+            for block in blocks:
                 yield block.to_ndarray()[0].astype(np.float64)
 
 
 def _decoded(song: InputContainer) -> Iterator[av.AudioFrame]:
+    """Its frames, without damaged ones and those in another form than the first."""
+    form = None
     for packet in song.demux(song.streams.audio[0]):
         with contextlib.suppress(av.FFmpegError):  # a damaged packet is skipped, as players do
-            yield from packet.decode()
+            for frame in packet.decode():
+                own = frame.format.name, frame.layout.name, frame.sample_rate
+                form = form or own
+                if own == form:
+                    yield frame
 
 
 def _encoded(song: InputContainer, audio: av.AudioStream, end_s: Fraction) -> Iterator[av.Packet]:
