@@ -1,9 +1,9 @@
 """The faults that vidgan survives. Each is injected for real, as far as a CPU on Linux allows it.
 
-FAULTS names, for each fault, the tests that inject it. Those of no single module are below.
+`tests/faults/inventory.py` names, for each, the tests that inject it. Those of no single module are
+here.
 """
 
-import ast
 import contextlib
 import json
 import os
@@ -23,13 +23,13 @@ from safetensors.numpy import load_file
 
 from tests.conftest import contents, save_model, small_generator, write_pictures
 from tests.faults import machine
-from tests.faults.inventory import FAULTS
 from tests.faults.kills import leftovers, ranks
 from tests.faults.zygote import Zygote, kill, said
 from tests.waiting import wait_until
 from vidgan import config
 from vidgan.generator import checkpoint
 
+pytestmark = pytest.mark.faults
 TESTS = Path(__file__).parent
 TINY = {"model": {"width": 32, "height": 32, "channels": 4}}
 QUICK = {"batch_size": 8, "checkpoint_every_images": 80, "distance_every_images": 0}
@@ -83,7 +83,6 @@ def one_line(text: str, *parts: str) -> str:
 # 2. SIGKILL while a checkpoint is being written.
 
 
-@pytest.mark.faults
 def test_a_kill_while_a_checkpoint_is_written_costs_one_interval(zygote, work):
     how = recipe(work.parent, channels=96, checkpoint_every_images=16, images=64)
     for _ in range(3):
@@ -167,7 +166,6 @@ def test_a_run_folder_that_vanishes_is_one_line(zygote, work):
 # 15, 16, 17. Pictures that are none, and one that is a bomb.
 
 
-@pytest.mark.faults
 def test_one_of_a_thousand_pictures_is_cut_empty_or_a_web_page(zygote, work):
     chance = np.random.default_rng(0)
     folder = write_pictures(
@@ -369,7 +367,6 @@ def two_ranks(zygote: Zygote, work: Path, **train: object) -> list[int]:
     return started
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize("told", [0, 1])
 def test_a_signal_to_one_rank_stops_both_at_the_same_step(zygote, work, told):
     processes = two_ranks(zygote, work, checkpoint_every_images=80)
@@ -379,7 +376,6 @@ def test_a_signal_to_one_rank_stops_both_at_the_same_step(zygote, work, told):
     assert leftovers(work) == [] and checkpoints(the_run(work))
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 @pytest.mark.parametrize("lost", [0, 1])
 def test_a_rank_that_dies_or_hangs_ends_the_others(zygote, work, number, lost):
@@ -402,7 +398,7 @@ def test_a_checkpoint_cut_short_is_passed_over(zygote, work):
     wanted = load_file(newest)
     os.truncate(newest, newest.stat().st_size // 2)
     code, text = zygote.run(["train", "--resume", the_run(work)], work)
-    assert code == 0 and newest.name in text and f"resumed from {older.relative_to(work)}" in text
+    assert code == 0 and newest.name in text and older.name in text
     assert all(np.array_equal(tensor, wanted[name]) for name, tensor in load_file(newest).items())
 
 
@@ -444,7 +440,7 @@ def test_a_learning_rate_that_is_too_high_ends_as_diverged(zygote, work):
 
 
 def test_memory_that_runs_out_is_one_line(zygote, work):
-    how = recipe(work.parent, channels=256, batch_size=4096)
+    how = recipe(work.parent, channels=256, batch_size=2048)
     code, text = zygote.run(["train", "--recipe", how], work, limits={"RLIMIT_AS": 1_500_000_000})
     assert code == 5, text
     one_line(text, "memory", "--batch-size")
@@ -474,19 +470,3 @@ def test_without_onnx_runtime_a_render_says_what_to_install(work, onnx_file):
     assert done.returncode == 5, done.stderr
     one_line(done.stderr, "pip install")
     assert not (work / "out.mp4").exists()
-
-
-# The table.
-
-
-def functions(path: Path) -> set[str]:
-    return {node.name for node in ast.walk(ast.parse(path.read_text())) if hasattr(node, "name")}
-
-
-def test_every_fault_has_tests_that_inject_it():
-    assert list(FAULTS) == list(range(1, 33))
-    for number, fault in FAULTS.items():
-        assert fault.tests, number
-        for test in fault.tests:
-            path, _, name = test.partition("::")
-            assert name in functions(TESTS / path), test

@@ -1,4 +1,4 @@
-"""Which tests inject which fault. `tests/test_faults.py` fails if one of them does not exist.
+"""Which tests inject which fault. `tests/test_inventory.py` fails if one of them does not exist.
 
 Each row: what happens, the exit code, the tests below `tests/` that make it happen for real, and
 what is not for real, if anything.
@@ -39,7 +39,7 @@ FAULTS = {
             "test_signals.py::test_a_second_signal_ends_the_process_at_once_and_leaves_nothing",
             f"{_HERE}a_training_that_is_told_to_stop_saves_and_says_how_to_go_on",
             f"{_HERE}a_training_that_is_told_twice_leaves_at_once_and_whole",
-            "render/test_pipeline.py::test_ctrl_c_keeps_what_resume_goes_on_from",
+            "render/test_pipeline.py::test_a_signal_keeps_what_resume_goes_on_from",
         ),
     ),
     4: Fault(

