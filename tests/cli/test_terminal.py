@@ -161,18 +161,37 @@ with terminal.messages(), terminal.training_bar() as show:
 """
 
 
-def test_a_bar_stays_on_one_line_of_80_columns_and_a_message_in_one_piece():
+def shown_on_a_terminal(command: list[str], folder: Path | None = None) -> tuple[int, list[str]]:
+    """The exit code of a command, and the lines that it shows on a terminal of 80 columns."""
     terminal_end, command_end = pty.openpty()
     termios.tcsetwinsize(command_end, (24, 80))
-    process = subprocess.Popen([sys.executable, "-c", SHOWS], stderr=command_end)
+    streams = {"stdout": command_end, "stderr": command_end}
+    process = subprocess.Popen(command, cwd=folder, **streams)
     os.close(command_end)
     shown = b""
     with contextlib.suppress(OSError):  # Linux says so when the other end is closed
         while piece := os.read(terminal_end, 1000):
             shown += piece
     os.close(terminal_end)
-    assert process.wait() == 0
     lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", shown.decode()))
+    return process.wait(), lines
+
+
+@pytest.mark.parametrize("words", ["render out.xyz", "verify " + "much/" * 15 + "x.png " * 5])
+def test_what_is_longer_than_80_columns_breaks_only_between_words(words, tmp_path):
+    command = [sys.executable, "-m", "vidgan", *words.split()]
+    run = subprocess.run(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    code, lines = shown_on_a_terminal(command, tmp_path)
+    assert code == run.returncode and " ".join(lines).split() == run.stdout.split()
+    assert max(map(len, run.stdout.splitlines())) > 80
+    assert max(len(line) for line in lines if "much/" not in line) <= 80
+
+
+def test_a_bar_stays_on_one_line_of_80_columns_and_a_message_in_one_piece():
+    code, lines = shown_on_a_terminal([sys.executable, "-c", SHOWS])
+    assert code == 0
     (message,) = {line for line in lines if "continue" in line}
     assert message == "To continue: vidgan train --resume " + "folder/" * 12
     bars = {line.rstrip() for line in lines if "━" in line}

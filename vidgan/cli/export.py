@@ -174,7 +174,7 @@ def verify(file: Path, /, *more: Path) -> None:
             for path in files:
                 verdicts.setdefault(_verdict(path), []).append(path)
         except VidganError as error:
-            terminal.to_stderr(f"vidgan: {error}")
+            terminal.error(str(error))
             codes.add(error.exit_code)
         for ((verdict, *details), code), (first, *rest) in verdicts.items():
             to = f" to {rest[-1].name} ({1 + len(rest)} files)" if rest else ""

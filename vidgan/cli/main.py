@@ -42,7 +42,7 @@ def main() -> None:
             error = None if isinstance(lost, BrokenPipeError) else SystemFault(reason)
         line, code = _said_of(error)
         if line:
-            terminal.to_stderr(f"vidgan: {line}")
+            terminal.error(line)
         gc.freeze()  # else Python would search all imported modules for garbage at exit
         sys.exit(code)
 

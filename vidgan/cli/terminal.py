@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import sys
+import textwrap
 import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -46,12 +47,18 @@ def pair(option: str, text: str, *, example: str = "8x4") -> tuple[int, int]:
 
 def to_stdout(*lines: str) -> None:
     """Print results. Each argument is one line, whatever its characters are."""
-    _print(sys.stdout, lines)
+    _print(sys.stdout, [part for line in lines for part in _at_spaces(sys.stdout, line)])
 
 
 def to_stderr(*lines: str) -> None:
     with suppress(OSError):  # whoever cannot be told of it
         _print(sys.stderr, lines)
+
+
+def error(line: str) -> None:
+    """Print what went wrong. Other messages stay in one piece, because a command in them may have
+    to be copied."""
+    to_stderr(*_at_spaces(sys.stderr, f"vidgan: {line}"))
 
 
 def visible(text: str) -> str:
@@ -66,6 +73,18 @@ def visible(text: str) -> str:
         else c
         for c in text
     )
+
+
+def _at_spaces(stream: TextIO, line: str) -> list[str]:
+    """Break a line that is too long for its terminal, which itself would break within words."""
+    if not stream.isatty():
+        return [line]
+    with suppress(OSError):
+        columns = os.get_terminal_size(stream.fileno()).columns
+        if 0 < columns < len(visible(line)):
+            whole = {"break_long_words": False, "break_on_hyphens": False}
+            return textwrap.wrap(visible(line), columns, subsequent_indent="  ", **whole)
+    return [line]
 
 
 def _print(stream: TextIO, lines: Sequence[str]) -> None:
