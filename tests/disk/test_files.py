@@ -67,6 +67,42 @@ def test_processes_that_start_at_once_never_delete_the_part_of_another(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["out.gif"]
 
 
+DIES = """
+import os, pathlib, signal, sys
+from vidgan.disk import files
+def dies(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+with files.whole(pathlib.Path("out.gif")) as part:
+    part.write_text("half")
+    part.with_name("out.gif.sound").write_text("half")
+    {}
+"""
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "files.publish = dies",
+        "files._discard = dies",
+        "remove = files.remove; files.remove = lambda path: (remove(path), dies())",
+        "files.shutil.rmtree = dies",
+    ],
+)
+def test_a_part_is_deleted_wherever_its_process_was_killed(tmp_path, point):
+    done = subprocess.run([sys.executable, "-c", DIES.format(point)], cwd=tmp_path)
+    assert done.returncode == -9 and [*tmp_path.glob(".out.gif.part-*")]
+    files.write_bytes(tmp_path / "out.gif", b"whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.gif"]
+
+
+def test_a_part_is_deleted_if_its_process_was_killed_before_it_could_lock_it(tmp_path):
+    code = DIES.format("pass").replace("with files", "files._lock = dies\nwith files")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path)
+    assert done.returncode == -9 and [*tmp_path.glob(".out.gif.part-*")]
+    files.write_bytes(tmp_path / "out.gif", b"whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.gif"]
+
+
 @pytest.mark.parametrize("system", ["exchanges", "only renames"])
 def test_a_folder_is_replaced_and_the_old_one_deleted(tmp_path, monkeypatch, system):
     if system == "only renames":

@@ -97,7 +97,7 @@ def claimed(target: Path) -> Iterator[Path]:
     target = target.absolute()
     remove_dead(target.parent, target.name)
     folder, lock = target.with_name(f".{target.name}.part-{os.urandom(4).hex()}"), None
-    with signals.undone(lambda: shutil.rmtree(folder, ignore_errors=True)):
+    with signals.undone(lambda: _discard(folder)):
         try:
             # Until it is locked, another process may take it for one that was left, and delete it.
             while not (lock and (folder / _LOCK).exists()):
@@ -105,9 +105,7 @@ def claimed(target: Path) -> Iterator[Path]:
                 lock = _lock(folder)
             yield folder / target.name
         finally:
-            if lock:
-                lock.release()
-            shutil.rmtree(folder, ignore_errors=True)
+            _discard(folder, lock)
 
 
 def remove_dead(folder: Path, name: str | None = None) -> None:
@@ -115,13 +113,25 @@ def remove_dead(folder: Path, name: str | None = None) -> None:
     with contextlib.suppress(OSError):
         for left in list(folder.iterdir()):
             part = re.fullmatch(r"\.(.+)\.part-[0-9a-f]{8}", left.name, re.DOTALL)
-            if not part or name not in (None, part[1]) or not (left / _LOCK).is_file():
+            if not part or name not in (None, part[1]):
                 continue
+            if not (left / _LOCK).is_file():
+                with contextlib.suppress(OSError):  # not empty, so none of ours
+                    left.rmdir()  # of a process that was killed before it locked it
             # A killed process may have been about to replace the old folder.
-            if not (left / _OLD).exists() and (lock := _lock(left)):
-                shutil.rmtree(left / part[1], ignore_errors=True)
-                lock.release()
-                shutil.rmtree(left, ignore_errors=True)
+            elif not (left / _OLD).exists() and (lock := _lock(left)):
+                _discard(left, lock)
+
+
+def _discard(folder: Path, lock: object | None = None) -> None:
+    """Delete the folder of a part. Its lock goes last, so that others end what a kill ends here."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if path.name != _LOCK:
+                remove(path)
+    if lock:
+        lock.release()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def publish(part: Path, target: Path, *, force: bool = True) -> None:
