@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests import conftest, films
+from tests.generator import zoo
 from tests.marks.test_c2pa import make as make_certificate
 from tests.sounds import write_sound
 from vidgan import Walk, open_generator
@@ -88,6 +90,7 @@ def stocked(tmp_path_factory, model_file, onnx_file):
     for name, frames in (("film.mp4", noise), ("out.mp4", noise[:4]), ("out.webm", noise[:4])):
         films.write(folder / name, frames)
     shutil.copy(onnx_file, folder / "generator.onnx")
+    torch.save(zoo.Tutorial().state_dict(), folder / "weights.pt")
     generator = conftest.small_generator(class_names=tuple("0123456789"))
     conftest.save_model(folder / "classes.safetensors", *generator)
     Walk(frames=4).bind(open_generator(model_file)).walk.save(folder / "walk.json")

@@ -15,15 +15,14 @@ import tomli_w
 
 from vidgan.errors import ConfigError
 
-MODELS = ("dcgan", "r3gan")
+MODELS = ("dcgan", "r3gan")  # that can be trained
+IMPORTED = "imported"  # a model that was trained elsewhere
 DISCRIMINATORS = ("auto", "dcgan", "r3gan")
 AUGMENTS = ("auto", "diff", "ada", "none")
 NORMS = ("auto", "batch", "spectral", "none")
 LOSSES = ("auto", "non-saturating", "minimax", "lsgan", "hinge", "wgan", "rpgan")
 AUTO = -1.0  # "auto" for a number: `resolved` replaces it
 _WIDEST = 2**16  # latents and feature maps; such a network has terabytes of weights
-CLASS_SCALE = 1 / 16  # of new models with classes; see train/README.md
-LEAST_OF_A_CLASS = 20  # pictures; with fewer, "auto" does not learn classes: nothing proves it
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
@@ -31,14 +30,15 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 class ModelConfig:
     """The generator, and the pictures that both networks work on. Part of every model file."""
 
-    name: str = "dcgan"  # architecture of the generator: dcgan or r3gan
+    name: str = "dcgan"  # architecture of the generator: dcgan or r3gan; imported: see `layers`
     width: int = 0  # pixels, a multiple of 8; 0 = choose by the data, short side 64
     height: int = 0  # pixels, a multiple of 8; give both sides or neither
     z_dim: int = 100  # length of a latent
     channels: int = 0  # feature maps at half resolution; 0 = auto: 32 on a CPU, 64 on a GPU
     growth: float = -1.0  # stages that a growing dcgan has added so far; -1 = it does not grow
     class_names: tuple[str, ...] = ()  # names of labels 0, 1, ...; set by training; () = no classes
-    class_scale: float = 1.0  # of the vector of a class beside the latent; set by training
+    colours: int = 3  # channels that the network makes; 1 = grey, three equal channels outside
+    layers: tuple[str, ...] = ()  # of an imported generator, see `vidgan.networks.imported`
 
     @property
     def classes(self) -> int:
@@ -49,12 +49,21 @@ class ModelConfig:
         return self.growth >= 0
 
     def __post_init__(self) -> None:
-        _choice("model.name", self.name, MODELS)
+        _choice("model.name", self.name, (*MODELS, IMPORTED))
+        if self.colours not in (1, 3):
+            raise ConfigError(f"model.colours = {self.colours}: 3, or 1 for grey.")
+        if (self.name == IMPORTED) != bool(self.layers):
+            raise ConfigError(
+                f'model.name = "{self.name}": only vidgan import makes an imported model; such a '
+                "model cannot be trained. Choose dcgan or r3gan."
+            )
         if (self.width == 0) != (self.height == 0):
             raise ConfigError("model.width and model.height: give both, or neither (0).")
         for key in ("width", "height"):
             side = getattr(self, key)
-            if side and (side % 8 or not 32 <= side <= 256):
+            if self.layers:
+                _at_least(f"model.{key}", side, 1)
+            elif side and (side % 8 or not 32 <= side <= 256):
                 raise ConfigError(
                     f"model.{key} = {side}: a side must be a multiple of 8 from 32 to 256, "
                     f"for example {min(256, max(32, round(side / 8) * 8))}."
@@ -87,11 +96,9 @@ class DataConfig:
     min_change: float = 1.0  # skip video frames that differ less from the last used (grey levels)
     background: str = "#ffffff"  # colour behind transparent pixels
     max_bad: float = 0.01  # fraction of files that may be unreadable; more is an error
-    labels: bool | str = "auto"  # learn the classes of class folders; auto: if each has 20 pictures
+    labels: bool = True  # if all pictures are in class folders, learn the classes
 
     def __post_init__(self) -> None:
-        if self.labels not in (True, False, "auto"):
-            raise ConfigError(f'data.labels = "{self.labels}": must be true, false or "auto".')
         _at_least("data.every", self.every, 1)
         _at_least("data.min_change", self.min_change, 0)
         if not 0 <= self.max_bad < 1:
@@ -165,6 +172,10 @@ class Config:
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        if self.model.layers:
+            raise ConfigError("model.layers: an imported model cannot be trained; remove this key.")
 
 
 def resolved(config: Config, *, spread: float = 0.4, on_gpu: bool = False) -> Config:

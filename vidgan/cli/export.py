@@ -206,18 +206,45 @@ def _verdict(path: Path) -> tuple[tuple[str, ...], int]:
     return tuple(lines), int(not source or "NOT" in signature)
 
 
-def import_(source: Path, target: Path, *, force: bool = False) -> None:
-    """Make a generator.safetensors of the weights of a DCGAN that was trained elsewhere.
+def import_(
+    source: Path,
+    target: Path,
+    *,
+    key: str | None = None,
+    size: Whole | None = None,
+    activation: str | None = None,
+    output: Literal["tanh", "sigmoid", "none"] | None = None,
+    upsample: Literal["nearest", "bilinear", "bilinear-corners"] | None = None,
+    eps: str | None = None,
+    force: bool = False,
+) -> None:
+    """Make a generator.safetensors of the weights of a generator that was trained elsewhere.
+
+    What the weights do not say, the statistics of BatchNorm may tell. The command says what it has
+    assumed, and an option says otherwise.
 
     Args:
-        source: weights.pt, written by torch.save(netG.state_dict(), ...), with layers called
-            main.0.weight, main.1.weight, ...
+        source: What torch.save(netG.state_dict(), ...) has written, a checkpoint that contains it
+            (of Lightning too), a TorchScript archive, or safetensors. No code in it runs.
         target: The file to write: generator.safetensors.
+        key: Where in the file the generator is, if there are several: for example netG_ema.
+        size: The side of the pictures, for example 28.
+        activation: relu, or leaky-relu:SLOPE, for example leaky-relu:0.2.
+        output: What the last layer goes through; none is for a network that ends without it.
+        upsample: How the maps are enlarged; bilinear-corners is align_corners=True.
+        eps: That of the BatchNorms, for example 0.8; or one for each, for example 1e-5,0.8,0.8.
         force: Replace the target if it exists.
     """
     check_new(target, suffix=".safetensors", force=force)
+    try:
+        each = tuple(float(number) for number in (eps or "").split(",") if eps)
+    except ValueError:
+        raise UsageError(f"--eps {eps}: a number, or several such as 1e-5,0.8,0.8.") from None
     from vidgan.generator import import_weights
 
-    model = import_weights.import_weights(source, target)
-    size = f"{model.width}x{model.height}"
-    terminal.to_stdout(f"{target}: {model.name} {size}, z_dim {model.z_dim}, from {source}")
+    asked = import_weights.Asked(
+        key=key, size=size, activation=activation, output=output, upsample=upsample, eps=each
+    )
+    model = import_weights.import_weights(source, target, asked)
+    size = f"{model.width}x{model.height}{', grey' if model.colours == 1 else ''}"
+    terminal.to_stdout(f"{target}: {size}, z_dim {model.z_dim}, from {source}")

@@ -9,7 +9,10 @@
     graph           the graphs around a generator in an ONNX file
     variants        smaller forms of the graph of a generator: float16, int8
     export          a generator to an ONNX file, with the proof
-    import_weights  a DCGAN that was trained elsewhere
+    weights_file    what a file of PyTorch holds
+    layout          the layers that tensors may belong to
+    fit             which of them fits the statistics of BatchNorm
+    import_weights  a generator that was trained elsewhere
     web_page        a generator as a page for a browser
 
 torch and onnx are imported only by the modules that need them.

@@ -46,13 +46,13 @@ def load_generator(path: Path) -> tuple[torch.nn.Module, config.ModelConfig, dic
     metadata.checked(meta, {"model": dict, "facts": dict | None}, where=where)
     facts = metadata.checked(meta.get("facts", {}), _FACTS, where=where)
     try:
-        model = config.from_dict({"model": meta["model"]}).model
-        if not (model.width and model.channels):
+        model = config.from_dict(meta["model"], config.ModelConfig, where="model")
+        if not (model.width and (model.channels or model.layers)):
             raise ConfigError("its sizes are left to the data")
-    except ConfigError as error:
+        with torch.device("meta"):  # takes no memory, however large the model says that it is
+            outline = _shapes(make_generator(model).state_dict())
+    except (ConfigError, ModelError) as error:
         raise ModelError(f"{path}: the model in its metadata is unusable ({error}).") from error
-    with torch.device("meta"):  # takes no memory, however large the model says that it is
-        outline = _shapes(make_generator(model).state_dict())
     found = _shapes(tensors)
     for name in sorted(outline.keys() | found.keys()):
         if outline.get(name) != found.get(name):

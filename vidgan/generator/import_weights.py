@@ -1,118 +1,255 @@
-"""The state_dict of a DCGAN that was trained elsewhere becomes a generator.safetensors.
+"""The weights of a generator that was trained elsewhere become a generator.safetensors.
 
-Layers are recognised by numbers and shapes, as in PyTorch's tutorial (`main.0.weight`, ...). A file
-that holds more than tensors is refused, because unpickling it could run code.
+The layers follow from the tensors as far as they can (`layout`, `fit`); the rest is said, and can
+be said otherwise. BatchNorm becomes a part of the layer before it.
 """
 
-import contextlib
-import pickle
+import logging
+import math
 import re
-import warnings
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from vidgan.config import ModelConfig
-from vidgan.disk.files import check_file
-from vidgan.errors import ConfigError, ModelError
-from vidgan.generator import checkpoint
-from vidgan.networks import dcgan
+from vidgan.config import IMPORTED, ModelConfig
+from vidgan.errors import ModelError, UsageError
+from vidgan.generator import checkpoint, fit, layout, weights_file
+from vidgan.networks import imported
 
-_NAME = re.compile(
-    r"(?:module\.)?(?:\w+\.)?(\d+)\.(weight|bias|running_mean|running_var|num_batches_tracked)"
+logger = logging.getLogger(__name__)
+
+_AVERAGED = re.compile(r"ema|average|avg|shadow", re.IGNORECASE)
+_WRAPPER = re.compile(
+    r"module|_orig_mod|model|net|(net|model)?_?g(en|enerator)?\d*(_\w+)?|\w*(ema|averaged?|avg)\w*",
+    re.IGNORECASE,
 )
-# What `_translated` and loading raise for the layers of another network.
-_OTHER_LAYERS = (KeyError, IndexError, AttributeError, RuntimeError, ConfigError, ModelError)
-_EXPECTED = (
-    "expected the DCGAN of PyTorch's tutorial: main.0.weight [z, 8c, 4, 4], main.1.weight, .bias, "
-    ".running_mean and .running_var [8c], main.3.weight [8c, 4c, 4, 4], and so on, halving, "
-    "to main.12.weight [c, 3, 4, 4] (3 colours, or 1), for pictures of 64x64; with fewer or more "
-    "layers of the same kind 32x32 to 256x256. Names may start with module., and the whole may be "
-    "wrapped, as in {'netG': ...}."
-)
+_BAD_FIT = 0.5  # about a squared relative error
 
 
-def import_weights(source: Path, target: Path) -> ModelConfig:
-    """Write `target` (generator.safetensors) from a state_dict. Raises ModelError."""
-    content = _content(source)
-    fitting = {}
-    for where, state in _state_dicts(content):
-        # A few bytes can be repeated to a tensor of any size, which would be copied in full.
-        if sum(t.numel() * t.element_size() for t in state.values()) > source.stat().st_size:
-            continue
-        with contextlib.suppress(*_OTHER_LAYERS):
-            tensors, model = _translated(state)
-            generator = dcgan.Generator(model)
-            checkpoint.load_into(source, generator, tensors)
-            fitting[where] = generator, model
-    if not fitting:
-        raise ModelError(f"{source}: found {_summary(content)}; {_EXPECTED}")
-    if len(fitting) > 1:
-        where = ", ".join(fitting)
-        raise ModelError(f"{source}: holds {len(fitting)} generators ({where}); save only one.")
-    ((generator, model),) = fitting.values()
-    checkpoint.check_finite(source, generator.state_dict())
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the tensors do not say. None or () = choose, and say what was chosen."""
+
+    key: str | None = None  # where in the file the generator is, for example state_dict.generator
+    size: int | None = None  # side of the pictures
+    activation: str | None = None  # relu, or leaky-relu:SLOPE
+    output: str | None = None  # tanh, sigmoid or none
+    upsample: str | None = None  # nearest, bilinear or bilinear-corners
+    eps: tuple[float, ...] = ()  # of all BatchNorms, or of each
+
+
+def import_weights(source: Path, target: Path, asked: Asked = Asked()) -> ModelConfig:
+    """Write `target` (generator.safetensors) from the weights in `source`. Logs what was assumed.
+
+    Raises ModelError.
+    """
+    activation = _activation(asked.activation)
+    content = weights_file.contents(source)
+    found, reasons = _generators(content, asked.size, most_bytes=source.stat().st_size)
+    where = _chosen(source, found, reasons, content, asked.key)
+    chains = found[where]
+    parts = chains[0].parts
+    for part in parts:
+        named = {f"{part.name}.{key}": tensor for key, tensor in part.tensors.items()}
+        checkpoint.check_finite(source, named)
+    norms = sum(part.kind == "norm" for part in parts)
+    if len(asked.eps) not in (0, 1, norms):
+        raise UsageError(f"--eps: give one number, or {norms}, for so many BatchNorms.")
+    result = fit.best(chains, activation=activation, upsample=asked.upsample, eps=asked.eps)
+    steps, chain = result.choice.steps(), result.choice.chain
+    layers, tensors = _folded(steps, chain.parts, asked.output or "tanh")
+    model = ModelConfig(
+        name=IMPORTED,
+        width=chain.side,
+        height=chain.side,
+        z_dim=chain.z_dim,
+        channels=0,
+        colours=chain.colours,
+        layers=tuple(layers),
+    )
+    generator = imported.Generator(model)
+    checkpoint.load_into(source, generator, tensors)
     picture = generator.eval()(torch.zeros(1, model.z_dim))
     checkpoint.check_finite(source, {"what it makes": picture})
     checkpoint.save_generator(target, generator, model, facts={"imported_from": source.name})
+    _say(result, asked, sorted({chain.side for chain in chains if chain.cost < chains[0].cost + 1}))
     return model
 
 
-def _state_dicts(content: dict, where: str = "", depth: int = 3) -> Iterator[tuple[str, dict]]:
-    """Every possible state_dict with its place: the content itself, and each dict inside it."""
-    if content and all(map(torch.is_tensor, content.values())):
-        yield where, {str(name): tensor for name, tensor in content.items()}
-    for name, inner in content.items():
-        if isinstance(inner, dict) and depth:
-            yield from _state_dicts(inner, f"{where}[{name!r}]", depth - 1)
+def _generators(
+    content: dict[tuple[str, ...], object], size: int | None, *, most_bytes: int
+) -> tuple[dict[str, list[layout.Chain]], dict[str, str]]:
+    """The generators by their place in the file, and why other places hold none."""
+    states: dict[tuple[str, ...], dict[str, Tensor]] = {}
+    for way, item in content.items():
+        if torch.is_tensor(item):
+            states.setdefault(way[:-1], {})[way[-1]] = item
+    found, reasons = {}, {}
+    pending = list(states.items())
+    while pending:
+        way, state = pending.pop(0)
+        # A few bytes can be repeated to a tensor of any size, which would be copied in full.
+        if sum(t.numel() * t.element_size() for t in state.values()) > most_bytes:
+            reasons[".".join(way)] = "its tensors are larger than the file"
+            continue
+        try:
+            found[".".join(way)] = layout.chains(state, size)
+        except ModelError as error:
+            reasons[".".join(way)] = str(error)
+            heads = dict.fromkeys(name.partition(".")[0] for name in state if "." in name)
+            # A part of a generator, such as main beside label_emb, would be something else.
+            for head in heads if len(heads) > 1 or len(state) > 1 else ():
+                if _WRAPPER.fullmatch(head):
+                    inner = {
+                        n.partition(".")[2]: t for n, t in state.items() if n.startswith(f"{head}.")
+                    }
+                    pending.append(((*way, head), inner))
+    return found, reasons
 
 
-def _summary(content: dict) -> str:
-    """The first keys, each with the shape of its tensor or the type of its value."""
-    first = [*content.items()][:6]
-    kinds = [list(x.shape) if torch.is_tensor(x) else f"({type(x).__name__})" for _, x in first]
-    words = [f"{str(name)[:60]} {kind}" for (name, _), kind in zip(first, kinds, strict=True)]
-    return ", ".join(words + ["..."] * (len(content) > len(first))) or "nothing"
-
-
-def _content(source: Path) -> dict:
-    check_file(source)
-    try:
-        with warnings.catch_warnings(action="ignore"):  # about pickle protocols
-            content = torch.load(source, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+def _chosen(
+    source: Path,
+    found: dict[str, list[layout.Chain]],
+    reasons: dict[str, str],
+    content: dict[tuple[str, ...], object],
+    key: str | None,
+) -> str:
+    """The place of the generator to take."""
+    if key is not None:
+        if key in found:
+            return key
+        reason = f" ({reasons[key]})" if key in reasons else ""
+        known = ", ".join(found) or "none"
+        raise ModelError(f"{source}: no generator at {key}{reason}; there is: {known}.")
+    if not found:
+        named = [place for place in reasons if _WRAPPER.fullmatch(place.rpartition(".")[2])]
+        reason = reasons.get(next(iter([*named, *reasons]), ""), "there are no tensors")
         raise ModelError(
-            f"{source}: refused, because it is damaged or holds more than tensors (such files can "
-            "run code). Save only the weights: torch.save(netG.state_dict(), ...)."
-        ) from error
-    except Exception as error:  # torch raises all kinds of errors for damaged files
-        raise ModelError(f"{source}: not a file of torch.save, or damaged.") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{source}: holds a {type(content).__name__}; {_EXPECTED}")
-    return content
+            f"{source}: found {_summary(content)}; {reason}. vidgan imports plain chains of linear "
+            "layers, convolutions, upsampling and BatchNorm; see export/README.md."
+        )
+    averaged = [place for place in found if _AVERAGED.search(place)]
+    taken = averaged if len(averaged) == 1 else list(found)
+    if len(taken) > 1:
+        raise ModelError(
+            f"{source}: holds {len(taken)} generators; choose one: "
+            + ", ".join(f"--key {place}" for place in taken)
+        )
+    (place,) = taken
+    if rest := [f"--key {other}" for other in found if other != place]:
+        logger.info("took the averaged generator %s; others: %s", place, ", ".join(rest))
+    return place
 
 
-def _translated(state: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], ModelConfig]:
-    """Tensors and sizes for vidgan's own DCGAN. An error means that the layers are others."""
-    layers: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in state.items():
-        number, key = _NAME.fullmatch(name).groups()
-        layers.setdefault(int(number), {})[key] = tensor.float()
-    in_order = [layer for _, layer in sorted(layers.items())]
-    ups = [layer for layer in in_order if layer["weight"].ndim == 4]
-    norms = [layer for layer in in_order if layer["weight"].ndim == 1]
-    side, z_dim = 4 * 2 ** (len(ups) - 1), ups[0]["weight"].shape[0]
-    channels, colours = ups[-1]["weight"].shape[:2]
-    model = ModelConfig(width=side, height=side, z_dim=z_dim, channels=channels)
-    tensors = {f"layers.{3 * i}.weight": layer["weight"] for i, layer in enumerate(ups)}
-    for i, norm in enumerate(norms):
-        # The bias of the layer before only shifts the mean that BatchNorm subtracts.
-        norm["running_mean"] = norm["running_mean"] - ups[i].get("bias", torch.zeros(()))
-        norm.setdefault("num_batches_tracked", torch.tensor(0))
-        tensors |= {f"layers.{3 * i + 1}.{key}": value for key, value in norm.items()}
-    last = f"layers.{3 * len(ups) - 3}"
-    copies = 3 if colours == 1 else 1  # a grey picture has three equal channels
-    tensors[f"{last}.weight"] = tensors[f"{last}.weight"].repeat(1, copies, 1, 1)
-    tensors[f"{last}.bias"] = ups[-1].get("bias", torch.zeros(colours)).repeat(copies)
-    return tensors, model
+def _summary(content: dict[tuple[str, ...], object]) -> str:
+    """The first names, each with the shape of its tensor or the type of its value."""
+    words = [
+        f"{'.'.join(way)[:60]} {list(item.shape) if torch.is_tensor(item) else f'({item})'}".strip()
+        for way, item in [*content.items()][:6]
+    ]
+    return ", ".join(words + ["..."] * (len(content) > 6)) or "nothing"
+
+
+def _activation(asked: str | None) -> str | None:
+    """relu or leaky-relu:0.2 as a layer."""
+    match = re.fullmatch(r"relu|leaky-relu(?::(0?\.\d+|0|1))?", asked or "relu")
+    if not match:
+        raise UsageError(f"--activation {asked}: relu, or leaky-relu:SLOPE with a slope below 1.")
+    if asked and asked.startswith("leaky"):
+        return f"leaky-relu {float(match[1] or 0.01):g}"  # torch's own default
+    return asked
+
+
+def _folded(
+    steps: list[layout.Step], parts: tuple[layout.Part, ...], output: str
+) -> tuple[list[str], dict[str, Tensor]]:
+    """Layers of `vidgan.networks.imported` and their tensors, computed in float64."""
+    layers: list[str] = []
+    weights: list[tuple[Tensor, Tensor] | None] = []
+    maps = ""  # C H W behind the last linear layer
+    for text, number in steps:
+        kind = text.partition(" ")[0]
+        own = {} if number is None else {k: t.double() for k, t in parts[number].tensors.items()}
+        if kind == "norm":
+            factor = own["weight"] / (own["running_var"] + float(text.split()[1])).sqrt()
+            addend = own["bias"] - own["running_mean"] * factor
+            if weights[-1] is None:
+                whole = maps if math.prod(map(int, maps.split() or [0])) == len(factor) else ""
+                shape = whole or f"{len(factor)} 1 1"
+                layers.append(f"scale {shape}")
+                sides = [int(word) for word in shape.split()]
+                weights.append((factor.reshape(sides), addend.reshape(sides)))
+            else:
+                weights[-1] = _scaled(layers[-1], *weights[-1], factor, addend)
+            continue
+        maps = text.removeprefix("linear ") if kind == "linear" else maps
+        layers.append(text)
+        weight = own.get("weight")
+        outputs = 0 if weight is None else weight.shape[kind == "conv-transpose"]
+        bias = own.get("bias", torch.zeros(outputs, dtype=torch.float64))
+        weights.append(None if weight is None else (weight, bias))
+    if output == "sigmoid":  # 2 sigmoid(x) - 1 = tanh(x / 2)
+        weights[-1] = tuple(tensor / 2 for tensor in weights[-1])
+    layers += ["tanh"] * (output != "none")
+    names = ("weight", "bias")
+    pairs = [(i, pair) for i, pair in enumerate(weights) if pair is not None]
+    return layers, {
+        f"layers.{i}.{name}": tensor.float()
+        for i, pair in pairs
+        for name, tensor in zip(names, pair, strict=True)
+    }
+
+
+def _scaled(
+    layer: str, weight: Tensor, bias: Tensor, factor: Tensor, addend: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a layer with a BatchNorm behind it."""
+    repeats = len(bias) // len(factor)  # above 1 for maps made by a linear layer
+    factor, addend = factor.repeat_interleave(repeats), addend.repeat_interleave(repeats)
+    axis = 1 if layer.startswith("conv-transpose") else 0
+    shape = [-1 if i == axis else 1 for i in range(weight.ndim)]
+    return weight * factor.reshape(shape), bias * factor + addend
+
+
+def _say(result: fit.Fit, asked: Asked, sides: list[int]) -> None:
+    """Log the layers, what was measured, and what was only assumed."""
+    choice, output = result.choice, asked.output or "tanh"
+    layers = " > ".join(step.text for step in choice.steps())
+    logger.info("read as: z %d > %s > %s", choice.chain.z_dim, layers, output)
+    questions = {"activation": choice.activation, "upsample": choice.upsample}
+    if not any(step.text == "upsample" for step in choice.chain.steps):
+        del questions["upsample"]
+    assumed = [] if asked.output else [f"--output {output} (or sigmoid, none)"]
+    for name, taken in questions.items():
+        if getattr(asked, name):
+            continue
+        rivals = result.rivals(name)
+        words = f"--{name} {taken.replace(' ', ':')}"
+        if rivals is None:
+            assumed.append(words)
+        elif rivals:
+            others = " or ".join(rival.replace(" ", ":") for rival in rivals)
+            assumed.append(f"{words} (as likely: {others})")
+        else:
+            logger.info("the statistics of BatchNorm tell: %s", words)
+    if choice.eps and not asked.eps:
+        values = choice.eps if len({*choice.eps}) > 1 else choice.eps[:1]
+        assumed.append("--eps " + ",".join(f"{value:g}" for value in values))
+    if len(sides) > 1 and not asked.size:
+        others = " or ".join(str(side) for side in sides if side != choice.chain.side)
+        assumed.append(f"--size {choice.chain.side} (possible: {others})")
+    if assumed:
+        logger.info("assumed; say otherwise if it is not so: %s", ", ".join(assumed))
+    if choice.latents == "uniform":
+        logger.warning(
+            "it seems to be trained with latents uniform from -1 to 1; vidgan's are normal, so "
+            "render with --truncation 0.58."
+        )
+    if result.misfit is not None and result.misfit > _BAD_FIT:
+        logger.warning(
+            "the statistics of BatchNorm fit no layers that vidgan knows (misfit %.2g), so that "
+            "the pictures are probably wrong.",
+            result.misfit,
+        )

@@ -62,6 +62,7 @@ def int8(model: onnx.ModelProto, feeds: Iterable[dict[str, np.ndarray]]) -> onnx
 def subpixel(model: onnx.ModelProto) -> onnx.ModelProto:
     """Replace every ConvTranspose, which ONNX Runtime cannot run in int8, by an equal Conv."""
     weights = {w.name: numpy_helper.to_array(w) for w in model.graph.initializer}
+    sides = _sides(model)
     nodes, stored = [], list(model.graph.initializer)
     for node in model.graph.node:
         if node.op_type != "ConvTranspose":
@@ -70,12 +71,12 @@ def subpixel(model: onnx.ModelProto) -> onnx.ModelProto:
         settings = {a.name: helper.get_attribute_value(a) for a in node.attribute}
         kernel = weights[node.input[1]]  # [C, O, kh, kw]
         bias = weights[node.input[2]] if len(node.input) > 2 else np.zeros(kernel.shape[1], "f4")
-        first = settings["strides"] == [1, 1] and not any(settings["pads"])
-        steps = _first_layer(kernel, bias) if first else _doubling_layer(kernel, bias, settings)
+        of_pixel = sides.get(node.input[0]) == [1, 1] and not any(settings["pads"])
+        steps = (_of_pixel if of_pixel else _of_map)(kernel, bias, settings)
         x = node.input[0]
         for number, (operator, constants, attributes) in enumerate(steps, 1):
-            y = node.output[0] + ("" if number == len(steps) else f"_{number}")
-            names = [f"{node.output[0]}_{number}_{k}" for k in range(len(constants))]
+            y = node.output[0] + ("" if number == len(steps) else f"_step{number}")
+            names = [f"{node.output[0]}_step{number}_{k}" for k in range(len(constants))]
             stored.extend(map(numpy_helper.from_array, constants, names))
             nodes.append(helper.make_node(operator, [x, *names], [y], f"{y}_", **attributes))
             x = y
@@ -83,7 +84,14 @@ def subpixel(model: onnx.ModelProto) -> onnx.ModelProto:
     return _rebuilt(model, nodes, [w for w in stored if w.name in used])
 
 
-def _first_layer(w: np.ndarray, bias: np.ndarray) -> list[Step]:
+def _sides(model: onnx.ModelProto) -> dict[str, list[int]]:
+    """The height and width of every map."""
+    known = onnx.shape_inference.infer_shapes(model).graph.value_info
+    shapes = {value.name: value.type.tensor_type.shape.dim for value in known}
+    return {name: [d.dim_value for d in dims[2:]] for name, dims in shapes.items()}
+
+
+def _of_pixel(w: np.ndarray, bias: np.ndarray, settings: dict) -> list[Step]:
     """A single pixel becomes h x k pixels, one per place of the kernel: a matrix product."""
     c, o, h, k = w.shape
     return [
@@ -93,21 +101,29 @@ def _first_layer(w: np.ndarray, bias: np.ndarray) -> list[Step]:
     ]
 
 
-def _doubling_layer(w: np.ndarray, bias: np.ndarray, settings: dict) -> list[Step]:
-    """Kernel 4, stride 2: a 2x2 convolution computes each 2x2 block of the result as one pixel.
+def _of_map(w: np.ndarray, bias: np.ndarray, settings: dict) -> list[Step]:
+    """Stride s: a convolution computes each s x s block of the result as one pixel.
 
-    Row 2j + a of the result, before it is cropped, is w[a] of row j plus w[2 + a] of row j - 1.
+    Row s * j + a of the result, before it is cropped, is the sum over i of w[s * i + a] of row
+    j - i. The kernel is filled with zeros to a multiple of s.
     """
     c, o, *kernel = w.shape
-    assert kernel == [4, 4] and settings["strides"] == [2, 2], "does not double the side"
-    taps = w.reshape(c, o, 2, 2, 2, 2)[:, :, ::-1, :, ::-1]  # [C, O, i, a, j, e]
-    taps = taps.transpose(1, 3, 5, 0, 2, 4).reshape(4 * o, c, 2, 2)
+    s, _ = settings["strides"]
+    tall, wide = (-side % s for side in kernel)
+    w = np.pad(w, ((0, 0), (0, 0), (0, tall), (0, wide)))
+    rows, columns = w.shape[2] // s, w.shape[3] // s
+    taps = w.reshape(c, o, rows, s, columns, s)[:, :, ::-1, :, ::-1]  # [C, O, i, a, j, e]
+    taps = taps.transpose(1, 3, 5, 0, 2, 4).reshape(s * s * o, c, rows, columns)
     top, left, bottom, right = settings["pads"]
     more_h, more_w = settings.get("output_padding", (0, 0))
-    crop = [[top, left], [more_h - bottom, more_w - right], [2, 3]]
+    ends = [tall + bottom - more_h, wide + right - more_w]
+    assert min(ends) >= 0, f"output padding beyond the kernel: {settings}"
+    # To the end of an axis is as far as the largest number.
+    crop = [[top, left], [-end or np.iinfo(np.int64).max for end in ends], [2, 3]]
+    around = [rows - 1, columns - 1] * 2
     return [
-        ("Conv", [taps, np.repeat(bias, 4)], {"kernel_shape": [2, 2], "pads": [1, 1, 1, 1]}),
-        ("DepthToSpace", [], {"blocksize": 2, "mode": "CRD"}),
+        ("Conv", [taps, np.repeat(bias, s * s)], {"kernel_shape": [rows, columns], "pads": around}),
+        ("DepthToSpace", [], {"blocksize": s, "mode": "CRD"}),
         ("Slice", [np.array(edge) for edge in crop], {}),
     ]
 

@@ -4,6 +4,7 @@
     base           what training asks of a network, and how a class enters one
     dcgan          the DCGAN
     r3gan          a modern baseline without normalisation
+    imported       a chain of layers that was trained elsewhere
     architectures  generators and discriminators by name
     losses         losses, gradient penalties and statistics of logits
     augment        differentiable augmentation of what the discriminator sees

@@ -1,15 +1,16 @@
 """Generators and discriminators by name. Each generator works with each discriminator."""
 
 from vidgan.config import DiscriminatorConfig, ModelConfig
-from vidgan.networks import dcgan, r3gan
+from vidgan.networks import dcgan, imported, r3gan
 from vidgan.networks.base import Discriminator, Generator
 
+# Those that can be trained.
 GENERATORS = {"dcgan": dcgan.Generator, "r3gan": r3gan.Generator}
 DISCRIMINATORS = {"dcgan": dcgan.Discriminator, "r3gan": r3gan.Discriminator}
 
 
 def make_generator(model: ModelConfig) -> Generator:
-    return GENERATORS[model.name](model)
+    return imported.Generator(model) if model.layers else GENERATORS[model.name](model)
 
 
 def make_discriminator(discriminator: DiscriminatorConfig, model: ModelConfig) -> Discriminator:
