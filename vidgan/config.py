@@ -23,6 +23,8 @@ NORMS = ("auto", "batch", "spectral", "none")
 LOSSES = ("auto", "non-saturating", "minimax", "lsgan", "hinge", "wgan", "rpgan")
 AUTO = -1.0  # "auto" for a number: `resolved` replaces it
 _WIDEST = 2**16  # latents and feature maps; such a network has terabytes of weights
+CLASS_SCALE = 1 / 16  # of new models with classes; see train/README.md
+LEAST_OF_A_CLASS = 20  # pictures; with fewer, "auto" does not learn classes: nothing proves it
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
@@ -39,6 +41,7 @@ class ModelConfig:
     class_names: tuple[str, ...] = ()  # names of labels 0, 1, ...; set by training; () = no classes
     colours: int = 3  # channels that the network makes; 1 = grey, three equal channels outside
     layers: tuple[str, ...] = ()  # of an imported generator, see `vidgan.networks.imported`
+    class_scale: float = 1.0  # of the vector of a class beside the latent; set by training
 
     @property
     def classes(self) -> int:
@@ -96,9 +99,11 @@ class DataConfig:
     min_change: float = 1.0  # skip video frames that differ less from the last used (grey levels)
     background: str = "#ffffff"  # colour behind transparent pixels
     max_bad: float = 0.01  # fraction of files that may be unreadable; more is an error
-    labels: bool = True  # if all pictures are in class folders, learn the classes
+    labels: bool | str = "auto"  # learn the classes of class folders; auto: if each has 20 pictures
 
     def __post_init__(self) -> None:
+        if self.labels not in (True, False, "auto"):
+            raise ConfigError(f'data.labels = "{self.labels}": must be true, false or "auto".')
         _at_least("data.every", self.every, 1)
         _at_least("data.min_change", self.min_change, 0)
         if not 0 <= self.max_bad < 1:

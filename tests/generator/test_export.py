@@ -1,6 +1,8 @@
 import base64
+import copy
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +97,23 @@ def test_a_generator_without_classes_takes_none_of_their_forms(model_file, tmp_p
         opened = OnnxFile(tmp_path / "g.onnx")
         assert [i.name for i in opened.session.get_inputs()] == ["z"]
         assert "class_input" not in opened.meta
+
+
+@pytest.mark.parametrize("name", ["dcgan", "r3gan"])
+def test_the_scale_of_class_vectors_is_part_of_the_file_for_labels_and_mixtures(tmp_path, name):
+    network, model = small_generator(32, 32, ("a", "b", "c"), name)
+    model = replace(model, class_scale=0.25)
+    scaled = make_generator(model).eval()
+    scaled.load_state_dict(network.state_dict())
+    z, half = torch.randn(2, model.z_dim), torch.tensor([[0.5, 0, 0.5]]).repeat(2, 1)
+    assert not torch.allclose(scaled(z, half), network(z, half))
+    scaled_by_hand = copy.deepcopy(network)
+    scaled_by_hand.embedding.weight.data *= 0.25
+    torch.testing.assert_close(scaled(z, half), scaled_by_hand(z, half))
+    file = save_model(tmp_path / "g.safetensors", scaled, model)
+    export.export(file, tmp_path / "labels.onnx")  # which proves that the frames are those of torch
+    walk = Walk(seed=3, frames=6, labels=[0, 1, 2]).bind(open_generator(file))
+    export.export(file, tmp_path / "mixtures.onnx", walk=walk)
 
 
 def test_too_many_weights_or_too_long_a_walk_are_refused_at_once(model_file, tmp_path, monkeypatch):

@@ -117,6 +117,29 @@ def test_every_way_to_train_resumes_to_bitwise_the_same_weights(classes, tmp_pat
     assert (0 < newest_state(run)["ada"][0] < 161 / 500_000) == (way == "ada")
 
 
+def test_auto_learns_classes_of_twenty_pictures_and_says_so_once(classes, said):
+    chosen, _ = setup.open_data(settings(classes, labels="auto"))
+    assert (chosen.model.class_names, chosen.data.labels) == (("blue", "red"), True)
+    assert sum("learns 2 classes" in line and "labels = false" in line for line in said) == 1
+    (classes / "red" / "00.png").unlink()
+    chosen, _ = setup.open_data(settings(classes, labels="auto"))
+    assert (chosen.model.class_names, chosen.data.labels) == ((), False)
+    (line,) = (line for line in said if "learns none" in line)
+    assert "red has only 19" in line and "labels = true" in line
+    count = len(said)
+    assert setup.open_data(chosen)[0] == chosen and len(said) == count  # the same run, resumed
+    forced, _ = setup.open_data(settings(classes, labels=True))
+    assert forced.model.class_names == ("blue", "red") and len(said) == count
+
+
+def test_a_run_from_before_class_scale_goes_on_without_it(classes):
+    new, _ = setup.open_data(settings(classes))
+    assert new.model.class_scale == config.CLASS_SCALE
+    assert setup.open_data(new)[0] == new
+    older = settings(classes, model={"class_names": ["blue", "red"]})
+    assert setup.open_data(older)[0].model.class_scale == 1
+
+
 def test_the_variety_within_classes_is_logged(classes, tmp_path):
     varieties = []
     for labels in (True, False):

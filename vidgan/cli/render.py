@@ -281,8 +281,8 @@ def sample(
         write_png(target, picture, comment, force=force)
     else:
         pipeline.write_stills(generator, target, seed=seed, count=count, labels=shown, force=force)
-    way = "row by row" if count is None else "picture by picture"
-    terminal.to_stdout(str(target), *_shown(f"{way}, over and over", shown, names))
+    what = "rows" if count is None else "pictures"
+    terminal.to_stdout(str(target), *_shown(f"{what} in turn", shown, names))
 
 
 def _shown(how: str, numbers: list[int], names: Sequence[str]) -> list[str]:

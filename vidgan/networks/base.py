@@ -47,10 +47,17 @@ def embedded(classes: Tensor, embedding: nn.Embedding) -> Tensor:
     return classes @ embedding.weight if classes.is_floating_point() else embedding(classes)
 
 
-def with_classes(z: Tensor, classes: Tensor | None, embedding: nn.Embedding | None) -> Tensor:
-    """Append the vector of its class to each latent."""
+def with_classes(
+    z: Tensor, classes: Tensor | None, embedding: nn.Embedding | None, scale: float
+) -> Tensor:
+    """Append the vector of its class, times `scale`, to each latent.
+
+    A class says the same in every picture, so that what G does with it grows in every step of Adam,
+    and the longer the vector, the faster. With vectors as long as latents, it soon outgrew what G
+    does with z, layer after layer, and BatchNorm left nothing of z: one picture for each class.
+    """
     assert (classes is None) == (embedding is None), "give classes to a model of classes only"
-    return z if classes is None else torch.cat([z, embedded(classes, embedding)], 1)
+    return z if classes is None else torch.cat([z, scale * embedded(classes, embedding)], 1)
 
 
 def projected(

@@ -22,7 +22,7 @@ class Generator(base.Generator):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.z_dim = config.z_dim
+        self.z_dim, self.class_scale = config.z_dim, config.class_scale
         self.embedding = nn.Embedding(config.classes, CLASS_DIM) if config.classes else None
         z_wide = config.z_dim + (CLASS_DIM if config.classes else 0)
         stages = sides(config.height, config.width)  # smallest first
@@ -44,7 +44,7 @@ class Generator(base.Generator):
 
     def forward(self, z: Tensor, classes: Tensor | None = None) -> Tensor:
         assert z.ndim == 2 and z.shape[1] == self.z_dim, f"z {tuple(z.shape)} is not [B, Z]"
-        z = with_classes(z, classes, self.embedding)
+        z = with_classes(z, classes, self.embedding, self.class_scale)
         x = z.reshape(-1, z.shape[1], 1, 1)  # [B, Z] -> [B, Z, 1, 1]
         stage, share = divmod(self.growth, 1)
         low, last = int(stage), len(self.sides) - 1

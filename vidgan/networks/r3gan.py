@@ -28,7 +28,7 @@ class Generator(base.Generator):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.z_dim = config.z_dim
+        self.z_dim, self.class_scale = config.z_dim, config.class_scale
         self.sides = sides(config.height, config.width)  # smallest first
         widths = _widths(config.channels, len(self.sides))[::-1]
         self.embedding = nn.Embedding(config.classes, CLASS_DIM) if config.classes else None
@@ -43,7 +43,7 @@ class Generator(base.Generator):
 
     def forward(self, z: Tensor, classes: Tensor | None = None) -> Tensor:
         assert z.ndim == 2 and z.shape[1] == self.z_dim, f"z {tuple(z.shape)} is not [B, Z]"
-        style = self.start(with_classes(z, classes, self.embedding))  # [B, D]
+        style = self.start(with_classes(z, classes, self.embedding, self.class_scale))  # [B, D]
         x = self.blocks[0](self.canvas * style.reshape(-1, style.shape[1], 1, 1))  # [B, D, h, w]
         for (height, width), narrow, block in zip(
             self.sides[1:], self.narrow, self.blocks[1:], strict=True

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
@@ -17,6 +18,8 @@ from vidgan.data import cache
 from vidgan.errors import SystemFault, UsageError
 from vidgan.networks import architectures
 from vidgan.training.state import State
+
+logger = logging.getLogger(__name__)
 
 
 def launch(settings: config.Config) -> Fabric:
@@ -79,10 +82,31 @@ def open_data(settings: config.Config) -> tuple[config.Config, cache.Dataset]:
         width, height = cache.native_size(settings.data)
         model = replace(model, width=width, height=height)
     dataset = cache.open_dataset(settings.data, width=model.width, height=model.height)
-    if settings.data.labels:
-        model = replace(model, class_names=dataset.class_names)
+    labels = settings.data.labels
+    if labels == "auto" and dataset.class_names:
+        labels = _enough_of_each_class(dataset)
+        settings = replace(settings, data=replace(settings.data, labels=labels))
+    if labels and not model.class_names:  # a run that is resumed has its own, and its scale
+        model = replace(model, class_names=dataset.class_names, class_scale=config.CLASS_SCALE)
     on_gpu, spread = torch.cuda.is_available(), cache.spread(dataset)
     return config.resolved(replace(settings, model=model), spread=spread, on_gpu=on_gpu), dataset
+
+
+def _enough_of_each_class(dataset: cache.Dataset) -> bool:
+    """Whether the model should learn the classes. It says so, and how to choose otherwise."""
+    counts = np.bincount(dataset.labels, minlength=len(dataset.class_names))
+    name, least = dataset.class_names[counts.argmin()], counts.min()
+    if least >= config.LEAST_OF_A_CLASS:
+        logger.info(
+            f"learns {len(counts)} classes, of {least:,} pictures or more; to learn none, set "
+            "data.labels = false."
+        )
+        return True
+    logger.info(
+        f"learns none of the {len(counts)} classes, because {name} has only {least} pictures, not "
+        f"{config.LEAST_OF_A_CLASS}; to learn them all the same, set data.labels = true."
+    )
+    return False
 
 
 def build(settings: config.Config, fabric: Fabric) -> State:
