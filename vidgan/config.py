@@ -37,9 +37,9 @@ class ModelConfig:
     height: int = 0  # pixels, a multiple of 8; give both sides or neither
     z_dim: int = 100  # length of a latent
     channels: int = 0  # feature maps at half resolution; 0 = auto: 32 on a CPU, 64 on a GPU
+    colours: int = 0  # channels that the network makes: 3, or 1 for three equal ones; 0 = auto
     growth: float = -1.0  # stages that a growing dcgan has added so far; -1 = it does not grow
     class_names: tuple[str, ...] = ()  # names of labels 0, 1, ...; set by training; () = no classes
-    colours: int = 3  # channels that the network makes; 1 = grey, three equal channels outside
     layers: tuple[str, ...] = ()  # of an imported generator, see `vidgan.networks.imported`
     class_scale: float = 1.0  # of the vector of a class beside the latent; set by training
 
@@ -53,8 +53,6 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _choice("model.name", self.name, (*MODELS, IMPORTED))
-        if self.colours not in (1, 3):
-            raise ConfigError(f"model.colours = {self.colours}: 3, or 1 for grey.")
         if (self.name == IMPORTED) != bool(self.layers):
             raise ConfigError(
                 f'model.name = "{self.name}": only vidgan import makes an imported model; such a '
@@ -73,6 +71,8 @@ class ModelConfig:
                 )
         _at_least("model.z_dim", self.z_dim, 1)
         _at_least("model.channels", self.channels or 4, 4)
+        if self.colours not in (0, 1, 3):
+            raise ConfigError(f"model.colours = {self.colours}: 3, or 1 for grey pictures.")
         for key in ("z_dim", "channels"):
             if getattr(self, key) > _WIDEST:
                 raise ConfigError(f"model.{key} = {getattr(self, key)}: at most {_WIDEST}.")

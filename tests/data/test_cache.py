@@ -30,6 +30,14 @@ def test_a_batch_is_an_own_contiguous_copy_in_the_order_asked(folder):
     assert isinstance(dataset._frames, np.memmap) and not dataset._frames.flags.writeable
 
 
+def test_data_are_grey_if_every_pixel_of_every_picture_is(folder):
+    for index in range(3):
+        paint(folder / f"{index}.png", (60 * index,) * 3)
+    assert opened(folder)[0].grey
+    paint(folder / "3.png", (60, 60, 61))
+    assert not opened(folder)[0].grey
+
+
 def test_the_spread_of_black_and_white_is_that_of_their_difference(folder):
     paint(folder / "a.png")
     halves = np.repeat(np.uint8([0, 255]), 50)[:, None, None, None]

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,12 +16,12 @@ from tests.conftest import write_pictures
 from tests.waiting import another_process_in, wait_until
 from vidgan import config, signals
 from vidgan.errors import ConfigError, DivergedError, ModelError, SystemFault
-from vidgan.generator import checkpoint
+from vidgan.generator import checkpoint, export
 from vidgan.generator.synthesis import open_generator
 from vidgan.networks import base
 from vidgan.networks.architectures import DISCRIMINATORS
 from vidgan.networks.losses import LOSSES
-from vidgan.training import loop, setup
+from vidgan.training import log, loop, setup
 from vidgan.training.log import logged
 from vidgan.training.run_folder import locked
 from vidgan.training.state import Run, restore, save
@@ -82,8 +83,34 @@ def test_a_run_folder_holds_what_the_design_says(pictures, tmp_path):
     assert {"images_per_s", "loss_g", "loss_d"} < last.keys()
     with Image.open(run / "samples000000320.png") as grid:
         assert grid.size == (8 * 32, 4 * 32)
-    assert config.load(run / "config.toml") == config.resolved(settings(pictures, images=320))
+    wanted = settings(pictures, images=320, model={"colours": 3})
+    assert config.load(run / "config.toml") == config.resolved(wanted)
     assert loop.train(settings(pictures, images=8), runs=tmp_path / "runs").name.startswith("00001")
+
+
+@pytest.mark.parametrize("name", ["dcgan", "r3gan"])
+def test_grey_data_train_a_generator_of_exactly_grey_pictures(tmp_path, name):
+    levels = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 1), np.uint8)
+    folder = write_pictures(tmp_path / "grey", np.tile(levels, 3))
+    run = resumes_bitwise(folder, tmp_path, model={"name": name})
+    assert config.load(run / "config.toml").model.colours == 1
+    export.export(run / "generator.safetensors", tmp_path / "generator.onnx")
+    z = np.random.default_rng(1).standard_normal((4, 100), np.float32)
+    for file in (run / "generator.safetensors", tmp_path / "generator.onnx"):
+        frames = open_generator(file)(z)
+        assert frames.std() > 1 and (frames == frames[..., :1]).all()
+
+
+def test_a_run_of_an_older_version_keeps_three_colours(tmp_path):
+    levels = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 1), np.uint8)
+    folder = write_pictures(tmp_path / "grey", np.tile(levels, 3))
+    run = loop.train(settings(folder, images=8, model={"colours": 3}), runs=tmp_path)
+    how = run / "config.toml"
+    how.write_text(how.read_text().replace("colours = 3\n", ""))
+    again = log.continued(run, config.load(how))
+    longer = replace(again, train=replace(again.train, images=16))
+    loop.train(longer, runs=tmp_path, resume=run)
+    assert int(newest_checkpoint(run).stem) == 16
 
 
 WAYS = {  # the stop falls between two lazy penalties, and between two steps of G

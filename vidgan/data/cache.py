@@ -24,7 +24,7 @@ from vidgan.disk.places import cache_root
 from vidgan.errors import DataError
 
 logger = logging.getLogger(__name__)
-CACHE_FORMAT = 3  # to be raised when the cache or the making of pixels changes; rebuilds all caches
+CACHE_FORMAT = 4  # to be raised when the cache or the making of pixels changes; rebuilds all caches
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Dataset:
     labels: np.ndarray | None  # int32 [N]
     class_names: tuple[str, ...]  # of label 0, 1, ...; empty without labels
     fingerprint: str  # hex, of the pixels and labels; a copy of the data has the same
+    grey: bool  # in every pixel, red, green and blue are equal
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -67,6 +68,7 @@ def open_dataset(config: DataConfig, *, width: int, height: int) -> Dataset:
         labels=np.fromfile(folder / "labels.i32", np.int32) if meta["class_names"] else None,
         class_names=tuple(meta["class_names"]),
         fingerprint=meta["fingerprint"],
+        grey=meta["grey"],
     )
 
 
@@ -147,7 +149,7 @@ def _check_space(folder: Path, needed_bytes: int) -> None:
 
 def _write(folder: Path, source: Source, size: Size) -> dict:
     """Stream pictures into images.u8, labels.i32 and meta.json. Few are in memory at a time."""
-    faults, notices, labels, digest = [], [], array("i"), hashlib.sha256()
+    faults, notices, labels, digest, grey = [], [], array("i"), hashlib.sha256(), True
     with (
         warnings.catch_warnings(action="ignore"),
         (folder / "images.u8").open("wb") as images,
@@ -160,6 +162,7 @@ def _write(folder: Path, source: Source, size: Size) -> dict:
             pixels = np.ascontiguousarray(pixels)
             images.write(pixels)
             digest.update(pixels)
+            grey = grey and bool((pixels == pixels[..., :1]).all())
             labels.append(-1 if label is None else label)
         image_bytes = images.tell()
         images.flush()
@@ -175,6 +178,7 @@ def _write(folder: Path, source: Source, size: Size) -> dict:
         "files": source.files(),
         "class_names": class_names,
         "fingerprint": digest.hexdigest(),
+        "grey": grey,
         "faults": faults,
         "notices": notices,
     }

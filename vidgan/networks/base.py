@@ -60,6 +60,11 @@ def with_classes(
     return z if classes is None else torch.cat([z, scale * embedded(classes, embedding)], 1)
 
 
+def in_three(image: Tensor) -> Tensor:
+    """The picture [B, 3, H, W] of a network that makes three channels, or one for grey."""
+    return torch.cat([image] * 3, 1) if image.shape[1] == 1 else image
+
+
 def projected(
     features: Tensor, classes: Tensor | None, embedding: nn.Embedding | None
 ) -> Tensor | float:

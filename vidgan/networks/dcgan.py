@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate, leaky_relu
 
 from vidgan.config import DiscriminatorConfig, ModelConfig
 from vidgan.networks import base
-from vidgan.networks.base import CLASS_DIM, projected, with_classes
+from vidgan.networks.base import CLASS_DIM, in_three, projected, with_classes
 
 _WIDEST = 8  # the widest layer has this many times the channels at half resolution
 
@@ -29,17 +29,18 @@ class Generator(base.Generator):
         widths = _widths(config.channels, len(stages) - 1)[::-1]
         layers: list[nn.Module] = [nn.ConvTranspose2d(z_wide, widths[0], stages[0], bias=False)]
         layers += [nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)]
-        for stage, width in enumerate([*widths[1:], 3]):
+        colours = config.colours or 3
+        for stage, width in enumerate([*widths[1:], colours]):
             # A layer doubles a side n. For 2n - 1 it pads both ends by one more, and adds one row.
             odd = [side % 2 for side in stages[stage + 1]]
             padding = [1 + side for side in odd]
-            bias = width == 3
-            layers.append(nn.ConvTranspose2d(widths[stage], width, 4, 2, padding, odd, bias=bias))
-            if width != 3:
+            last = stage == len(widths) - 1
+            layers.append(nn.ConvTranspose2d(widths[stage], width, 4, 2, padding, odd, bias=last))
+            if not last:
                 layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers, nn.Tanh())
         self.sides, self.growth = stages, config.growth
-        self.heads = nn.ModuleList(nn.Conv2d(width, 3, 1) for width in widths if config.grows)
+        self.heads = nn.ModuleList(nn.Conv2d(width, colours, 1) for width in widths if config.grows)
         self.apply(_initialise)
 
     def forward(self, z: Tensor, classes: Tensor | None = None) -> Tensor:
@@ -49,7 +50,7 @@ class Generator(base.Generator):
         stage, share = divmod(self.growth, 1)
         low, last = int(stage), len(self.sides) - 1
         if not self.heads or low >= last:
-            return self.layers(x)
+            return in_three(self.layers(x))
         # Between two stages: blend the picture of the lower stage with that of the next.
         x = self.layers[: 3 * low + 3](x)
         image = torch.tanh(self.heads[low](x))
@@ -59,7 +60,7 @@ class Generator(base.Generator):
             image = self._enlarged(image, self.sides[low + 1])
             change = share * (finer - image)
             image = torch.lerp(image, finer, share) if self.training else image + change
-        return self._enlarged(image, self.sides[-1])
+        return in_three(self._enlarged(image, self.sides[-1]))
 
     def _enlarged(self, image: Tensor, size: tuple[int, int]) -> Tensor:
         """Nearest neighbour. The graph of an export may hold neither Shape nor Where, so that

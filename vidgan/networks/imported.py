@@ -33,20 +33,18 @@ class Generator(base.Generator):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.z_dim = config.z_dim
-        self.grey = config.colours == 1
         shape = (config.z_dim, 1, 1)
         layers = []
         for text in config.layers:
             layer, shape = _made(text, shape)
             layers.append(layer)
-        if shape != (config.colours, config.height, config.width):
+        if shape != (config.colours or 3, config.height, config.width):
             raise ModelError(f"its layers make {shape}, not its {config.width}x{config.height}.")
         self.layers = nn.Sequential(*layers)
 
     def forward(self, z: Tensor, classes: Tensor | None = None) -> Tensor:
         assert classes is None, "an imported generator has no classes"
-        image = self.layers(z.reshape(-1, self.z_dim, 1, 1))
-        return torch.cat([image] * 3, 1) if self.grey else image
+        return base.in_three(self.layers(z.reshape(-1, self.z_dim, 1, 1)))
 
 
 class _Linear(nn.Linear):

@@ -16,7 +16,7 @@ from torch.nn.functional import avg_pool2d, interpolate, leaky_relu
 
 from vidgan.config import DiscriminatorConfig, ModelConfig
 from vidgan.networks import base
-from vidgan.networks.base import CLASS_DIM, projected, with_classes
+from vidgan.networks.base import CLASS_DIM, in_three, projected, with_classes
 from vidgan.networks.dcgan import sides
 
 _SLOPE = 0.2
@@ -37,7 +37,7 @@ class Generator(base.Generator):
         self.start = nn.Linear(z_wide, widths[0], bias=False)
         self.narrow = _transitions(widths)
         self.blocks = nn.ModuleList(_Block(width, len(widths)) for width in widths)
-        self.paint = nn.Conv2d(widths[-1], 3, 1)
+        self.paint = nn.Conv2d(widths[-1], config.colours or 3, 1)
         for layer in (self.start, self.paint):
             _initialise(layer, gain=1.0)
 
@@ -51,7 +51,7 @@ class Generator(base.Generator):
             # The 1x1 convolution comes before the upsampling, where it costs a quarter.
             x = interpolate(narrow(x), scale_factor=2, mode="bilinear")
             x = block(x[:, :, :height, :width])  # an odd side loses its last row or column
-        return self.paint(x)
+        return in_three(self.paint(x))
 
 
 class Discriminator(base.Discriminator):

@@ -76,7 +76,8 @@ def train(
                 note_command(folder, _command(), run.settings, state.images_seen)
         logger.info(
             f"{folder}: {model.name} {model.width}x{model.height}, {len(dataset):,} "
-            f"picture{'s' * (len(dataset) != 1)}, {fabric.device.type} x {fabric.world_size}, "
+            f"{'grey ' * (model.colours == 1)}picture{'s' * (len(dataset) != 1)}, "
+            f"{fabric.device.type} x {fabric.world_size}, "
             f"{precision_for(settings.train.precision)}"
         )
         if model.classes:

@@ -86,8 +86,9 @@ def open_data(settings: config.Config) -> tuple[config.Config, cache.Dataset]:
     if labels == "auto" and dataset.class_names:
         labels = _enough_of_each_class(dataset)
         settings = replace(settings, data=replace(settings.data, labels=labels))
-    if labels and not model.class_names:  # a run that is resumed has its own, and its scale
+    if labels and dataset.class_names and not model.class_names:  # else resumed, with a scale
         model = replace(model, class_names=dataset.class_names, class_scale=config.CLASS_SCALE)
+    model = replace(model, colours=model.colours or (1 if dataset.grey else 3))
     on_gpu, spread = torch.cuda.is_available(), cache.spread(dataset)
     return config.resolved(replace(settings, model=model), spread=spread, on_gpu=on_gpu), dataset
 
