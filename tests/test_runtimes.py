@@ -5,14 +5,20 @@ process, because some of them abort. TensorRT and CoreML do not run here, so the
 they require of a graph.
 """
 
+import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
 from tests.runtimes import drivers, golden
+from vidgan.disk.places import bundled
+from vidgan.generator import export, selftest
+from vidgan.generator.synthesis import open_generator
+from vidgan.latent import seeds
 
 HERE = Path(__file__).parent / "runtimes"
 COMMANDS = {name: [sys.executable, HERE / "drivers.py", name] for name in drivers.RUNTIMES}
@@ -43,6 +49,24 @@ def test_a_runtime_makes_the_golden_frames(runtime, results, golden_folder):
     assert list(result["frames"]) == list(golden.CASES)
     off = golden.compare(result, golden_folder)
     assert off.max_level <= golden.MAX_LEVEL and off.differing <= golden.MAX_DIFFERING, off
+
+
+@pytest.fixture(scope="module")
+def int8_folder(tmp_path_factory):
+    """A folder as `golden.make` writes, with int8 alone: what ONNX Runtime makes is expected."""
+    folder = tmp_path_factory.mktemp("int8")
+    file, z = folder / "int8.onnx", seeds.gaussian(7, np.arange(2), z_dim=100)
+    export.export(bundled("assets/generator.safetensors"), file, export.Form(weights="int8"))
+    (folder / "golden.json").write_text(json.dumps({"int8": {"z": selftest.packed(z)}}))
+    np.savez(folder / "expected.npz", int8=open_generator(file)(z))
+    return folder
+
+
+@pytest.mark.parametrize("runtime", [name for name in COMMANDS if name != "onnx.reference"])
+def test_int8_is_the_same_everywhere(runtime, int8_folder):
+    """But onnx.reference has no int8 below opset 19."""
+    off = golden.compare(golden.run(COMMANDS[runtime], int8_folder, ("int8",)), int8_folder)
+    assert off.max_level <= 8 and off.differing <= golden.MAX_DIFFERING, off
 
 
 @pytest.mark.parametrize("case", golden.CASES)

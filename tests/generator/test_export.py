@@ -184,3 +184,23 @@ def test_a_generator_whose_pictures_are_no_numbers_is_refused(tmp_path, weights)
     with pytest.raises(ModelError, match=r"g\.safetensors: what it makes has NaN"):
         export.export(file, tmp_path / "generator.onnx", form)
     assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        *(export.Form(weights=weights, least_psnr_db=30) for weights in ("fp32", "fp16", "int8")),
+        *(export.Form(output="float"), export.Form(layout="rgba"), "walk"),
+    ],
+    ids=str,
+)
+def test_every_node_has_a_name_of_its_own_which_is_always_the_same(model_file, tmp_path, form):
+    form, walk = (form, None) if form != "walk" else (export.Form(), Walk(frames=3))
+    written = []
+    for name in ("one", "two"):
+        bound = walk and walk.bind(open_generator(model_file))
+        export.export(model_file, tmp_path / f"{name}.onnx", form, walk=bound)
+        written.append((tmp_path / f"{name}.onnx").read_bytes())
+    names = [node.name for node in onnx.ModelProto.FromString(written[0]).graph.node]
+    assert all(names) and len({*names}) == len(names)
+    assert written[0] == written[1]

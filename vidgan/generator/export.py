@@ -219,8 +219,13 @@ def _meta(
 
 
 def _strip(proto: onnx.ModelProto) -> None:
-    """Remove what the exporter writes about this machine: source lines and stack traces."""
+    """Remove what the exporter writes about this machine: source lines and stack traces.
+
+    A node without a name gets that of its output, because tools tell nodes apart by name.
+    """
     graph = proto.graph
+    for node in graph.node:
+        node.name = node.name or f"node_{node.output[0]}"
     for part in (graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
         del part.metadata_props[:]
         part.doc_string = ""
