@@ -1,6 +1,7 @@
 """What `fuzz` feeds: for each kind, valid files, how to change them, and who reads them."""
 
 import errno
+import hashlib
 import io
 import itertools
 import json
@@ -128,7 +129,23 @@ def _open_model(path: Path) -> None:
 
 
 def _change_safetensors(seed: bytes, others: Sequence[bytes], chance: random.Random) -> bytes:
-    """Bytes, or the tree in the header, or the description within it."""
+    """Bytes, or the tree in the header, or the description within it. Most checksums fit."""
+    changed = _change_header(seed, others, chance)
+    return changed if chance.random() < 0.2 else _signed(changed)
+
+
+def _signed(content: bytes) -> bytes:
+    """With the checksum that fits, else nothing behind that would ever be looked at."""
+    from vidgan.generator.checkpoint import _CHECKSUM, _UNSET
+
+    if not (stated := _CHECKSUM.search(content)):
+        return content
+    start, end = stated.span(1)
+    unset = content[:start] + _UNSET.encode() + content[end:]
+    return content[:start] + hashlib.sha256(unset).hexdigest().encode() + content[end:]
+
+
+def _change_header(seed: bytes, others: Sequence[bytes], chance: random.Random) -> bytes:
     (size,) = struct.unpack("<Q", seed[:8])
     header, tensors = json.loads(seed[8 : 8 + size]), seed[8 + size :]
     match chance.randrange(4):
@@ -139,7 +156,7 @@ def _change_safetensors(seed: bytes, others: Sequence[bytes], chance: random.Ran
         case _:
             facts = json.loads(header["__metadata__"]["vidgan"])
             header["__metadata__"]["vidgan"] = json.dumps(mutated_tree(facts, chance))
-    text = text_of(header, json.dumps)
+    text = text_of(header, lambda tree: json.dumps(tree, separators=(",", ":")))
     return struct.pack("<Q", len(text)) + text + tensors
 
 
