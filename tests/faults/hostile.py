@@ -45,10 +45,12 @@ def _files(folder: Path) -> dict[str, bytes]:
 class Painter:
     """A generator that costs nothing."""
 
-    z_dim, height, width, classes = 8, 16, 16, 3
-    sha256, runs_on = "painter", "numpy"
+    z_dim, height, width = 8, 16, 16
+    classes, class_names = 3, ("a", "b", "c")
+    sha256 = weights_sha256 = "painter"
+    runs_on = "numpy"
 
-    def __call__(self, z: np.ndarray, label: np.ndarray | None = None) -> np.ndarray:
+    def __call__(self, z: np.ndarray, class_weights: np.ndarray | None = None) -> np.ndarray:
         levels = np.clip(128 + 60 * z[:, :3], 0, 255).astype(np.uint8)
         return np.broadcast_to(levels[:, None, None], (len(z), 16, 16, 3))
 
