@@ -45,13 +45,13 @@ def caught(first: Callable[[int], None] = stop) -> Iterator[list[int]]:
         yield received
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) != signal.SIG_IGN:  # see `ignore`
+                signal.signal(number, handler)
 
 
 def leave(number: int, _: object = None) -> None:
     """A handler that ends the process at once, with the line and the exit code of `main`."""
-    for other in NUMBERS:
-        signal.signal(other, signal.SIG_IGN)
+    ignore()
     for undo in reversed(_undone):
         with contextlib.suppress(Exception):
             undo()
@@ -59,6 +59,12 @@ def leave(number: int, _: object = None) -> None:
     with contextlib.suppress(OSError):  # the terminal may be gone
         os.write(2, f"vidgan: {interrupted}\n".encode())
     os._exit(interrupted.exit_code)
+
+
+def ignore() -> None:
+    """Ignore signals to the end of the process, where it is settled how that ends."""
+    for number in NUMBERS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextlib.contextmanager

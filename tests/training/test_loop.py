@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -329,16 +330,98 @@ def test_a_run_trains_in_one_process_at_a_time_and_outlives_a_killed_one(picture
         pass
 
 
+def children(process):
+    """The processes that a process has started, the oldest first."""
+    of = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    return list(map(int, of.split()))
+
+
 @pytest.mark.slow
-def test_two_ranks_train_one_model(pictures, tmp_path):
+def test_two_ranks_train_one_model_and_go_on_when_one_was_lost(pictures, tmp_path):
     train = train_command(tmp_path, settings(pictures, images=320, distance_every_images=160))
     ranks = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-    command = [sys.executable, *ranks, *train, tmp_path / "runs"]
-    alone = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(command, check=True, capture_output=True, timeout=240, env=alone)
+    alone = {"env": {**os.environ, "OMP_NUM_THREADS": "1"}, "stderr": subprocess.PIPE, "text": True}
+    alone["stdout"] = subprocess.PIPE
+    command = [sys.executable, *ranks, *train]
+    done = subprocess.run([*command, tmp_path / "runs"], check=True, timeout=240, **alone)
     (run,) = (tmp_path / "runs").iterdir()
+    assert done.stdout == f"{run}/generator.safetensors\n"
     assert int(newest_checkpoint(run).stem) == 320
     assert (run / "best.safetensors").exists()  # one rank measures, the other waits
+    said = [line for line in done.stderr.splitlines() if " images " in line or "deprecat" in line]
+    assert sum("100%" in line for line in said) == 1 and "deprecat" not in "".join(said)
+
+    with subprocess.Popen([*command, tmp_path / "lost"], **alone) as launcher:
+        saved = (tmp_path / "lost").glob
+        wait_until(lambda: list(saved("*/checkpoints/*160.safetensors")), launcher)
+        os.kill(children(launcher)[1], signal.SIGKILL)
+        _, stderr = launcher.communicate(timeout=60)
+    (lost,) = (tmp_path / "lost").iterdir()
+    (line,) = [line for line in stderr.splitlines() if line.startswith("vidgan: ")]
+    assert f"--resume {lost} " in line and "process 0 of 2 ends" in line
+    assert "[rank0]" not in stderr and "exitcode  : 5" in stderr and not parts(lost)
+    resume = [sys.executable, *ranks, "-m", "vidgan", "train", "--resume", lost]
+    subprocess.run(resume, check=True, timeout=240, **alone)
+    assert same_runs(run, lost)
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_of_two_ranks_stops_both_at_one_step(pictures, tmp_path):
+    how = settings(pictures, checkpoint_every_images=8)
+    ranks = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+    command = [sys.executable, *ranks, *train_command(tmp_path, how), tmp_path / "runs"]
+    alone = {"env": {**os.environ, "OMP_NUM_THREADS": "1"}, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **alone) as launcher:
+        wait_until(lambda: list(tmp_path.glob("runs/*/checkpoints/*8.safetensors")), launcher)
+        os.kill(children(launcher)[1], signal.SIGTERM)
+        _, stderr = launcher.communicate(timeout=60)
+    (run,) = (tmp_path / "runs").iterdir()
+    assert stderr.count("exitcode  : 143") == 2
+    assert f"Stopped. To continue: vidgan train --resume {run}\n" in stderr and not parts(run)
+
+
+LITTLE_MEMORY = """
+import re, resource, sys
+from vidgan.cli.main import main
+from vidgan.training import loop
+
+used_kb = int(re.search(r"VmSize:\\s+(\\d+)", open("/proc/self/status").read())[1])
+resource.setrlimit(resource.RLIMIT_AS, ((used_kb + 400_000) * 1024,) * 2)
+sys.argv[0] = "vidgan"
+main()
+"""
+
+
+def test_too_little_memory_is_one_line_that_says_what_to_lower(pictures, tmp_path):
+    how = settings(pictures, batch_size=100_000, model={"channels": 64})
+    _, _, *train = train_command(tmp_path, how)
+    command = [sys.executable, "-c", LITTLE_MEMORY, *train, tmp_path / "runs"]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    (run,) = (tmp_path / "runs").iterdir()
+    assert done.returncode == 5
+    assert done.stderr.splitlines()[-1] == (
+        f"vidgan: {run}: out of memory. Start again with a lower --batch-size (100000), "
+        "--channels (64) or --size."
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_memory_that_runs_out_later_names_the_last_checkpoint(pictures, tmp_path, monkeypatch):
+    step, taken = loop.Step.__call__, []
+
+    def no_memory(self, batch):
+        taken.append(1)
+        if len(taken) == 25:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return step(self, batch)
+
+    monkeypatch.setattr(loop.Step, "__call__", no_memory)
+    with pytest.raises(SystemFault) as fault:
+        loop.train(settings(pictures, images=320), runs=tmp_path)
+    (run,) = tmp_path.glob("0*")
+    words = str(fault.value)
+    assert words.startswith(f"{run}: out of memory. Free some and go on with vidgan train --resume")
+    assert f"(its last checkpoint is {newest_checkpoint(run)})" in words and "\n" not in words
 
 
 @pytest.fixture

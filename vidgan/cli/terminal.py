@@ -110,11 +110,16 @@ class _Stderr(logging.Handler):
         to_stderr(self.format(record))
 
 
+def is_first_process() -> bool:
+    """Whether this process is alone, or the first one of a launcher's."""
+    return int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0) == 0
+
+
 @contextmanager
 def messages() -> Iterator[None]:
     """Print what the library logs. Of several processes, only the first one prints."""
-    rank = int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or 0)
-    library, handler = logging.getLogger("vidgan"), logging.NullHandler() if rank else _Stderr()
+    library = logging.getLogger("vidgan")
+    handler = _Stderr() if is_first_process() else logging.NullHandler()
     library.addHandler(handler)
     library.setLevel(logging.INFO)
     library.propagate = False  # a package may give the root logger a handler that prints all again

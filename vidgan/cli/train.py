@@ -85,7 +85,8 @@ def train(
 
     with terminal.training_bar() as show:
         run = training.train(asked, runs=runs, resume=resume, more_s=more_s or 0.0, progress=show)
-    terminal.to_stdout(f"{run}/generator.safetensors")
+    if terminal.is_first_process():
+        terminal.to_stdout(f"{run}/generator.safetensors")
 
 
 def evaluate(

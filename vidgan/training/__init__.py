@@ -1,8 +1,9 @@
 """A training run: set up, step, loop, state, log and report.
 
-    log         the lines of stats.jsonl
+    log         the lines of stats.jsonl and commands.jsonl
     run_folder  the folder of a run: its name, its lock and its pictures
     state       all that a step changes, saved and restored
+    faults      out of memory, and lost processes
     batches     what one process trains on in one step
     setup       device, data and networks, before the first step
     average     the averaged generator: its samples, its distance, its file

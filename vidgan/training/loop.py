@@ -7,7 +7,6 @@ bitwise the same weights as one that is not, on the same machine.
 import logging
 import os
 import shlex
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -15,6 +14,8 @@ from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+
+import torch
 
 from vidgan import config, signals
 from vidgan.disk import files
@@ -25,8 +26,9 @@ from vidgan.quality.watch import Watch
 from vidgan.training import report, run_folder
 from vidgan.training.average import averaged_generator, make_samples, measure
 from vidgan.training.batches import batches
+from vidgan.training.faults import explained
 from vidgan.training.log import Log, Progress, note_command
-from vidgan.training.setup import build, launch, memory_faults, open_data, precision_for
+from vidgan.training.setup import build, launch, open_data, precision_for
 from vidgan.training.state import Run, keep, restore, save
 from vidgan.training.step import Outcome, Step
 
@@ -53,41 +55,52 @@ def train(
     saves the run and raises SystemExit with 130, 143 or 129.
     """
     fabric = launch(settings)
-    settings, dataset = open_data(settings)
-    state, folder, model = build(settings, fabric), resume, settings.model
-    if fabric.is_global_zero and not resume:
-        folder = run_folder.new_run(runs, dataset, model)
-    folder = fabric.broadcast(folder) if fabric.world_size > 1 else folder
-    run = Run(settings, dataset, fabric, state, folder)
-    heard = signals.caught(lambda _: _finish(run))
-    with run_folder.locked(folder) if run.is_first else nullcontext(), heard as received:
-        if resume:
-            restore(run)
-            if more_s:
-                how = replace(settings.train, images=ENDLESS, duration_s=state.trained_s + more_s)
-                run = replace(run, settings=replace(settings, train=how))
-            logger.info(_goal(run))
-        if run.is_first:
-            reals = run_folder.some_reals(dataset)
-            run_folder.write_grid(folder / "reals.png", reals, synthetic=False)
-            if not resume:
-                files.write_bytes(folder / "config.toml", config.to_toml(settings).encode())
-            if _share(run) < 1:
-                note_command(folder, _command(), run.settings, state.images_seen)
-        logger.info(
-            f"{folder}: {model.name} {model.width}x{model.height}, {len(dataset):,} "
-            f"{'grey ' * (model.colours == 1)}picture{'s' * (len(dataset) != 1)}, "
-            f"{fabric.device.type} x {fabric.world_size}, "
-            f"{precision_for(settings.train.precision)}"
-        )
-        if model.classes:
-            logger.info(f"classes: {classes.listed(model.class_names)}; samples show each in turn")
-        with memory_faults(run.settings.train):
+    folder = resume
+    try:
+        settings, dataset = open_data(settings)
+        state, model = build(settings, fabric), settings.model
+        if fabric.is_global_zero and not resume:
+            folder = run_folder.new_run(runs, dataset, model)
+        folder = fabric.broadcast(folder) if fabric.world_size > 1 else folder
+        run = Run(settings, dataset, fabric, state, folder)
+        heard = signals.caught(lambda _: _finish(run))
+        with run_folder.locked(folder) if run.is_first else nullcontext(), heard as received:
+            if resume:
+                restore(run)
+                if more_s:
+                    how = replace(
+                        settings.train, images=ENDLESS, duration_s=state.trained_s + more_s
+                    )
+                    run = replace(run, settings=replace(settings, train=how))
+                logger.info(_goal(run))
+            if run.is_first:
+                reals = run_folder.some_reals(dataset)
+                run_folder.write_grid(folder / "reals.png", reals, synthetic=False)
+                if not resume:
+                    files.write_bytes(folder / "config.toml", config.to_toml(settings).encode())
+                if _share(run) < 1:
+                    note_command(folder, _command(), run.settings, state.images_seen)
+            logger.info(
+                f"{folder}: {model.name} {model.width}x{model.height}, {len(dataset):,} "
+                f"{'grey ' * (model.colours == 1)}picture{'s' * (len(dataset) != 1)}, "
+                f"{fabric.device.type} x {fabric.world_size}, "
+                f"{precision_for(settings.train.precision)}"
+            )
+            if model.classes:
+                logger.info(
+                    f"classes: {classes.listed(model.class_names)}; samples show each in turn"
+                )
             _loop(run, received, progress)
-    fabric.barrier()
-    if received:
-        logger.info(f"Stopped. To continue: vidgan train --resume {folder}")
-        raise SystemExit(128 + received[0])
+        fabric.barrier()
+        if received:
+            logger.info(f"Stopped. To continue: vidgan train --resume {folder}")
+            raise SystemExit(128 + received[0])
+    except (MemoryError, RuntimeError) as error:
+        if fault := explained(error, settings, fabric, folder):
+            if fabric.world_size > 1:  # their launcher now stops those that are left
+                signals.ignore()
+            raise fault from error
+        raise
     return folder
 
 
@@ -154,12 +167,13 @@ def _loop(run: Run, received: list[int], progress: Callable[[Progress, float], N
             state.trained_s = now - started
             stop = bool(received) or 0 < how.duration_s < state.trained_s
             stop |= past_best and how.stop_past_best
-            stop = run.fabric.broadcast(stop) if run.fabric.world_size > 1 else stop
+            stop = _agreed(run, stop, received)
             if now - logged > _LOG_EVERY_S or state.images_seen >= how.images or stop:
                 speed = (state.images_seen - logged_images) / max(now - logged, 1e-9)
                 current = _progress(run, watch, outcome, speed)
                 log.write(current)
-                progress(current, _share(run))
+                if run.is_first:
+                    progress(current, _share(run))
                 logged, logged_images = now, state.images_seen
             if stop:
                 break
@@ -195,6 +209,17 @@ def _kept(run: Run) -> str:
         else f"the last, at {now} images"
     )
     return f"{run.folder}: kept {which}"
+
+
+def _agreed(run: Run, stop: bool, received: list[int]) -> bool:
+    """Whether any of the processes stops. A signal that one has received is a signal to all."""
+    if run.fabric.world_size == 1:
+        return stop
+    number = received[0] if received else 0
+    stop, number = run.fabric.all_reduce(torch.tensor([stop, number]), reduce_op="max").tolist()
+    if number and not received:
+        received.append(number)
+    return bool(stop)
 
 
 def _save(run: Run) -> None:
@@ -241,8 +266,7 @@ def _finish(run: Run) -> None:
     if run.fabric.world_size > 1:
         # Their launcher sends on what the terminal has already sent to all of them. That is no
         # second one; and it kills those that do not end in half a minute.
-        for number in signals.NUMBERS:
-            signal.signal(number, signal.SIG_IGN)
+        signals.ignore()
     if run.is_first:
         with suppress(OSError):  # the terminal may be gone
             os.write(2, b"\n" * os.isatty(2) + _FINISHING)  # below a progress bar

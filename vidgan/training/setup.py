@@ -1,10 +1,9 @@
 """Before the first step: the device and its processes, the data, the networks and optimizers."""
 
-import contextlib
 import copy
+import inspect
 import logging
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +14,7 @@ from lightning_fabric.strategies import DDPStrategy
 
 from vidgan import config
 from vidgan.data import cache
-from vidgan.errors import SystemFault, UsageError
+from vidgan.errors import UsageError
 from vidgan.networks import architectures
 from vidgan.training.state import State
 
@@ -33,8 +32,11 @@ def launch(settings: config.Config) -> Fabric:
         )
     grows = settings.train.grow_every_images > 0  # then a step does not use all weights
     # Broadcasting BatchNorm's buffers between two forward passes would change them in place and
-    # break the backward pass. It is not needed: they are measured again before G is kept.
-    many = DDPStrategy(broadcast_buffers=False, find_unused_parameters=grows)
+    # break the backward pass. It is not needed: they are measured again before G is kept. Newer
+    # versions of torch call this by another name.
+    known = inspect.signature(torch.nn.parallel.DistributedDataParallel).parameters
+    name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    many = DDPStrategy(find_unused_parameters=grows, **{name: False})
     kinds = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
     fabric = Fabric(
         accelerator="auto",
@@ -48,21 +50,6 @@ def launch(settings: config.Config) -> Fabric:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
     return fabric
-
-
-@contextlib.contextmanager
-def memory_faults(how: config.TrainConfig) -> Iterator[None]:
-    """Raise SystemFault where memory runs out, of the device or of the machine."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:  # torch's are RuntimeErrors of two texts
-        texts = ("out of memory", "can't allocate memory")
-        if not isinstance(error, MemoryError) and not any(text in str(error) for text in texts):
-            raise
-        raise SystemFault(
-            f"out of memory with {how.batch_size} pictures per step; give --batch-size "
-            f"{max(2, how.batch_size // 2)}, or smaller --channels or --size."
-        ) from error
 
 
 def precision_for(wanted: str) -> str:

@@ -79,7 +79,7 @@ def save(run: Run) -> None:
     meta = {"kind": "training state", "model": asdict(run.model), "facts": asdict(facts)}
     path = run.folder / "checkpoints" / f"{state.images_seen:012d}.safetensors"
     checkpoint.write(path, dict(_named_tensors(state)), meta)
-    found = _checkpoints(run.folder)
+    found = checkpoints(run.folder)
     # A later one cannot be used, or restore() would have taken it.
     so_far = found[: found.index(path) + 1]
     for old in filter(Path.is_file, so_far[: -run.settings.train.keep_checkpoints]):
@@ -111,7 +111,7 @@ def restore(run: Run) -> None:
 
     A checkpoint is looked at as a whole before anything of it is loaded.
     """
-    for path in reversed(_checkpoints(run.folder)):
+    for path in reversed(checkpoints(run.folder)):
         try:
             tensors, facts = _usable(path, run.state)
             break
@@ -135,7 +135,7 @@ def restore(run: Run) -> None:
     logger.info(f"resumed from {path} at {state.images_seen:,} images")
 
 
-def _checkpoints(folder: Path) -> list[Path]:
+def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of a run, the oldest first. Files of other names are not the run's."""
     paths = (folder / "checkpoints").glob("*.safetensors")
     return sorted((path for path in paths if path.stem.isdecimal()), key=lambda p: int(p.stem))

@@ -1,0 +1,45 @@
+"""Faults of the machine that end a run, in one line: no memory, or another process is lost."""
+
+import re
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+
+from vidgan.config import Config
+from vidgan.errors import SystemFault
+from vidgan.training.state import checkpoints
+
+# What torch says without a class of its own: the host's memory, the collectives of gloo and NCCL.
+_NO_MEMORY = re.compile(
+    r"(can't|cannot|failed to) allocate|out of memory|ALLOC_FAILED|bad_alloc", re.I
+)
+_LOST = re.compile(r"gloo|NCCL|c10d|TCPStore")
+
+
+def explained(
+    error: Exception, settings: Config, fabric: Fabric, folder: Path | None
+) -> SystemFault | None:
+    """What the user can do about an error; None if it is none of the machine.
+
+    folder   of the run, if there is one already
+    """
+    kept = checkpoints(folder) if folder else []
+    last = f"its last checkpoint is {kept[-1]}" if kept else "it has no checkpoint yet"
+    again = f"vidgan train --resume {folder}"
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+        how, model = settings.train, settings.model
+        lower = f"--batch-size ({how.batch_size}), --channels ({model.channels}) or --size"
+        free = f"Free some and go on with {again} ({last}), or start" if kept else "Start"
+        return SystemFault(
+            f"{folder or settings.data.source}: out of memory. {free} again with a lower {lower}."
+        )
+    if fabric.world_size > 1 and (
+        isinstance(error, torch.distributed.DistError) or _LOST.search(str(error))
+    ):
+        rank = f"process {fabric.global_rank} of {fabric.world_size}"
+        return SystemFault(
+            f"{folder}: {rank} ends, because it has lost another one. To continue, start all of "
+            f"them with {again} ({last})."
+        )
+    return None
