@@ -34,6 +34,8 @@ WRONG_COMMANDS = [
     (2, "--for 20: 20 what? Say seconds (20s), minutes (20m)", "train --for 20"),
     (2, "--for -5s: a time", "train --for -5s"),
     (2, "--size 0: no side", "train --size 0"),
+    (2, "a.png and b.png: only one source; for several files", "train a.png b.png"),
+    (2, "--seed 99999999999999999999: below 2^", "train --seed 99999999999999999999"),
     (2, "--batch-size 0: leave it out", "train --batch-size 0"),
     (2, "--channels 0: leave it out", "train --channels 0"),
     (2, "--size 64x64: a resumed run keeps its own (96x64)", "train --resume run --size 64"),

@@ -162,6 +162,8 @@ class TrainConfig:
         _choice("train.loss", self.loss, LOSSES)
         for key, least in _LEAST.items():
             _at_least(f"train.{key}", getattr(self, key), least)
+        if self.seed >= 2**64:
+            raise ConfigError(f"train.seed = {self.seed}: below 2^64.")
         _at_least("train.batch_size", self.batch_size or 2, 2)
         for key in ("learning_rate_g", "learning_rate_d"):
             if not 0 < getattr(self, key) < 1:

@@ -54,6 +54,15 @@ def test_a_film_gives_every_nth_frame_without_near_duplicates(clip):
     assert len(opened(clip, min_change=0)[0]) == 24
 
 
+def test_every_nth_of_still_pictures_is_no_setting_and_that_is_said(clip, folder):
+    paint(folder / "a.png")
+    assert any(
+        "no film, so every = 5 changes nothing" in line for line in opened(folder, every=5)[1]
+    )
+    assert opened(folder)[1] == opened(folder, every=1)[1]
+    assert not any("every = " in line for line in opened(clip, every=5)[1])
+
+
 def test_change_is_measured_against_the_last_frame_that_was_kept(tmp_path):
     path = write(tmp_path / "slow.mp4", grey_frames(range(40, 80)), quality=100, scale=1)
     assert 5 <= len(opened(path, min_change=7.5)[0]) <= 6

@@ -358,7 +358,7 @@ def test_two_ranks_train_one_model_and_go_on_when_one_was_lost(pictures, tmp_pat
         _, stderr = launcher.communicate(timeout=60)
     (lost,) = (tmp_path / "lost").iterdir()
     (line,) = [line for line in stderr.splitlines() if line.startswith("vidgan: ")]
-    assert f"--resume {lost} " in line and "process 0 of 2 ends" in line
+    assert f"--resume {lost} " in line and "rank 0 of 2 ends" in line
     assert "[rank0]" not in stderr and "exitcode  : 5" in stderr and not parts(lost)
     resume = [sys.executable, *ranks, "-m", "vidgan", "train", "--resume", lost]
     subprocess.run(resume, check=True, timeout=240, **alone)

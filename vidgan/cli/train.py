@@ -19,7 +19,7 @@ _OPTIONS = {"width": "size", "height": "size", "name": "model", "images": "for"}
 
 def train(
     source: str | None = None,
-    *,
+    *more: Annotated[str, Parameter(show=False)],  # what `train *.jpg` becomes
     recipe: Path | None = None,
     resume: Path | None = None,
     for_: Annotated[str | None, Parameter(name="--for", allow_leading_hyphen=True)] = None,
@@ -64,6 +64,11 @@ def train(
             In any case the best generator is kept.
         runs: The folder in which this run gets a folder of its own.
     """
+    if more:
+        raise UsageError(
+            f"{source} and {', '.join(more)[:60]}: only one source; for several files give the "
+            "folder that they lie in."
+        )
     base = _base(recipe, resume)
     width, height = _size(size) if size else (None, None)
     for option, value in (("--batch-size", batch_size), ("--channels", channels)):

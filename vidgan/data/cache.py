@@ -52,6 +52,8 @@ def open_dataset(config: DataConfig, *, width: int, height: int) -> Dataset:
     Pictures are cropped about their centre, then resized. Raises DataError and SystemFault.
     """
     source, size = find(config), (width, height)
+    if config.every > 1 and not source.has_frames:
+        logger.warning(f"{config.source}: no film, so every = {config.every} changes nothing.")
     facts = [json.dumps(fact) + "\n" for fact in (CACHE_FORMAT, size, *source.identity())]
     key = hashlib.sha256("".join(facts).encode()).hexdigest()[:16]
     folder = cache_root() / f"{source.name}-{width}x{height}-{key}"

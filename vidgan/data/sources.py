@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, ClassVar, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -58,6 +58,7 @@ class Source:
 
     config: DataConfig
     name: str  # short, safe in a file name
+    has_frames: ClassVar[bool] = False  # of which data.every takes some
 
     def class_names(self) -> Sequence[str]:
         return ()
@@ -274,6 +275,7 @@ class _Stills(Source):
 class _Films(Source):
     """Frames of one or more films: video files and animated pictures."""
 
+    has_frames = True
     paths: Sequence[Path]
 
     def identity(self) -> Iterable[object]:

@@ -37,9 +37,9 @@ def explained(
     if fabric.world_size > 1 and (
         isinstance(error, torch.distributed.DistError) or _LOST.search(str(error))
     ):
-        rank = f"process {fabric.global_rank} of {fabric.world_size}"
+        rank = f"rank {fabric.global_rank} of {fabric.world_size}"
         return SystemFault(
-            f"{folder}: {rank} ends, because it has lost another one. To continue, start all of "
+            f"{folder}: {rank} ends, because another one died or hangs. To continue, start all of "
             f"them with {again} ({last})."
         )
     return None

@@ -5,6 +5,7 @@ import inspect
 import logging
 import os
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from vidgan.networks import architectures
 from vidgan.training.state import State
 
 logger = logging.getLogger(__name__)
+
+# How long processes wait for one that hangs. While the first one measures or writes, they wait too.
+_PATIENCE = timedelta(minutes=3)
 
 
 def launch(settings: config.Config) -> Fabric:
@@ -36,7 +40,7 @@ def launch(settings: config.Config) -> Fabric:
     # versions of torch call this by another name.
     known = inspect.signature(torch.nn.parallel.DistributedDataParallel).parameters
     name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-    many = DDPStrategy(find_unused_parameters=grows, **{name: False})
+    many = DDPStrategy(timeout=_PATIENCE, find_unused_parameters=grows, **{name: False})
     kinds = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
     fabric = Fabric(
         accelerator="auto",
