@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -53,6 +54,33 @@ def test_a_second_signal_ends_the_process_at_once_and_leaves_nothing(second, tmp
     assert process.returncode == 128 + second and not list(tmp_path.iterdir())
 
 
+ENDS_WHEN_STDIN_DOES = """
+import ctypes, os, sys
+from vidgan.__main__ import main
+class Last:
+    def __del__(self, write=os.write):
+        write(1, b"ending")
+sys.last = Last()
+c = ctypes.CDLL(None)
+getchar = ctypes.cast(c.getchar, ctypes.c_void_p)
+c.__cxa_atexit(getchar, None, None)  # runs when there is no Python any more
+sys.argv[1:] = ["render", "--frams"]
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the C library for a slow end")
+def test_a_signal_at_the_very_end_changes_nothing():
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([sys.executable, "-c", ENDS_WHEN_STDIN_DOES], **pipes) as process:
+        assert process.stdout.read(6) == b"ending"
+        for _ in range(50):
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.005)  # until it certainly is in C
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 2 and said.count(b"\n") == 1
+
+
 def test_a_command_under_nohup_goes_on_when_its_terminal_ends():
     code = (
         "import os, signal\n"
@@ -63,6 +91,24 @@ def test_a_command_under_nohup_goes_on_when_its_terminal_ends():
         "    print('goes on')"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "goes on\n"
+
+
+def test_no_exception_is_raised_in_the_middle_of_an_import(tmp_path):
+    (tmp_path / "torch_like.py").write_text(
+        "import os, signal\n"
+        "try:\n    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "except KeyboardInterrupt:\n    print('terminate called')"
+    )
+    code = (
+        "from pathlib import Path\n"
+        "from vidgan import signals\n"
+        "from vidgan.disk.files import whole\n"
+        "with signals.caught(), whole(Path('out')): import torch_like"
+    )
+    run, pipes = [sys.executable, "-c", code], {"capture_output": True, "text": True}
+    done = subprocess.run(run, cwd=tmp_path, **pipes)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "", said_of(signal.SIGTERM))
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_handlers_are_put_back_and_a_caller_may_note_the_signal_instead():

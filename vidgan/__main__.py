@@ -1,7 +1,6 @@
 """The process of the command `vidgan`. A signal is answered from here on, and until its end."""
 
 import os
-import signal
 import sys
 
 from vidgan import signals
@@ -9,9 +8,7 @@ from vidgan import signals
 
 def main() -> None:
     # What is imported now takes a tenth of a second or more. Nothing is written yet.
-    for number in signals.NUMBERS:
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, signals.leave)
+    signals.answer(signals.leave)
     # Where a stream is closed, the next file to be opened would get its number and its output.
     while (null := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
@@ -19,7 +16,10 @@ def main() -> None:
     sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
     from vidgan.cli.main import main
 
-    main()
+    try:
+        main()
+    finally:
+        signals.ignore()  # Python takes its handlers away before the process ends
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from types import FrameType
 
 from vidgan.errors import Interrupted
 
@@ -25,14 +26,16 @@ def stop(number: int) -> None:
 def caught(first: Callable[[int], None] = stop) -> Iterator[list[int]]:
     """Call `first` with the number of the first signal within the block, in the main thread.
 
-    A second signal ends the process at once. Yields a list that holds the number after the first.
-    Signals that the caller of the command ignores, as nohup does, stay ignored.
+    A second signal ends the process at once, as does one that `stop` would have raised in the
+    middle of an import. Signals that the caller of the command ignores, as nohup does, stay
+    ignored. Yields a list that holds the number after the first signal.
     """
     received: list[int] = []
 
-    def note(number: int, _: object) -> None:
-        for other in before:
-            signal.signal(other, leave)
+    def note(number: int, frame: FrameType | None) -> None:
+        answer(leave)
+        if first is stop and _importing(frame):
+            leave(number)
         received.append(number)
         first(number)
 
@@ -47,6 +50,20 @@ def caught(first: Callable[[int], None] = stop) -> Iterator[list[int]]:
         for number, handler in before.items():
             if signal.getsignal(number) != signal.SIG_IGN:  # see `ignore`
                 signal.signal(number, handler)
+
+
+def answer(handler: Callable) -> None:
+    """Set the handler of all signals that are not ignored yet."""
+    for number in NUMBERS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Whether a module is being imported. Of an exception, torch's C++ code in there aborts."""
+    while frame and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
 
 
 def leave(number: int, _: object = None) -> None:
