@@ -33,7 +33,7 @@ def test_the_part_of_a_killed_process_is_deleted_and_that_of_a_living_one_is_not
     (mine / "photo.png").write_text("mine")
     before = contents(tmp_path)
     with another_process_in(files.claimed, target) as other:
-        (living,) = contents(tmp_path).keys() - before.keys() - {*tmp_path.glob("*/lock")}
+        (living,) = contents(tmp_path).keys() - before.keys() - {*tmp_path.glob("*/lock-*")}
         put(living / name, "half")
         (living / f"{name}.sound").write_text("half")
         during = contents(tmp_path)
@@ -104,10 +104,11 @@ def test_a_part_is_deleted_if_its_process_was_killed_before_it_could_lock_it(tmp
 
 
 @pytest.mark.parametrize("system", ["exchanges", "only renames"])
-def test_a_folder_is_replaced_and_the_old_one_deleted(tmp_path, monkeypatch, system):
+@pytest.mark.parametrize("name", ["frames", "lock", "old"])
+def test_a_folder_is_replaced_and_the_old_one_deleted(tmp_path, monkeypatch, name, system):
     if system == "only renames":
         monkeypatch.setattr(files, "_rename", lambda *_: False)
-    target = tmp_path / "frames"
+    target = tmp_path / name
     for text in ("old", "new"):
         with files.whole(target) as part:
             put(part, text)

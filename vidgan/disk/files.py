@@ -17,7 +17,6 @@ from vidgan import signals
 from vidgan.disk.places import cache_root
 from vidgan.errors import ModelError, SystemFault, UsageError
 
-_LOCK, _OLD = "lock", "old"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NO_REPLACE, _EXCHANGE = 1, 2  # what Linux calls RENAME_NOREPLACE and RENAME_EXCHANGE
 _HERE = -100  # AT_FDCWD
@@ -100,7 +99,7 @@ def claimed(target: Path) -> Iterator[Path]:
     with signals.undone(lambda: _discard(folder)):
         try:
             # Until it is locked, another process may take it for one that was left, and delete it.
-            while not (lock and (folder / _LOCK).exists()):
+            while not (lock and _beside(folder, "lock").exists()):
                 folder.mkdir(exist_ok=True)
                 lock = _lock(folder)
             yield folder / target.name
@@ -115,11 +114,11 @@ def remove_dead(folder: Path, name: str | None = None) -> None:
             part = re.fullmatch(r"\.(.+)\.part-[0-9a-f]{8}", left.name, re.DOTALL)
             if not part or name not in (None, part[1]):
                 continue
-            if not (left / _LOCK).is_file():
+            if not _beside(left, "lock").is_file():
                 with contextlib.suppress(OSError):  # not empty, so none of ours
                     left.rmdir()  # of a process that was killed before it locked it
             # A killed process may have been about to replace the old folder.
-            elif not (left / _OLD).exists() and (lock := _lock(left)):
+            elif not _beside(left, "old").exists() and (lock := _lock(left)):
                 _discard(left, lock)
 
 
@@ -127,7 +126,7 @@ def _discard(folder: Path, lock: object | None = None) -> None:
     """Delete the folder of a part. Its lock goes last, so that others end what a kill ends here."""
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
-            if path.name != _LOCK:
+            if path != _beside(folder, "lock"):
                 remove(path)
     if lock:
         lock.release()
@@ -164,7 +163,7 @@ def _exchange(part: Path, target: Path) -> None:
     """Put a folder in the place of an older one, which is left beside the part or in its place."""
     if _rename(part, target, _EXCHANGE):
         return
-    old = part.with_name(_OLD)
+    old = _beside(part.parent, "old")
     target.rename(old)
     try:
         part.rename(target)
@@ -195,12 +194,18 @@ def _lock(folder: Path) -> object | None:
     """Lock the folder of a part. None if another process has locked or deleted it."""
     import filelock  # takes longer than all other modules here
 
-    lock = filelock.FileLock(folder / _LOCK, thread_local=False)
+    lock = filelock.FileLock(_beside(folder, "lock"), thread_local=False)
     try:
         lock.acquire(blocking=False)
     except (filelock.Timeout, FileNotFoundError):
         return None
     return lock
+
+
+def _beside(folder: Path, what: str) -> Path:
+    """Where the lock and the old target lie beside a part. The part may have any name of its own,
+    so these end in the random digits of its folder."""
+    return folder / f"{what}-{folder.name[-8:]}"
 
 
 def remove(path: Path) -> None:
