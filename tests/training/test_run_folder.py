@@ -5,7 +5,10 @@ import sys
 import numpy as np
 import pytest
 
+from tests.conftest import contents
 from tests.training.test_loop import settings
+from tests.waiting import another_process_in
+from vidgan.disk.files import claimed
 from vidgan.errors import SystemFault
 from vidgan.film.reader import read_frames
 from vidgan.film.writer import write_png
@@ -46,18 +49,19 @@ def test_a_folder_in_the_place_of_a_lock_is_one_line(tmp_path, name):
     assert (tmp_path / name).is_dir()
 
 
-def test_a_resumed_run_deletes_what_a_killed_one_left_and_nothing_else(pictures, tmp_path):
-    run = loop.train(settings(pictures, images=16), runs=tmp_path)
-    ours = (
-        *("reals.png", "samples000000016.png", "progress.mp4", "report.html", "config.toml"),
-        *("best.safetensors", "generator.safetensors", "checkpoints/000000000016.safetensors"),
-    )
-    left = [(run / name).with_name(f".{(run / name).name}.part-123") for name in ours]
-    mine = [run / name for name in (".notes.txt.part-1", ".reals.png.part-one", "reals.png.part-1")]
-    for path in [*left, *mine]:
-        path.write_text("half")
-    loop.train(settings(pictures, images=16), runs=tmp_path, resume=run)
-    assert [path for path in left if path.exists()] == []
+@pytest.mark.parametrize("name", ["samples000000008.png", "checkpoints/000000000008.safetensors"])
+def test_a_run_deletes_what_a_killed_process_left_and_nothing_else(tmp_path, name):
+    (tmp_path / "checkpoints").mkdir()
+    mine = [tmp_path / n for n in (".notes.txt.part-1", "reals.png.part-0123abcd")]
+    for path in mine:
+        path.write_text("mine")
+    before = contents(tmp_path)
+    with another_process_in(claimed, tmp_path / name) as other:
+        other.kill()
+    assert contents(tmp_path) != before
+    with locked(tmp_path):
+        left = contents(tmp_path).keys() - before.keys()
+    assert {path.name for path in left} == {"lock", "lock.owner"}
     assert all(path.exists() for path in mine)
 
 

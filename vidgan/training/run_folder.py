@@ -20,7 +20,7 @@ from vidgan import signals
 from vidgan.config import ModelConfig
 from vidgan.data.cache import Dataset
 from vidgan.disk import locks
-from vidgan.disk.files import disk_faults
+from vidgan.disk.files import disk_faults, remove_dead
 from vidgan.errors import SystemFault
 from vidgan.film.tiles import tile
 from vidgan.film.writer import VideoWriter, write_png
@@ -29,11 +29,6 @@ logger = logging.getLogger(__name__)
 _COLUMNS = 8
 SAMPLES = 4 * _COLUMNS  # pictures in a grid
 OF_A_CLASS, _CLASSES = 8, 8  # pictures in which the watch looks at a class; classes, at most
-# What a killed process leaves of the files of a run; see `files.part_of`.
-_LEFT = re.compile(
-    r"\.((samples\d+|reals)\.png|config\.toml|report\.html|progress\.mp4"
-    r"|(\d+|best|generator)\.safetensors)\.part-\d+"
-)
 
 
 def new_run(runs: Path, dataset: Dataset, model: ModelConfig) -> Path:
@@ -71,18 +66,12 @@ def locked(run: Path) -> Iterator[None]:
         with disk_faults(note):
             note.write_text(f"{os.getpid()} {here}\n", encoding="utf-8")
         try:
-            _delete_parts(run)
+            for folder in (run, run / "checkpoints"):  # under the lock nobody will end these
+                remove_dead(folder)
             with signals.undone(lambda: note.unlink(missing_ok=True)):
                 yield
         finally:
             note.unlink(missing_ok=True)
-
-
-def _delete_parts(run: Path) -> None:
-    """Delete what killed processes left half-written. Under the lock nobody will finish it."""
-    for path in [*run.glob(".*.part-*"), *(run / "checkpoints").glob(".*.part-*")]:
-        if _LEFT.fullmatch(path.name) and path.is_file():
-            path.unlink()
 
 
 def _owner(note: Path) -> tuple[str, str] | None:
