@@ -23,6 +23,11 @@ def model(*layers, **sizes):
         (("linear 1 8 8", "leaky-relu x"), "leaky-relu x"),
         (("linear 1 8 8", "scale 2 1 1"), "scale 2 1 1"),
         (("linear 1 9 9",), "not its 8x8"),
+        (("",), '"" after 5 maps'),
+        ((f"linear {10**12} {10**12} {10**12}",), "is unknown"),
+        (("linear 1 8 8", "conv-transpose 0 4 2 1 0"), "is unknown"),
+        (("linear 1 8 8", "conv-transpose 3 2 1 5 0"), "makes maps of -1x-1"),
+        (("linear 1 8 8", *10 * ("upsample nearest",)), "makes maps of 8192x8192"),
     ],
 )
 def test_layers_that_are_not_known_or_make_another_size_are_refused(layers, says, tmp_path):

@@ -218,7 +218,7 @@ def _open(onnxruntime: object, content: bytes) -> object:
             continue
         if session.get_providers()[0] == providers[0][0]:
             return session
-    return onnxruntime.InferenceSession(content, options, providers=cpu)
+    return onnxruntime.InferenceSession(content, options, providers=cpu, enable_fallback=0)
 
 
 def _reason(error: Exception) -> str:

@@ -20,6 +20,7 @@ from vidgan.config import ModelConfig
 from vidgan.errors import ModelError
 from vidgan.networks import base
 
+_LARGEST_SIDE = 4096  # maps take memory that no weight in the file takes
 _MODES = {
     "nearest": {"mode": "nearest"},
     "bilinear": {"mode": "bilinear"},
@@ -38,6 +39,8 @@ class Generator(base.Generator):
         for text in config.layers:
             layer, shape = _made(text, shape)
             layers.append(layer)
+            if min(shape) < 1 or max(shape[1:]) > _LARGEST_SIDE:
+                raise ModelError(f'its layer "{text}" makes maps of {shape[2]}x{shape[1]}.')
         if shape != (config.colours or 3, config.height, config.width):
             raise ModelError(f"its layers make {shape}, not its {config.width}x{config.height}.")
         self.layers = nn.Sequential(*layers)
@@ -77,17 +80,17 @@ class _Upsample(nn.Module):
 
 def _made(text: str, shape: tuple[int, int, int]) -> tuple[nn.Module, tuple[int, int, int]]:
     """A layer for input of a shape (C, H, W), and the shape of its output. Raises ModelError."""
-    kind, *words = text.split()
+    kind, *words = text.split() or [""]
     channels, height, width = shape
     try:
         match kind, [int(word) for word in words if word.isdigit()]:
             case "linear", [*to] if len(to) == 3 and min(to) > 0:
                 return _Linear(math.prod(shape), tuple(to)), tuple(to)
-            case "conv-transpose", [to, kernel, stride, padding, more]:
+            case "conv-transpose", [to, kernel, stride, padding, more] if to * kernel * stride:
                 layer = nn.ConvTranspose2d(channels, to, kernel, stride, padding, more)
                 sides = [(n - 1) * stride - 2 * padding + kernel + more for n in (height, width)]
                 return layer, (to, *sides)
-            case "conv", [to, kernel] if kernel % 2:
+            case "conv", [to, kernel] if kernel % 2 and to:
                 return nn.Conv2d(channels, to, kernel, padding=kernel // 2), (to, height, width)
             case "scale", [*of] if tuple(of) in ((channels, 1, 1), shape):
                 return _Scale(tuple(of)), shape
@@ -97,6 +100,6 @@ def _made(text: str, shape: tuple[int, int, int]) -> tuple[nn.Module, tuple[int,
                 return {"relu": nn.ReLU, "tanh": nn.Tanh}[kind](), shape
             case "leaky-relu", _:
                 return nn.LeakyReLU(float(*words)), shape
-    except (KeyError, TypeError, ValueError, RuntimeError):
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError):
         pass
     raise ModelError(f'its layer "{text}" after {channels} maps of {width}x{height} is unknown.')
