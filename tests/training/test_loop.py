@@ -102,6 +102,13 @@ def test_grey_data_train_a_generator_of_exactly_grey_pictures(tmp_path, name):
         assert frames.std() > 1 and (frames == frames[..., :1]).all()
 
 
+def test_grey_asked_for_coloured_pictures_is_refused(pictures):
+    with pytest.raises(
+        ConfigError, match=r"model\.colours = 1: not all of these pictures are grey"
+    ):
+        setup.open_data(settings(pictures, model={"colours": 1}))
+
+
 def test_a_run_of_an_older_version_keeps_three_colours(tmp_path):
     levels = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 1), np.uint8)
     folder = write_pictures(tmp_path / "grey", np.tile(levels, 3))

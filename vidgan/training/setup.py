@@ -15,7 +15,7 @@ from lightning_fabric.strategies import DDPStrategy
 
 from vidgan import config
 from vidgan.data import cache
-from vidgan.errors import UsageError
+from vidgan.errors import ConfigError, UsageError
 from vidgan.networks import architectures
 from vidgan.training.state import State
 
@@ -79,6 +79,8 @@ def open_data(settings: config.Config) -> tuple[config.Config, cache.Dataset]:
         settings = replace(settings, data=replace(settings.data, labels=labels))
     if labels and dataset.class_names and not model.class_names:  # else resumed, with a scale
         model = replace(model, class_names=dataset.class_names, class_scale=config.CLASS_SCALE)
+    if model.colours == 1 and not dataset.grey:
+        raise ConfigError("model.colours = 1: not all of these pictures are grey; remove this key.")
     model = replace(model, colours=model.colours or (1 if dataset.grey else 3))
     on_gpu, spread = torch.cuda.is_available(), cache.spread(dataset)
     return config.resolved(replace(settings, model=model), spread=spread, on_gpu=on_gpu), dataset
