@@ -36,6 +36,8 @@ WRONG_COMMANDS = [
     (2, "--size 0: no side", "train --size 0"),
     (2, "a.png and b.png: only one source; for several files", "train a.png b.png"),
     (2, "--seed 99999999999999999999: below 2^", "train --seed 99999999999999999999"),
+    (2, "train.r1 = nan: at least", "train --recipe nan.toml"),
+    (2, "train.duration_s = inf: at least", "train --recipe inf.toml"),
     (2, "--batch-size 0: leave it out", "train --batch-size 0"),
     (2, "--channels 0: leave it out", "train --channels 0"),
     (2, "--size 64x64: a resumed run keeps its own (96x64)", "train --resume run --size 64"),
@@ -131,6 +133,8 @@ def prepare(folder: Path) -> None:
         (folder / f"notes.{suffix}").write_text("not a model")
         (folder / f"void.{suffix}").touch()
     (folder / "recipe.toml").write_text("[train]\nimage = 3\n")
+    (folder / "nan.toml").write_text("[train]\nr1 = nan\n")
+    (folder / "inf.toml").write_text("[train]\nduration_s = inf\n")
     (folder / "run").mkdir()
     (folder / "run" / "config.toml").write_text(RUN)
     np.save(folder / "k.npy", np.ones((4, 3), np.float32))

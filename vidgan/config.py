@@ -5,6 +5,7 @@ A recipe (TOML) lists only what differs from the defaults below. An unknown key 
 
 import dataclasses
 import difflib
+import math
 import tomllib
 import types
 import typing
@@ -304,5 +305,5 @@ def _choice(name: str, value: str, known: tuple[str, ...]) -> None:
 
 
 def _at_least(name: str, value: float, least: float) -> None:
-    if value < least:
+    if not least <= value < math.inf:  # nor NaN
         raise ConfigError(f"{name} = {value}: at least {least}.")
