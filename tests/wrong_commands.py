@@ -36,6 +36,7 @@ WRONG_COMMANDS = [
     (2, "--size 0: no side", "train --size 0"),
     (2, "a.png and b.png: only one source; for several files", "train a.png b.png"),
     (2, "--seed 99999999999999999999: below 2^", "train --seed 99999999999999999999"),
+    (2, 'data.labels = "maybe": must be true, false or "auto"', "train --recipe labels.toml"),
     (2, "train.r1 = nan: at least", "train --recipe nan.toml"),
     (2, "train.duration_s = inf: at least", "train --recipe inf.toml"),
     (2, "--batch-size 0: leave it out", "train --batch-size 0"),
@@ -133,6 +134,7 @@ def prepare(folder: Path) -> None:
         (folder / f"notes.{suffix}").write_text("not a model")
         (folder / f"void.{suffix}").touch()
     (folder / "recipe.toml").write_text("[train]\nimage = 3\n")
+    (folder / "labels.toml").write_text('[data]\nlabels = "maybe"\n')
     (folder / "nan.toml").write_text("[train]\nr1 = nan\n")
     (folder / "inf.toml").write_text("[train]\nduration_s = inf\n")
     (folder / "run").mkdir()
