@@ -119,4 +119,4 @@ def noise(walk, at):
 
 PATHS = {"lerp": lerp, "slerp": slerp, "circle": circle, "walk": smoothed, "noise": noise}
 PATHS["loop"] = lambda walk, at: hermite(walk, at, CUBIC)
-PATHS["spline"] = lambda walk, at: hermite(walk, at, np.array([0.5]))
+PATHS["spline"] = lambda walk, at: hermite(walk, at, CATMULL_ROM)

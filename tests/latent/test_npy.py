@@ -1,10 +1,5 @@
-import contextlib
-import io
 import os
-import random
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -82,35 +77,3 @@ def test_what_is_not_a_file_is_refused(tmp_path):
     for name in ("pipe", ".", "absent"):
         with pytest.raises(UsageError, match="file"):
             npy.read_latents(tmp_path / name)
-
-
-def fuzz(seed: int, count: int) -> None:
-    """Read changed files; the only error may be UsageError. Runs in a process that may die."""
-    changes, good = random.Random(seed), io.BytesIO()
-    np.save(good, np.arange(12, dtype=np.float32).reshape(4, 3))
-    path = Path("fuzzed.npy")
-    for _ in range(count):
-        content = bytearray(good.getvalue())
-        for _ in range(changes.randint(1, 4)):
-            at = changes.randrange(len(content))
-            match changes.randrange(4):
-                case 0:
-                    content[at] = changes.randrange(256)
-                case 1:
-                    content[at : at + 1] = changes.choice(
-                        b"0123456789(),{}'-<>|fiuVSUOc"
-                    ).to_bytes()
-                case 2:
-                    del content[at : at + changes.randint(1, 8)]
-                case 3:
-                    content[at:at] = content[: changes.randint(1, 8)]
-        path.write_bytes(content)
-        with contextlib.suppress(UsageError):
-            npy.read_latents(path)
-
-
-def test_no_change_to_a_file_kills_the_process_that_reads_it(tmp_path):
-    code = "from tests.latent.test_npy import fuzz; fuzz(0, 5000)"
-    root = str(Path(__file__).parents[2])
-    command, environment = [sys.executable, "-c", code], os.environ | {"PYTHONPATH": root}
-    subprocess.run(command, cwd=tmp_path, env=environment, check=True)

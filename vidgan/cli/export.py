@@ -167,9 +167,7 @@ def verify(file: Path, /, *more: Path) -> None:
     codes = {0}
     for target in (file, *more):
         files = sorted(path for path in target.glob("*") if path.is_file()) or [target]
-        verdicts: dict[
-            tuple[tuple[str, ...], int], list[Path]
-        ] = {}  # equal for most files of a folder
+        verdicts: dict[tuple[tuple[str, ...], int], list[Path]] = {}  # many files have the same
         try:
             for path in files:
                 verdicts.setdefault(_verdict(path), []).append(path)

@@ -47,9 +47,7 @@ class Walk:
     fps: str = "30"
     hold: int | float = 0.0
     ease: str = "linear"
-    truncation: int | float | list[int | float] = (
-        1.0  # 0 to 1; a list is gone through over the film
-    )
+    truncation: int | float | list[int | float] = 1.0  # 0 to 1; a list is gone through in turn
     labels: list[int | str] | None = None  # numbers of classes, or names; only numbers once bound
     grid: list[int] | None = None  # [columns, rows]; cell c shows the walk of seed + c
     constant_speed: bool = False
