@@ -2,7 +2,7 @@
 # make test        all tests but those of faults, on a CPU, in minutes
 # make test-faults kills, full disks, hostile files: the tests marked so
 # make soak        N random SIGKILLs (1000), and long runs whose memory must not grow
-# make fuzz        N hostile inputs (100000) for each kind of file that vidgan reads
+# make fuzz        N hostile inputs (100000, for hours) for each kind of file that vidgan reads
 # make lint        formatting and static checks
 # make gallery     render the moving pictures of README.md again
 # make benchmark   compare a plain script, dcgan and r3gan on three sets: nine runs, each of which

@@ -189,7 +189,7 @@ def test_fewer_pictures_than_a_batch_are_repeated(zygote, work, count):
     code, text = zygote.run(["train", "--recipe", work.parent / "recipe.toml"], work)
     assert code == 0, text
     assert (
-        f" {count} pictures" in text
+        f" {count} picture" in text
         and max(checkpoints(the_run(work))) == "000000000160.safetensors"
     )
 
@@ -280,7 +280,8 @@ def two_ranks(zygote: Zygote, work: Path, **train: object) -> list[int]:
     for folder, env in zip(folders, ranks(2), strict=True):
         folder.mkdir()
         words = ["train", "--recipe", how, "--runs", work / "runs"]
-        started.append(zygote.start(words, folder, env=env))
+        call = "tests.faults.killed:impatient"
+        started.append(zygote.start(words, folder, env=env, call=call))
     wait_until(lambda: [*work.glob("runs/*/checkpoints/0*")])
     return started
 

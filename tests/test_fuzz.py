@@ -10,14 +10,37 @@ from tests.faults.mutations import mutated, mutated_tree
 from tests.faults.zygote import Zygote
 
 
+@pytest.fixture(scope="module")
+def zygote():
+    with Zygote() as zygote:
+        yield zygote
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("kind", KINDS)
-def test_hostile_inputs_are_read_or_refused_in_one_line(tmp_path_factory, kind):
-    with Zygote() as zygote:
-        folder = tmp_path_factory.mktemp("fuzz") / "kind"
-        found = fuzz.fuzz(kind, zygote, folder, inputs=KINDS[kind].inputs, seed=0)
+def test_hostile_inputs_are_read_or_refused_in_one_line(tmp_path_factory, zygote, kind):
+    folder = tmp_path_factory.mktemp("fuzz") / "kind"
+    found = fuzz.fuzz(kind, zygote, folder, inputs=KINDS[kind].inputs, seed=0)
     assert found.faults == {}
     assert found.inputs == KINDS[kind].inputs and found.accepted
+
+
+# Kind, seed and number of inputs that once were no line but a traceback.
+FOUND = [
+    *(("sound", 0, number) for number in (564, 664, 1601)),
+    ("sound", 2, 340),
+    *(("safetensors", 0, number) for number in (115, 265, 286)),
+    *(("npy", 0, number) for number in (20, 222, 1539)),
+    *(("onnx", 0, number) for number in (328, 370, 419, 573)),
+]
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(("kind", "seed", "number"), FOUND)
+def test_what_was_found_before_stays_mended(tmp_path_factory, zygote, kind, seed, number):
+    folder = tmp_path_factory.mktemp("fuzz") / "kind"
+    found = fuzz.fuzz(kind, zygote, folder, inputs=1, seed=seed, first=number)
+    assert found.faults == {} and found.inputs == 1
 
 
 def test_an_input_is_a_function_of_seed_and_number():

@@ -28,6 +28,7 @@ NOT_RUN = {
     "pip install .": "downloads; tests/test_layout.py builds the wheel and looks into it",
     "make demo": "trains for minutes",
     "make test": "runs these tests",
+    "make test-faults": "runs for minutes",
     "vidgan train torchvision:cifar10": "downloads",
 }
 # A command gets these options, in place of what the page says, by its longest beginning found here.

@@ -45,12 +45,18 @@ FAULTS = {
     4: Fault(
         "SIGTERM to one of two ranks",
         "143",
-        (f"{_HERE}a_signal_to_one_rank_stops_both_at_the_same_step",),
+        (
+            f"{_LOOP}a_signal_to_one_of_two_ranks_stops_both_at_one_step",
+            f"{_HERE}a_signal_to_one_rank_stops_both_at_the_same_step",
+        ),
     ),
     5: Fault(
         "a rank dies or hangs",
         "5",
-        (f"{_HERE}a_rank_that_dies_or_hangs_ends_the_others",),
+        (
+            f"{_LOOP}two_ranks_train_one_model_and_go_on_when_one_was_lost",
+            f"{_HERE}a_rank_that_dies_or_hangs_ends_the_others",
+        ),
     ),
     6: Fault(
         "a full disk at a checkpoint, a film, samples",
@@ -199,7 +205,11 @@ FAULTS = {
     23: Fault(
         "out of memory",
         "5",
-        (f"{_HERE}memory_that_runs_out_is_one_line",),
+        (
+            f"{_HERE}memory_that_runs_out_is_one_line",
+            f"{_LOOP}too_little_memory_is_one_line_that_says_what_to_lower",
+            f"{_LOOP}memory_that_runs_out_later_names_the_last_checkpoint",
+        ),
         "the memory of the CPU; that of a GPU runs out on a GPU only",
     ),
     24: Fault(

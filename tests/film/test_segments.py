@@ -37,8 +37,8 @@ def write_film(target: Path, kind=VideoWriter, **settings) -> Path:
     return target
 
 
-def start_rank(target: Path, rank: int, **settings) -> threading.Thread:
-    settings |= {"share": Share(rank, 2)}
+def start_rank(target: Path, rank: int, launch: str = "", **settings) -> threading.Thread:
+    settings |= {"share": Share(rank, 2, launch)}
     thread = threading.Thread(target=write_film, args=(target,), kwargs=settings, daemon=True)
     thread.start()
     return thread
@@ -213,6 +213,22 @@ def test_the_first_process_ends_the_film_only_when_the_last_one_has_come(tmp_pat
     first.join(0.5)
     assert not target.exists()
     assert ended(start_rank(target, 1, frames=3), first) and len(decoded(target)) == 3
+
+
+def test_a_process_that_came_before_a_kill_is_waited_for_again(tmp_path):
+    """The first process would otherwise end the film, and the late one wait for it in vain."""
+    target = tmp_path / "out.mp4"
+    code = (
+        "threads = [start_rank(Path('out.mp4'), rank, 'killed', frames=9) for rank in (1, 0)]\n"
+        "segments.join = lambda *_: die()\n"
+        "ended(*threads)"
+    )
+    run_to_death(code, tmp_path)
+    assert len([*segments.folder_of(target).glob("0*.mp4")]) == 2
+    first = start_rank(target, 0, "again", frames=9)
+    first.join(1)
+    assert not target.exists()
+    assert ended(start_rank(target, 1, "again", frames=9), first) and len(decoded(target)) == 9
 
 
 def test_a_process_started_with_other_settings_says_so_and_ends(tmp_path, monkeypatch):

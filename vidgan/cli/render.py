@@ -16,6 +16,7 @@ from vidgan.disk.files import check_new
 from vidgan.errors import UsageError
 
 if TYPE_CHECKING:
+    from vidgan.film.segments import Share
     from vidgan.render.walk import Walk
 
 
@@ -128,8 +129,7 @@ def render(
 
     asked = _walk(moves, walk)
     out = Target.parse(target, fps=asked.fps, **vars(file))
-    # torchrun sets these for processes that share a render.
-    share = segments.Share(*(int(os.environ.get(*v)) for v in (("RANK", 0), ("WORLD_SIZE", 1))))
+    share = _share()
     segments.check(out, resume=resume, world=share.world)
     # A render killed at its very end leaves both its segments and the finished film.
     replace = force or (resume and segments.folder_of(out.path).exists())
@@ -169,6 +169,15 @@ def render(
         frames = f"{bound.frames} frame{plural}"
         shown = _shown("shown", bound.walk.labels or [0], generator.class_names)
         terminal.to_stdout(f"{target}: {frames} of {name}, {generator.runs_on}", *shown)
+
+
+def _share() -> "Share":
+    """What torchrun tells the processes that share a render."""
+    from vidgan.film.segments import Share
+
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    launch = (os.environ.get(name, "") for name in ("TORCHELASTIC_RUN_ID", "MASTER_PORT"))
+    return Share(rank, world, launch="-".join(launch))
 
 
 def _walk(moves: WalkOptions, file: Path | None) -> "Walk":

@@ -5,6 +5,7 @@ processes can share one. A manifest says what the frames depend on; only equal o
 """
 
 import contextlib
+import hashlib
 import json
 import logging
 import time
@@ -36,6 +37,7 @@ class Share:
 
     rank: int = 0
     world: int = 1  # the number of processes
+    launch: str = ""  # what those started together share, and those of a killed render had not
 
 
 def check(target: Target, *, resume: bool, world: int) -> None:
@@ -122,7 +124,8 @@ class Film:
 
     def _arrival(self, rank: int) -> Path:
         """A file that means: the process has passed all checks, which a finished film fails."""
-        return self._folder / f"rank{rank}"
+        launch = hashlib.sha256(self._share.launch.encode()).hexdigest()[:16]
+        return self._folder / f"rank{rank}-{launch}"
 
     def _found(self) -> dict[str, object]:
         with contextlib.suppress(OSError, ValueError):

@@ -3,7 +3,6 @@
 PyAV decodes it as a stream. Memory holds two numbers per 23 ms of sound, never the sound itself.
 """
 
-import contextlib
 import heapq
 import itertools
 from collections.abc import Iterator, Mapping
@@ -129,14 +128,19 @@ def _mono(sound: Path) -> Iterator[np.ndarray]:
 
 def _decoded(song: InputContainer) -> Iterator[av.AudioFrame]:
     """Its frames, without damaged ones and those in another form than the first."""
-    form = None
-    for packet in song.demux(song.streams.audio[0]):
-        with contextlib.suppress(av.FFmpegError):  # a damaged packet is skipped, as players do
-            for frame in packet.decode():
-                own = frame.format.name, frame.layout.name, frame.sample_rate
-                form = form or own
-                if own == form:
-                    yield frame
+    form, packets = None, song.demux(song.streams.audio[0])
+    while True:
+        try:
+            frames = next(packets).decode()
+        except StopIteration:
+            return
+        except av.FFmpegError:  # a damaged packet is skipped, as players do; behind a damaged
+            continue  # place in the container there is none
+        for frame in frames:
+            own = frame.format.name, frame.layout.name, frame.sample_rate
+            form = form or own
+            if own == form:
+                yield frame
 
 
 def _encoded(song: InputContainer, audio: av.AudioStream, end_s: Fraction) -> Iterator[av.Packet]:

@@ -79,9 +79,8 @@ def save(run: Run) -> None:
     meta = {"kind": "training state", "model": asdict(run.model), "facts": asdict(facts)}
     path = run.folder / "checkpoints" / f"{state.images_seen:012d}.safetensors"
     checkpoint.write(path, dict(_named_tensors(state)), meta)
-    found = checkpoints(run.folder)
     # A later one cannot be used, or restore() would have taken it.
-    so_far = found[: found.index(path) + 1]
+    so_far = [p for p in checkpoints(run.folder) if int(p.stem) <= state.images_seen]
     for old in filter(Path.is_file, so_far[: -run.settings.train.keep_checkpoints]):
         old.unlink()
 
