@@ -5,7 +5,7 @@ import onnx
 import pytest
 
 from vidgan.errors import ModelError
-from vidgan.generator import export, selftest
+from vidgan.generator import export, metadata, selftest
 from vidgan.generator.onnx_file import OnnxFile
 from vidgan.generator.synthesis import open_generator
 
@@ -84,3 +84,10 @@ def test_every_form_of_output_passes_its_test_and_renders(model_file, onnx_file,
     assert raw.shape == ((2, 3, 64, 64) if form.output == "float" else (2, 64, 64, 4))
     assert form.output == "float" or (raw[..., 3] == 255).all()
     assert np.array_equal(open_generator(file)(z), open_generator(onnx_file)(z))
+
+
+def test_the_self_test_of_the_largest_frames_can_be_read_again():
+    """Those of an imported generator of 1024x1024, as float images."""
+    frames = np.zeros((export._SELF_TEST_ROWS, 3, 1024, 1024), np.float32)
+    text = json.dumps(selftest.vectors({"z": frames[:, 0, 0, :100]}, frames, exact=True))
+    metadata.parse(text, selftest._KINDS, where="g.onnx: its self-test")

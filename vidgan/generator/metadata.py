@@ -15,7 +15,8 @@ from vidgan import config
 from vidgan.errors import ModelError
 
 Kinds = Mapping[str, type | GenericAlias | UnionType]  # a key of kind `str | None` may be missing
-_LONGEST, _DEEPEST, _MOST_DIGITS = 2**24, 16, 20  # characters, levels; digits of 2^64
+_LONGEST = 2**26  # characters; a self-test of floats, three times 1024x1024, has 50 million
+_DEEPEST, _MOST_DIGITS = 16, 20  # levels; digits of 2^64
 
 
 def parse(text: str | bytes | None, kinds: Kinds, *, where: str) -> dict[str, Any]:
