@@ -46,6 +46,7 @@ WRONG_COMMANDS = [
     (2, "earth: a resumed run keeps its own (holiday)", "train --resume run earth"),
     (2, "--no-flip: a resumed run", "train --resume run --no-flip"),
     (2, "--size 63: a side must be a multiple of 8", "train --size 63"),
+    (2, '"x" is unknown; known: dcgan, r3gan.', "train --model x"),
     (3, "empty", "train empty"),
     (3, "nowhere", "train nowhere"),
     (4, "notes.txt", "render --model notes.txt out.mp4"),
@@ -67,6 +68,9 @@ WRONG_COMMANDS = [
     (4, "absent.onnx", "verify absent.onnx"),
     (2, ".safetensors", "import notes.txt generator.pt"),
     (4, "notes.txt", "import notes.txt generator.safetensors"),
+    (2, "--eps -1: a number above 0", "import notes.txt generator.safetensors --eps -1"),
+    (2, "--eps nan: a number above 0", "import notes.txt generator.safetensors --eps nan"),
+    (2, "--size 0: a number above 0", "import notes.txt generator.safetensors --size 0"),
     (2, "not a run", "train --resume empty"),
     (2, "--truncation", "render --truncation -1 out.mp4"),
     (2, "128000x128000", "render --scale 1000 out.mp4"),
@@ -121,6 +125,7 @@ WRONG_COMMANDS = [
     (2, "you are in this folder", "export --model MODEL --site . --force"),
     (2, "--force replaces only", "export --model MODEL --site frames --force"),
     (2, "--force replaces only", "export --model MODEL --site site --force"),
+    (2, "--force replaces only", "export --model MODEL --site mine --force"),
 ]
 
 

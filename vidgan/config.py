@@ -53,12 +53,13 @@ class ModelConfig:
         return self.growth >= 0
 
     def __post_init__(self) -> None:
-        _choice("model.name", self.name, (*MODELS, IMPORTED))
         if (self.name == IMPORTED) != bool(self.layers):
             raise ConfigError(
                 f'model.name = "{self.name}": only vidgan import makes an imported model; such a '
                 "model cannot be trained. Choose dcgan or r3gan."
             )
+        if not self.layers:
+            _choice("model.name", self.name, MODELS)
         if (self.width == 0) != (self.height == 0):
             raise ConfigError("model.width and model.height: give both, or neither (0).")
         for key in ("width", "height"):

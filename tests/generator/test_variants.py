@@ -82,9 +82,10 @@ def test_int8_has_zero_points_of_zero_and_biases_of_float(shipped):
             assert constants[node.input[2]].dtype == np.float32
 
 
-def test_int8_that_is_too_far_off_is_refused_and_leaves_nothing(model_file, tmp_path):
-    with pytest.raises(ModelError, match=r"below 90 dB.*--least-psnr"):
-        form = export.Form(weights="int8", least_psnr_db=90)
+@pytest.mark.parametrize("least", [90, float("nan")])
+def test_int8_that_is_too_far_off_is_refused_and_leaves_nothing(model_file, tmp_path, least):
+    with pytest.raises(ModelError, match=rf"below {least} dB.*--least-psnr"):
+        form = export.Form(weights="int8", least_psnr_db=least)
         export.export(model_file, tmp_path / "generator.onnx", form)
     assert list(tmp_path.iterdir()) == []
 

@@ -1,6 +1,7 @@
 """The verbs that take a generator to other programs and back: export, serve, verify, import."""
 
 import json
+import math
 import signal
 import sys
 import textwrap
@@ -105,7 +106,7 @@ def _page(html: Path | None, site: Path | None, model: Path | None, *, force: bo
 
     target = html or site
     check_new(target, suffix=".html" if html else "", force=force)
-    if target.exists() and target.is_dir() != bool(site and web_page.is_site(site)):
+    if target.exists() and not (html or web_page.is_site(site)):
         raise UsageError(f"{target}: --force replaces only what vidgan export wrote.")
     source, name = synthesis.find_model(model)
     if html:
@@ -235,9 +236,13 @@ def import_(
     """
     check_new(target, suffix=".safetensors", force=force)
     try:
-        each = tuple(float(number) for number in (eps or "").split(",") if eps)
+        each = tuple(map(float, eps.split(","))) if eps else ()
     except ValueError:
-        raise UsageError(f"--eps {eps}: a number, or several such as 1e-5,0.8,0.8.") from None
+        each = (0.0,)
+    if not all(0 < number < math.inf for number in each):
+        raise UsageError(f"--eps {eps}: a number above 0, or several such as 1e-5,0.8,0.8.")
+    if size is not None and size < 1:
+        raise UsageError(f"--size {size}: a number above 0, for example 64.")
     from vidgan.generator import import_weights
 
     asked = import_weights.Asked(

@@ -283,7 +283,7 @@ def _judge(proof: Proof, least_psnr_db: float | None) -> None:
             f"{difference.differing:.2%} of bytes (allowed: 1 level, 0.1 %); nothing was written."
         )
     least = LEAST_PSNR_DB[proof.weights] if least_psnr_db is None else least_psnr_db
-    if difference.psnr_db < least:
+    if not difference.psnr_db >= least:  # NaN is no bound
         raise ModelError(
             f"the frames with {proof.weights} are {difference.psnr_db:.1f} dB from torch's, below "
             f"{least:g} dB; nothing was written. --least-psnr sets a lower bound."

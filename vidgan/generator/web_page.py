@@ -51,10 +51,10 @@ def write_site(model_file: Path, target: Path, *, force: bool = True) -> None:
 
 
 def is_site(folder: Path) -> bool:
-    """Whether a folder holds only files of `write_site`, so that it can be replaced."""
+    """Whether this is a folder of only files of `write_site`, so that it can be replaced."""
     written = {file.name for file in bundled("export/web/built/site").iterdir()}
     written |= {*_WASM, "model.onnx", "model.json"}
-    names = {file.name for file in folder.iterdir()}
+    names = {file.name for file in folder.iterdir()} if folder.is_dir() else set()
     return "model.onnx" in names and names <= written
 
 
