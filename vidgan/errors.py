@@ -49,7 +49,7 @@ class DivergedError(VidganError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal that ends the command. Whatever cleans up after Ctrl-C does so after it."""
+    """A signal that ends the command. Code that cleans up after Ctrl-C cleans up after it too."""
 
     def __init__(self, number: int) -> None:
         by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"

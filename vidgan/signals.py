@@ -60,7 +60,7 @@ def answer(handler: Callable) -> None:
 
 
 def _importing(frame: FrameType | None) -> bool:
-    """Whether a module is being imported. Of an exception, torch's C++ code in there aborts."""
+    """Whether a module is being imported: where torch's is, its C++ code aborts at an exception."""
     while frame and not frame.f_code.co_filename.startswith("<frozen importlib"):
         frame = frame.f_back
     return frame is not None
@@ -79,7 +79,7 @@ def leave(number: int, _: object = None) -> None:
 
 
 def ignore() -> None:
-    """Ignore signals to the end of the process, where it is settled how that ends."""
+    """Ignore signals from now on: the exit code of the process is settled."""
     for number in NUMBERS:
         signal.signal(number, signal.SIG_IGN)
 

@@ -10,7 +10,7 @@ from vidgan import __version__, signals
 from vidgan.cli import doctor, export, render, terminal, train
 from vidgan.errors import Interrupted, SystemFault, UsageError, VidganError
 
-_NOTHING = "return_value"  # is done with the result of a verb
+_NOTHING = "return_value"  # cyclopts would print what a verb returns, or end the process
 app = App(
     name="vidgan",
     version=__version__,

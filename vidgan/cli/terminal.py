@@ -51,7 +51,7 @@ def to_stdout(*lines: str) -> None:
 
 
 def to_stderr(*lines: str) -> None:
-    with suppress(OSError):  # whoever cannot be told of it
+    with suppress(OSError):  # stderr may be closed, and nothing else could say so
         _print(sys.stderr, lines)
 
 

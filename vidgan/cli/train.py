@@ -14,7 +14,8 @@ from vidgan.disk import places
 from vidgan.errors import ConfigError, UsageError
 from vidgan.training import log
 
-_OPTIONS = {"width": "size", "height": "size", "name": "model", "images": "for"}  # of other keys
+# Options that are not called as the key that they set.
+_OPTIONS = {"width": "size", "height": "size", "name": "model", "images": "for"}
 
 
 def train(

@@ -37,7 +37,7 @@ class Share:
 
     rank: int = 0
     world: int = 1  # the number of processes
-    launch: str = ""  # what those started together share, and those of a killed render had not
+    launch: str = ""  # equal for processes that were started together; of a killed render another
 
 
 def check(target: Target, *, resume: bool, world: int) -> None:

@@ -27,7 +27,7 @@ FORMAT_VERSION = 2  # 1 has a checksum of the tensors alone
 # What a generator may say of its training; `training.state` writes it.
 _FACTS = {"images_seen": int | None, "data": str | None, "data_fingerprint": str | None}
 _LONGEST_HEADER_BYTES = 2**22
-_UNSET = "0" * 64  # what the checksum is computed with in its own place
+_UNSET = "0" * 64  # stands in the place of the checksum while it is computed
 _CHECKSUM = re.compile(rb'"file_sha256":"([0-9a-f]{64})"')  # as safetensors writes its metadata
 
 
@@ -119,7 +119,7 @@ def read(path: Path, *, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, o
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             text = header["vidgan"]
         checksum_fits = checksum_fits or _digest(tensors) == header.get("sha256")
-    # That of an older file raises RuntimeError for tensors of a kind that torch cannot view.
+    # `_digest` raises RuntimeError for tensors of a kind that torch cannot view.
     except (SafetensorError, LookupError, RuntimeError, ValueError, OSError) as error:
         raise ModelError(
             f"{path}: not a model file of vidgan, or damaged. "

@@ -165,8 +165,8 @@ class _Way(NamedTuple):
 
     x: Tensor
     done: int = 0  # steps
-    # Of a BatchNorm right behind the first layer, which sees the same whatever chain is chosen, and
-    # of all others passed.
+    # The misfit of a BatchNorm right behind the first layer, whose input is the same in all chains,
+    # and the misfits of the others.
     first: float | None = None
     misfits: tuple[float, ...] = ()
 

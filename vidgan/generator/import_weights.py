@@ -99,7 +99,7 @@ def _generators(
         except ModelError as error:
             reasons[".".join(way)] = str(error)
             heads = dict.fromkeys(name.partition(".")[0] for name in state if "." in name)
-            # A part of a generator, such as main beside label_emb, would be something else.
+            # A part alone, such as main without the label_emb beside it, is not the generator.
             for head in heads if len(heads) > 1 or len(state) > 1 else ():
                 if _WRAPPER.fullmatch(head):
                     inner = {

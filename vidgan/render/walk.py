@@ -53,7 +53,7 @@ class Walk:
     constant_speed: bool = False
     audio: str | None = None
     positions: list[list[int | float]] | None = None  # as measured: [cell][frame], from 0 to 1
-    gain: list[int | float] | None = None  # of each frame, as listened to
+    gain: list[int | float] | None = None  # of each frame, as measured in the sound
 
     @classmethod
     def load(cls, source: Path) -> Self:

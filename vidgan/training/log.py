@@ -115,7 +115,7 @@ def commands(run: Path) -> list[Command]:
 def continued(run: Path, settings: config.Config) -> config.Config:
     """The settings that a run was made with, but training as long as its last command said."""
     _warn_of_lost_lines(run / "commands.jsonl", Command)
-    model = settings.model  # an older run does not say that it has three
+    model = settings.model  # an older run has three colours and does not say so
     settings = replace(settings, model=replace(model, colours=model.colours or 3))
     for last in commands(run)[-1:]:
         goal = {"images": last.images, "duration_s": last.duration_s}

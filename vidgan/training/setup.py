@@ -77,7 +77,7 @@ def open_data(settings: config.Config) -> tuple[config.Config, cache.Dataset]:
     if labels == "auto" and dataset.class_names:
         labels = _enough_of_each_class(dataset)
         settings = replace(settings, data=replace(settings.data, labels=labels))
-    if labels and dataset.class_names and not model.class_names:  # else resumed, with a scale
+    if labels and dataset.class_names and not model.class_names:  # a resumed run has its own
         model = replace(model, class_names=dataset.class_names, class_scale=config.CLASS_SCALE)
     if model.colours == 1 and not dataset.grey:
         raise ConfigError("model.colours = 1: not all of these pictures are grey; remove this key.")
