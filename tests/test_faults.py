@@ -220,7 +220,7 @@ def test_a_recipe_may_have_a_mark_of_its_encoding_but_must_be_utf_8(
         assert contents(work) == before
 
 
-# 27. Odd names, and a stdout that nobody reads.
+# 27. Odd names.
 
 
 @pytest.mark.parametrize("name", ["a b", "ünï-漢字", "line\nbreak", "-dash", "%s{}", "a'b\"c"])
@@ -330,28 +330,7 @@ def test_a_learning_rate_that_is_too_high_ends_as_diverged(zygote, work):
     one_line(text, "diverged after")
 
 
-# 23. Memory that runs out.
-
-
-def test_memory_that_runs_out_is_one_line(zygote, work):
-    how = recipe(work.parent, channels=256, batch_size=2048)
-    code, text = zygote.run(["train", "--recipe", how], work, limits={"RLIMIT_AS": 1_500_000_000})
-    assert code == 5, text
-    one_line(text, "memory", "--batch-size")
-    assert leftovers(work) == []
-
-
-# 27, 28. Terminals, and a runtime that is not there.
-
-
-def test_a_stdout_that_is_closed_and_a_poor_terminal_are_no_error(work):
-    words = [sys.executable, "-m", "vidgan", "verify", *[work.parent / "model.safetensors"] * 400]
-    poor = {**os.environ, "TERM": "dumb", "NO_COLOR": "1", "LC_ALL": "C", "PYTHONUTF8": "0"}
-    with subprocess.Popen(words, stdout=-1, stderr=-1, env=poor, text=True) as process:
-        assert process.stdout.readline().isascii()
-        process.stdout.close()
-        assert process.stderr.read() == ""
-    assert process.returncode in (0, -signal.SIGPIPE, 141)
+# 28. A runtime that is not there.
 
 
 def test_without_onnx_runtime_a_render_says_what_to_install(work, onnx_file):
