@@ -121,7 +121,7 @@ def training(recipe: str, **more: object) -> Kind:
 
 
 def impatient() -> None:
-    """`vidgan`, whose processes wait half a minute for each other, not three."""
+    """`vidgan`, whose processes wait half a minute for each other, not fifteen."""
     from vidgan.__main__ import main
     from vidgan.training import setup
 

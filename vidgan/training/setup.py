@@ -21,8 +21,9 @@ from vidgan.training.state import State
 
 logger = logging.getLogger(__name__)
 
-# How long processes wait for one that hangs. While the first one measures or writes, they wait too.
-_PATIENCE = timedelta(minutes=3)
+# How long processes wait for one that hangs. They wait as well while the first one measures, which
+# takes minutes for large pictures on a CPU. One that dies is noticed at once.
+_PATIENCE = timedelta(minutes=15)
 
 
 def launch(settings: config.Config) -> Fabric:
