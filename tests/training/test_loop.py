@@ -431,6 +431,15 @@ def test_memory_that_runs_out_later_names_the_last_checkpoint(pictures, tmp_path
     assert f"(its last checkpoint is {newest_checkpoint(run)})" in words and "\n" not in words
 
 
+def test_memory_that_runs_out_while_data_are_read_names_no_size_of_nothing(tmp_path, monkeypatch):
+    def no_memory(_):
+        raise MemoryError
+
+    monkeypatch.setattr(loop, "open_data", no_memory)
+    with pytest.raises(SystemFault, match=r"--batch-size \(auto\), --channels \(auto\)"):
+        loop.train(config.Config(), runs=tmp_path)
+
+
 @pytest.fixture
 def training(pictures, tmp_path):
     """A command that has trained for some steps, with its stderr at a pipe; and its folder."""

@@ -29,7 +29,8 @@ def explained(
     again = f"vidgan train --resume {folder}"
     if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
         how, model = settings.train, settings.model
-        lower = f"--batch-size ({how.batch_size}), --channels ({model.channels}) or --size"
+        batch, channels = how.batch_size or "auto", model.channels or "auto"
+        lower = f"--batch-size ({batch}), --channels ({channels}) or --size"
         free = f"Free some and go on with {again} ({last}), or start" if kept else "Start"
         return SystemFault(
             f"{folder or settings.data.source}: out of memory. {free} again with a lower {lower}."
