@@ -22,8 +22,8 @@ from vidgan.training.state import State
 logger = logging.getLogger(__name__)
 
 # How long processes wait for one that hangs. They wait as well while the first one measures, saves
-# and writes the film of a run, which takes minutes on a slow or busy CPU; ending them then would end
-# a healthy run. One that dies is noticed at once.
+# and writes the film of a run. That takes minutes on a slow or busy CPU, and to end them then would
+# end a healthy run. One that dies is noticed at once.
 _PATIENCE = timedelta(minutes=15)
 
 
