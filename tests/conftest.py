@@ -1,5 +1,6 @@
 import contextlib
 import logging
+import signal
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -45,6 +46,15 @@ def listening() -> Iterator[list[str]]:
 def said():
     with listening() as lines:
         yield lines
+
+
+def pytest_configure():
+    """Programs that the tests start answer Ctrl-C, also where the tests run in the background.
+
+    A shell lets background processes ignore it, and what they start does so too.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

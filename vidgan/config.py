@@ -120,7 +120,7 @@ class DataConfig:
 _LEAST = {
     **dict.fromkeys(("images", "checkpoint_every_images", "keep_checkpoints"), 1),
     **dict.fromkeys(("duration_s", "seed", "ema_halflife_images", "samples_every_images"), 0),
-    **dict.fromkeys(("penalty_every_steps", "feature_matching"), 0),
+    **dict.fromkeys(("penalty_every_steps", "feature_matching", "mismatch"), 0),
     **{"discriminator_steps": 1, "unrolled_steps": 0, "grow_every_images": 0},
     **dict.fromkeys(("r1", "r2", "gradient_penalty", "distance_every_images"), AUTO),
 }
@@ -144,6 +144,7 @@ class TrainConfig:
     gradient_penalty: float = AUTO  # weight of WGAN-GP's penalty; auto: 10 with wgan, else 0
     penalty_every_steps: int = 0  # lazy penalties: every n-th step, weighted n times; 0 = auto
     feature_matching: float = 0.0  # weight in G's loss of the distance between D's mean features
+    mismatch: float = 0.0  # weight in D's loss of reals beside a wrong class; see train/README.md
     discriminator_steps: int = 1  # steps of D for every step of G
     ema_halflife_images: int = 10_000  # half-life of the averaged generator, the one that is kept
     flip: bool = False  # also learn from mirror images

@@ -62,7 +62,7 @@ def test_too_few_pictures_and_unknown_metrics_are_refused(measure, pictures):
         measure(pictures, pictures, metrics=["ppl"])
     for picture in list(pictures.iterdir())[19:]:
         picture.unlink()
-    with pytest.raises(DataError, match="too few to compare"):
+    with pytest.raises(DataError, match="too few pictures to compare"):
         measure(pictures, pictures)
 
 

@@ -22,7 +22,7 @@ from vidgan.generator.synthesis import open_generator
 from vidgan.networks import base
 from vidgan.networks.architectures import DISCRIMINATORS
 from vidgan.networks.losses import LOSSES
-from vidgan.training import log, loop, setup
+from vidgan.training import batches, log, loop, setup
 from vidgan.training.log import logged
 from vidgan.training.run_folder import locked
 from vidgan.training.state import Run, restore, save
@@ -136,6 +136,8 @@ WAYS = {  # the stop falls between two lazy penalties, and between two steps of 
     "lsgan": {"loss": "lsgan"},
     "no labels": {"labels": False},
     "minimax": {"loss": "minimax"},
+    "mismatch": {"mismatch": 1.0},
+    "mismatch, r3gan": {"mismatch": 1.0, "model": {"name": "r3gan"}},
     "ada": {"augment": "ada"},
     "unrolled": {"unrolled_steps": 2},
     "growing": {"grow_every_images": 24},  # and in the middle of a fade
@@ -181,6 +183,26 @@ def test_the_variety_within_classes_is_logged(classes, tmp_path):
         run = loop.train(settings(classes, images=320, labels=labels), runs=tmp_path)
         varieties.append(logged(run)[-1].class_variety)
     assert varieties[0] > 0 and varieties[1] is None
+
+
+def test_a_wrong_class_is_any_of_the_others():
+    labels = np.arange(7).repeat(1000).astype(np.int32)
+    share = np.random.default_rng(0).random(7000, np.float32)
+    share[0] = 1.0  # to which 1 - 2^-32 rounds
+    wrong = batches._others(labels, share, 7)
+    assert not (wrong == labels).any() and wrong.dtype == np.int32
+    seen = np.bincount(7 * labels + wrong, minlength=49).reshape(7, 7)
+    assert (seen + 1000 * np.eye(7) > 120).all()
+    assert (batches._others(np.zeros(3, np.int32), share[:3], 2) == 1).all()
+
+
+def test_a_real_with_a_wrong_class_counts_as_a_fake_in_the_loss_of_d(classes, tmp_path):
+    losses = [
+        logged(loop.train(settings(classes, images=8, mismatch=weight), runs=tmp_path))[0].loss_d
+        for weight in (0.0, 1.0, 2.0)
+    ]
+    assert losses[1] > losses[0] + 0.5  # two more terms, near log 2 each
+    assert losses[2] - losses[1] == pytest.approx(losses[1] - losses[0], rel=0.01)
 
 
 class Pretrained(base.Discriminator):

@@ -68,6 +68,6 @@ def in_three(image: Tensor) -> Tensor:
 def projected(
     features: Tensor, classes: Tensor | None, embedding: nn.Embedding | None
 ) -> Tensor | float:
-    """<embedding(class), features> for features [B, D]: [B]."""
+    """<embedding(class), features> for features [B, D]: [B], or [K, B] for labels [K, B]."""
     assert (classes is None) == (embedding is None), "give classes to a model of classes only"
-    return 0.0 if classes is None else (embedded(classes, embedding) * features).sum(1)
+    return 0.0 if classes is None else (embedded(classes, embedding) * features).sum(-1)

@@ -25,6 +25,7 @@ class Batch(NamedTuple):
     real: torch.Tensor  # uint8 [B, H, W, 3]
     z: torch.Tensor  # float32 [B, Z]
     classes: torch.Tensor | None  # int32 [B], of a real and of the fake it is paired with
+    wrong: torch.Tensor | None  # int32 [B], another class
     draws_real: torch.Tensor | None  # float32 [B, N], random numbers for the augmentation
     draws_fake: torch.Tensor | None  # likewise; None = no augmentation
     share: torch.Tensor  # float32 [B] in [0, 1), the place between real and fake for WGAN-GP
@@ -50,17 +51,26 @@ def _made(run: Run) -> Iterator[Batch]:
         if how.flip:
             mirrored = (bits & 1).astype(bool)[:, None, None, None]
             real = np.where(mirrored, real[:, :, ::-1], real)
+        share = bits.astype(np.float32) / 2**32
+        labels = dataset.labels[indices] if classes else None
         batch = Batch(
             real=torch.from_numpy(real),
             z=latents(run.settings, first, count),
-            classes=torch.from_numpy(dataset.labels[indices]) if classes else None,
+            classes=torch.from_numpy(labels) if classes else None,
+            wrong=torch.from_numpy(_others(labels, share, classes)) if classes else None,
             draws_real=augment.draw(seed, first, count, 0, draws=draws) if draws else None,
             draws_fake=augment.draw(seed, first, count, 1, draws=draws) if draws else None,
-            share=torch.from_numpy(bits.astype(np.float32) / 2**32),
+            share=torch.from_numpy(share),
         )
         if fabric.device.type == "cuda":  # which copies from pinned memory while it computes
             batch = Batch(*(x if x is None else x.pin_memory() for x in batch))
         yield batch
+
+
+def _others(labels: np.ndarray, share: np.ndarray, classes: int) -> np.ndarray:
+    """For each label any of the others: int32 [B]. `share` in [0, 1) chooses it."""
+    step = 1 + np.minimum((share * (classes - 1)).astype(np.int32), max(classes - 2, 0))
+    return ((labels + step) % classes).astype(np.int32)
 
 
 def augmentation(run: Run) -> str:

@@ -56,9 +56,9 @@ class Step:
             fake = self._generator(batch.z, batch.classes)  # [B, 3, H, W]
         real_seen = self._augment(real, batch.draws_real)
         fake_seen = self._augment(fake, batch.draws_fake)
-        r = _float(self._discriminator(real_seen, batch.classes))
+        r, mismatch = self._judge_reals(real_seen, batch)
         f = _float(self._discriminator(fake_seen.detach(), batch.classes))
-        loss_d = self._loss.of_d(r, f) + self._penalty(batch, real, fake)
+        loss_d = self._loss.of_d(r, f) + mismatch + self._penalty(batch, real, fake)
         self._adam_d.zero_grad()
         self._run.fabric.backward(loss_d)
         gradient_d = _gradient_norm(state.discriminator)
@@ -85,6 +85,18 @@ class Step:
         if how.augment == "ada":
             self._adapt(self._loss.signs_on_reals(r, f).item(), len(batch.real))
         return Outcome(loss_d, self._loss_g, gradient_d, self._gradient_g, r, f, fake.detach())
+
+    def _judge_reals(self, real: Tensor, batch: Batch) -> tuple[Maps, Tensor | float]:
+        """Logits of reals, and D's loss for taking a real with a wrong class for a fake.
+
+        Without it, D need not look at the class as long as fakes look wrong anyway, and G learns
+        fine classes late (Reed et al. 2016, "Generative Adversarial Text to Image Synthesis", 4.2).
+        """
+        if not self._how.mismatch or batch.classes is None:
+            return _float(self._discriminator(real, batch.classes)), 0.0
+        both = torch.stack([batch.classes, batch.wrong])  # [2, B]: one look at the pictures
+        r, wrong = zip(*_float(self._discriminator(real, both)), strict=True)
+        return r, self._how.mismatch * self._loss.of_d(r, wrong)
 
     def _penalty(self, batch: Batch, real: Tensor, fake: Tensor) -> Tensor | float:
         """The gradient penalty of D. It is computed on every n-th step and weighted n times.
