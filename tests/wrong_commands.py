@@ -66,6 +66,8 @@ WRONG_COMMANDS = [
     (4, "generator.safetensors", "export --html player.html --model m.onnx"),
     (4, "notes.onnx", "verify notes.onnx"),
     (4, "absent.onnx", "verify absent.onnx"),
+    (4, "notes.safetensors: damaged, or not", "verify notes.safetensors"),
+    (4, "void.safetensors: damaged, or not", "verify void.safetensors"),
     (2, ".safetensors", "import notes.txt generator.pt"),
     (4, "notes.txt", "import notes.txt generator.safetensors"),
     (2, "--eps -1: a number above 0", "import notes.txt generator.safetensors --eps -1"),

@@ -4,6 +4,7 @@ import os
 import sys
 
 from vidgan import signals
+from vidgan.errors import of_import
 
 
 def main() -> None:
@@ -14,8 +15,13 @@ def main() -> None:
         pass
     nowhere = os.fdopen(null, "w")
     sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
-    from vidgan.cli.main import main
-
+    try:
+        from vidgan.cli.main import main
+    except ImportError as error:
+        if fault := of_import(error):
+            sys.stderr.write(f"vidgan: {fault}\n")
+            sys.exit(fault.exit_code)
+        raise
     try:
         main()
     finally:

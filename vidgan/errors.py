@@ -16,6 +16,7 @@ exit code. Any other exception is a bug in vidgan and shows its traceback.
 """
 
 import signal
+import traceback
 
 
 class VidganError(Exception):
@@ -55,3 +56,17 @@ class Interrupted(KeyboardInterrupt):
         by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
         super().__init__(f"interrupted{by}")
         self.number, self.exit_code = number, 128 + number
+
+
+def of_import(fault: Exception, package: str = "") -> SystemFault | None:
+    """What to say of a package that is missing or broken; None if it is a module of vidgan's."""
+    if isinstance(fault, ImportError):
+        *_, (frame, _) = traceback.walk_tb(fault.__traceback__)  # where a broken package raised it
+        package = fault.name or frame.f_globals.get("__name__", "")
+    package, reason = package.partition(".")[0], " ".join(str(fault).split())[:200]
+    if package == "vidgan":
+        return None
+    return SystemFault(
+        f"{package}: cannot be imported ({reason}). Install vidgan and its packages again, in the "
+        "folder of its README.md: pip install --force-reinstall ."
+    )

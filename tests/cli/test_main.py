@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save_file
 
 from tests.conftest import contents, save_model, small_generator
 from tests.wrong_commands import MODEL, WRONG_COMMANDS, prepare
@@ -183,6 +184,49 @@ def test_verify_of_several_files(vidgan, model_file, tmp_path):
     assert lines[:2] == ["photo.jpg: no mark found", "out.webp: marked as synthetic"]
     assert "  path        loop" in lines and not done.stderr
     assert max(map(len, lines)) <= max(80, len(str(model_file)) + 30)
+
+
+def test_verify_finds_a_damaged_generator_but_judges_no_file_of_others(
+    vidgan, model_file, tmp_path
+):
+    content = model_file.read_bytes()
+    at = len(content) // 2
+    changed = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+    for damaged in (changed, content[:-1], content[:at], content[:100]):
+        (tmp_path / "damaged.safetensors").write_bytes(damaged)
+        done = vidgan("verify", "damaged.safetensors", code=4)
+        assert "damaged" in done.stderr and not done.stdout
+    save_file({"w": np.ones(3)}, tmp_path / "of_others.safetensors")
+    assert "no mark found" in vidgan("verify", "of_others.safetensors", code=1).stdout
+
+
+@pytest.mark.parametrize(
+    ("package", "words"),
+    [
+        ("av", "render --frames 2 out.gif"),
+        ("torch", "train"),
+        ("safetensors", "verify MODEL"),
+        ("onnxscript", "export out.onnx"),
+        ("cyclopts", "--help"),
+    ],
+)
+def test_a_package_that_cannot_be_imported_is_named(
+    package, words, onnx_file, model_file, tmp_path
+):
+    """Doctor names it too, and says all else that it finds."""
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").write_text("raise ImportError('its library is gone')")
+    words = words.replace(MODEL, str(model_file))
+    search = os.pathsep.join([str(tmp_path), *sys.path])
+    run = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": search}}
+    said = f"{package}: cannot be imported (its library is gone). Install"
+    for command, code in ((words, 5), ("doctor", 5 if package == "cyclopts" else 0)):
+        process = [sys.executable, "-m", "vidgan", *command.split()]
+        done = subprocess.run(process, capture_output=True, text=True, **run)
+        assert done.returncode == code, done.stderr
+        lines = (done.stderr if code else done.stdout).splitlines()
+        assert [line for line in lines if said in line]
+        assert len(lines) == 1 if code else len(lines) > 9 and not done.stderr
 
 
 def test_doctor_names_device_precision_and_encoders(vidgan):

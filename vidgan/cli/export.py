@@ -190,6 +190,10 @@ def _verdict(path: Path) -> tuple[tuple[str, ...], int]:
 
     proof = selftest.verify(path) if path.suffix == ".onnx" else ""
     mark, signed = xmp.find_mark(path) or {}, c2pa.find_signature(path)
+    if path.suffix == ".safetensors":
+        from vidgan.generator import checkpoint  # needs torch, which the others do not
+
+        checkpoint.check_undamaged(path)
     source = str((signed | mark).get(xmp.MODEL_KEY, ""))
     signature, comment = signed.get("signature", ""), mark.get("comment", "")
     own = {"source": source.rpartition("/")[2], "made by": mark.get("creator_tool", "")}

@@ -8,7 +8,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from vidgan import __version__, signals
 from vidgan.cli import doctor, export, render, terminal, train
-from vidgan.errors import Interrupted, SystemFault, UsageError, VidganError
+from vidgan.errors import Interrupted, SystemFault, UsageError, VidganError, of_import
 
 _NOTHING = "return_value"  # cyclopts would print what a verb returns, or end the process
 app = App(
@@ -62,6 +62,8 @@ def _said_of(error: BaseException | None) -> tuple[str, int]:
         case MemoryError():
             fault = " ".join(f"the memory is full ({error})".split())
             return f"{fault}; ask for less, or for a smaller size.", SystemFault.exit_code
+        case ImportError() if fault := of_import(error):
+            return _said_of(fault)
         case KeyboardInterrupt():
             return _said_of(Interrupted(signal.SIGINT))
     raise error

@@ -137,6 +137,17 @@ def read(path: Path, *, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, o
     return tensors, meta
 
 
+def check_undamaged(path: Path) -> None:
+    """Raise ModelError for a damaged file of `write`, or a file that is not safetensors."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get("vidgan")
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: damaged, or not a file of safetensors.") from error
+    if text is not None:  # another program's file has no checksum
+        read(path, kind=metadata.parse(text, {"kind": str}, where=f"{path}: its metadata")["kind"])
+
+
 def _damaged(path: Path) -> ModelError:
     return ModelError(f"{path}: damaged (its checksum does not match); use another copy.")
 
