@@ -17,11 +17,12 @@ import pytest
 from PIL import Image
 
 from tests import readme_player
-from tests.conftest import loop
+from tests.conftest import contents, loop
 from tests.films import nearly_equal
 from tests.runtimes import golden
 from tests.waiting import interrupted
 from vidgan.film.reader import read_frames
+from vidgan.generator import export
 from vidgan.generator.synthesis import open_generator
 from vidgan.marks.xmp import DIGITAL_SOURCE_TYPE, find_mark
 from vidgan.render import pipeline
@@ -185,7 +186,8 @@ def test_a_walk_that_a_player_cannot_play_is_one_clear_line(
 
 
 def test_a_player_plays_a_walk(raw, golden_folder):
-    theirs = raw(golden_folder / "walk.onnx", "--frames", 24)
+    """For as many frames as it says that it has."""
+    theirs = raw(golden_folder / "walk.onnx")
     assert nearly_equal(theirs, of_vidgan(golden_folder / "generator.onnx", 7, 24))
 
 
@@ -237,6 +239,8 @@ def test_the_node_player_writes_pictures(golden_folder, tmp_path):
         (["walk.onnx", "out.rgb", "--label", "0"], "--label 0: the model has no classes"),
         (["walk.onnx", "nowhere/out.rgb"], "nowhere/out.rgb"),
         (["walk.onnx", "folder"], "folder"),
+        (["broken.onnx", "old.rgb"], "old.rgb: exists already; --force replaces it"),
+        (["float.onnx", "out.rgb"], "float.onnx: made with --output float, which is not played"),
         (["walk.onnx", "out.rgb", "--walk", "missing.json"], "contains a walk already"),
         (["label.onnx", "out.rgb", "--walk", "missing.json"], "missing.json: no such file"),
         (["label.onnx", "out.rgb", "--walk", "w.json", "--seed", "1"], "--walk sets seed, frames"),
@@ -244,20 +248,24 @@ def test_the_node_player_writes_pictures(golden_folder, tmp_path):
         (["walk.onnx", "out.rgb", "--frames", "0"], "frames"),
         (["walk.onnx", "out.rgb", "--frames", ""], "frames"),
         (["walk.onnx"], "usage"),
+        (["walk.onnx", "out.rgb", "--frames"], "--frames"),
     ],
 )
-def test_a_mistake_is_one_clear_line(player, arguments, says, golden_folder, tmp_path):
+def test_a_mistake_is_one_clear_line(player, arguments, says, golden_folder, model_file, tmp_path):
+    if "float.onnx" in arguments:
+        export.export(model_file, tmp_path / "float.onnx", export.Form(output="float"))
     for name in ("walk.onnx", "label.onnx"):
         shutil.copy(golden_folder / name, tmp_path)
     (tmp_path / "broken.onnx").write_bytes(b"hello")
     (tmp_path / "folder").mkdir()
+    (tmp_path / "old.rgb").write_bytes(b"an older film")
     text = '<ir_version: 10, opset_import: ["": 18]> g (float[2] a) => (float[2] b) { b = Relu(a) }'
     onnx.save(onnx.parser.parse_model(text), tmp_path / "other.onnx")
-    before = sorted(tmp_path.iterdir())
+    before = contents(tmp_path)
     done = subprocess.run([*player, *arguments], capture_output=True, text=True, cwd=tmp_path)
-    assert sorted(tmp_path.iterdir()) == before
+    assert contents(tmp_path) == before
     lines = done.stderr.strip().splitlines()
-    assert done.returncode and says in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 1 and says in done.stderr and "Traceback" not in done.stderr
     assert len(lines) == 1 or lines[0].startswith("usage"), done.stderr
 
 
@@ -265,7 +273,7 @@ def test_a_mistake_is_one_clear_line(player, arguments, says, golden_folder, tmp
 def test_a_film_is_there_whole_or_not_at_all(player, by, golden_folder, tmp_path):
     film = tmp_path / ("out.mp4" if player in SCRIPTS.values() else "out.rgb")
     film.write_bytes(b"an older film")
-    command = [*player, golden_folder / "walk.onnx", film, "--frames", "1000000"]
+    command = [*player, golden_folder / "walk.onnx", film, "--force", "--frames", "1000000"]
 
     def begun():
         return any(part.stat().st_size for part in tmp_path.glob(".part-*"))
@@ -286,7 +294,32 @@ def test_a_folder_of_pictures_is_there_whole_or_not_at_all(by, golden_folder, tm
     (tmp_path / "pictures").mkdir()
     command[-1] = "2"
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 1 and "pictures/: exists" in done.stderr
+    assert done.returncode == 1 and "pictures/: exists already; give a new folder" in done.stderr
+
+
+def test_a_player_replaces_a_film_when_it_is_told_to(player, golden_folder, tmp_path):
+    film = tmp_path / ("out.mp4" if player in SCRIPTS.values() else "out.rgb")
+    film.write_bytes(b"an older film")
+    command = [*player, golden_folder / "walk.onnx", film, "--force", "--frames", "2"]
+    subprocess.run(command, check=True)
+    assert list(tmp_path.iterdir()) == [film] and film.stat().st_size > 1000
+
+
+def test_a_player_without_what_it_needs_says_how_to_get_it(tmp_path):
+    shutil.copytree(EXPORT / "python", tmp_path / "python")
+    node, alone = tmp_path / "node", tmp_path / "alone" / "node"
+    for folder in (node, alone):
+        shutil.copytree(EXPORT / "node", folder, ignore=shutil.ignore_patterns("node_modules"))
+    shutil.copytree(EXPORT / "web" / "src", tmp_path / "web" / "src")
+    (alone / "node_modules").symlink_to(EXPORT / "node" / "node_modules")
+    for command, says in (
+        ([sys.executable, "-S", tmp_path / "python" / "render.py"], "pip install -U onnxruntime"),
+        (["node", node / "render.mjs"], f"run npm ci in {node} first"),
+        (["node", alone / "render.mjs"], f"{alone.parent / 'web' / 'src'} is missing"),
+    ):
+        done = subprocess.run([*command, "a.onnx", "b.mp4"], capture_output=True, text=True)
+        (line,) = done.stderr.splitlines()
+        assert done.returncode == 1 and says in line
 
 
 def test_the_player_in_cpp_writes_no_film(cpp, golden_folder, tmp_path):

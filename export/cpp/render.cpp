@@ -42,6 +42,7 @@ static std::shared_ptr<ov::Model> opened(ov::Core& core, const std::string& file
     } catch (const std::exception&) {
         throw std::runtime_error(file + ": not an ONNX file, or damaged");
     }
+    if (model->output(0).get_any_name() == "image") throw std::runtime_error(file + ": made with --output float, which is not played");
     const auto input = model->inputs().empty() ? "" : model->input(0).get_any_name();
     if ((input != "z" && input != "t") || model->output(0).get_any_name() != "frames")
         throw std::runtime_error(file + ": not what vidgan export makes (z or t to frames)");
@@ -78,7 +79,9 @@ static Walk asked(std::map<std::string, std::string>& given, const ov::Model& mo
     };
     nlohmann::json content = {{"format", "vidgan-walk-2"}};
     content["seed"] = number("--seed", 0, 0, UINT64_MAX);
-    content["frames"] = number("--frames", 120, 1, 1000000000);
+    const bool says = !z_dim && model.has_rt_info("framework", "frames");  // of the walk that the file contains
+    const auto own = says ? model.get_rt_info<std::string>("framework", "frames") : "120";
+    content["frames"] = number("--frames", std::stoull(own), 1, 1000000000);
     if (given.count("--label")) {
         refuse(!classes, "--label " + given["--label"] + ": the model has no classes");
         content["labels"] = {number("--label", 0, 0, classes - 1)};
@@ -86,10 +89,11 @@ static Walk asked(std::map<std::string, std::string>& given, const ov::Model& mo
     return Walk(content, z_dim, classes);
 }
 
-static void render(std::map<std::string, std::string> given, const std::string& file, const std::string& target) {
+static void render(std::map<std::string, std::string> given, const std::string& file, const std::string& target, bool force) {
     const std::filesystem::path end(target);
     const std::string kind = end.extension().string();
     if (std::filesystem::is_directory(end)) throw std::runtime_error(target + ": a folder; give a name for the frames");
+    if (target != "-" && !force && std::filesystem::exists(end)) throw std::runtime_error(target + ": exists already; --force replaces it");
     if (target != "-" && kind != ".rgb" && kind != ".rgba")
         throw std::runtime_error(target + ": holds raw frames, so name it .rgb or .rgba, or write to - and pipe that into ffmpeg");
     ov::Core core;
@@ -137,19 +141,20 @@ int main(int count, char** words) {
     const std::set<std::string> options = {"--seed", "--frames", "--label", "--walk"};
     std::map<std::string, std::string> given;
     std::vector<std::string> names;
-    bool understood = true;
+    bool understood = true, force = false;
     for (int i = 1; i < count; ++i) {
         const std::string word = words[i];
-        if (!options.count(word)) names.push_back(word);
+        if (word == "--force") force = true;
+        else if (!options.count(word)) names.push_back(word);
         else if (i + 1 < count) given[word] = words[++i];
         else understood = false;
     }
     if (!understood || names.size() != 2) {
-        std::cerr << "usage: render MODEL.onnx TARGET.rgb|- [--seed 0] [--frames 120] [--label 0] [--walk FILE]\n";
+        std::cerr << "usage: render MODEL.onnx TARGET.rgb|- [--seed 0] [--frames 120] [--label 0] [--walk FILE] [--force]\n";
         return 1;
     }
     try {
-        render(given, names[0], names[1]);
+        render(given, names[0], names[1], force);
     } catch (const std::exception& error) {
         const std::string told = error.what();
         std::cerr << "render: " << told.substr(0, told.find('\n')) << '\n';

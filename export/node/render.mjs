@@ -3,7 +3,7 @@
 //     npm ci
 //     node render.mjs generator.onnx out.mp4 --seed 7 --frames 120    a film, through ffmpeg
 //     node render.mjs generator.onnx out.mp4 --walk walk.json         a walk that --save-walk has written
-//     node render.mjs walk.onnx pictures/ --frames 24                 a new folder of PNG
+//     node render.mjs walk.onnx pictures/                             a new folder of PNG
 //     node render.mjs generator.onnx - --frames 24                    raw RGB to standard output
 //
 // The same seed or walk gives the same frames as `vidgan render`. Latents are computed by the code of
@@ -14,8 +14,14 @@ import { appendFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync
 import { basename, dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { crc32, deflateSync } from "node:zlib";
-import * as ort from "onnxruntime-node";
-import { ofSeed, played } from "./walk.mjs";
+
+// A module, or one line that says how to get it.
+const needed = (name, how) => import(name).catch(({ code, message }) => {
+  console.error(`render.mjs: ${/MODULE_NOT_FOUND$/.test(code) ? how : message.split("\n")[0]}`);
+  process.exit(1);
+});
+const ort = await needed("onnxruntime-node", `run npm ci in ${import.meta.dirname} first`);
+const { ofSeed, played } = await needed("./walk.mjs", `${join(import.meta.dirname, "../web/src")} is missing; copy it too`);
 
 const SIGNALS = [["SIGINT", 130], ["SIGTERM", 143]];
 const SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia";
@@ -119,16 +125,20 @@ function number(name, text, least, most) {
   return BigInt(text);
 }
 
-// The number of classes. onnxruntime-node shows no metadata, so it is read from the side file, if there is one.
+// The metadata, which onnxruntime-node does not show: from the side file, if there is one.
+function metadata(model) {
+  try {
+    return JSON.parse(readFileSync(model.replace(/\.onnx$/, ".json"), "utf8")) ?? {};
+  } catch {
+    return {};
+  }
+}
+
+// The number of classes; Infinity if nothing says it.
 function classesOf(session, model) {
   const weights = session.inputMetadata.find((input) => input.name === "class_weights");
   if (weights) return weights.shape[1];
-  if (!session.inputNames.includes("label")) return 0;
-  try {
-    return JSON.parse(readFileSync(model.replace(/\.onnx$/, ".json"), "utf8")).classes ?? Infinity;
-  } catch {
-    return Infinity;
-  }
+  return session.inputNames.includes("label") ? metadata(model).classes ?? Infinity : 0;
 }
 
 // The walk that the options ask for, with its frames, frames per second and class.
@@ -137,7 +147,7 @@ function asked(session, model, { seed, frames, label, walk: file }) {
   if (label >= classes) throw new Error(`--label ${label}: the model has ${classes ? `0 to ${classes - 1}` : "no classes"}`);
   if (input.name === "t") {
     if (file) throw new Error(`--walk ${file}: ${model} contains a walk already`);
-    return { frames: frames ?? 120 };
+    return { frames: frames ?? metadata(model).frames ?? 120 };
   }
   const known = { zDim: input.shape[1], classes };
   if (!file) {
@@ -160,8 +170,9 @@ function asked(session, model, { seed, frames, label, walk: file }) {
 async function main() {
   const names = ["seed", "frames", "label", "walk", "fps", "scale"];
   const options = Object.fromEntries(names.map((name) => [name, { type: "string" }]));
+  options.force = { type: "boolean" };
   const { values, positionals: [model, target, more] } = parseArgs({ allowPositionals: true, options });
-  if (!target || more) throw new Error(`usage: node render.mjs MODEL.onnx TARGET [--seed 0] [--frames 120] [--label 0] [--walk FILE] [--fps 30] [--scale N]`);
+  if (!target || more) throw new Error(`usage: node render.mjs MODEL.onnx TARGET [--seed 0] [--frames 120] [--label 0] [--walk FILE] [--fps 30] [--scale N] [--force]`);
   const given = (name, least, most) => (values[name] === undefined ? undefined : number(name, values[name], least, most));
   const seed = given("seed", 0n, 2n ** 64n - 1n);
   const [frames, label, scale] = [["frames", 1n, 10n ** 9n], ["label", 0n, 2n ** 31n - 1n], ["scale", 1n, 64n]].map((range) => {
@@ -173,12 +184,14 @@ async function main() {
   for (const [signal, code] of SIGNALS) process.once(signal, () => process.exit(code));
   process.stdout.on("error", () => process.exit(1)); // the reader has closed the pipe
   if (!existsSync(model)) throw new Error(`${model}: no such file`);
-  if (target.endsWith("/") && existsSync(target)) throw new Error(`${target}: exists; give a new folder`);
+  if (target.endsWith("/") && existsSync(target)) throw new Error(`${target}: exists already; give a new folder`);
   if (existsSync(target) && statSync(target).isDirectory()) throw new Error(`${target}: a folder; ${target}/ takes pictures`);
+  if (target !== "-" && existsSync(target) && !values.force) throw new Error(`${target}: exists already; --force replaces it`);
   if (!existsSync(dirname(resolve(target)))) throw new Error(`${target}: its folder does not exist`);
   const session = await ort.InferenceSession.create(model, { executionProviders: ["cpu"], logSeverityLevel: 4 }).catch(() => {
     throw new Error(`${model}: not an ONNX file, or damaged`);
   });
+  if (session.outputNames[0] === "image") throw new Error(`${model}: made with --output float, which is not played`);
   if (!["z", "t"].includes(session.inputNames[0]) || session.outputNames[0] !== "frames") {
     throw new Error(`${model}: not what vidgan export makes (z or t to frames)`);
   }

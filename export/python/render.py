@@ -2,7 +2,7 @@
 
     python render.py generator.onnx out.mp4 --seed 7 --frames 120
     python render.py generator.onnx out.mp4 --walk walk.json     which --save-walk has written
-    python render.py walk.onnx out.mp4
+    python render.py walk.onnx out.mp4                           the film that it contains
 
 The same seed or walk gives the same frames as `vidgan render`. This file, walk.py and latents.py
 are the whole player.
@@ -15,11 +15,15 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
-import av
-import numpy as np
-import onnxruntime
+try:
+    import av
+    import numpy as np
+    import onnxruntime
+    from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+except ImportError as error:
+    why = str(error).strip().partition("\n")[0]
+    sys.exit(f"render.py: {why}; pip install -U onnxruntime numpy av")
 import walk
-from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 # The mark that a trained model made the film. It is appended to an MP4 as a box of type uuid.
 XMP = b"""<x:xmpmeta xmlns:x="adobe:ns:meta/">
@@ -97,6 +101,8 @@ def opened(path):
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     except Exception:  # ONNX Runtime's exceptions have no common base class
         sys.exit(f"render.py: {path}: not an ONNX file, or damaged")
+    if session.get_outputs()[0].name == "image":
+        sys.exit(f"render.py: {path}: made with --output float, which is not played")
     if session.get_inputs()[0].name not in "zt" or session.get_outputs()[0].name != "frames":
         sys.exit(f"render.py: {path}: not what vidgan export makes (z or t to frames)")
     return session
@@ -105,15 +111,15 @@ def opened(path):
 def asked_walk(session, given):
     """The walk that the options ask for, and the class for a model that mixes none."""
     first, *more = session.get_inputs()
-    known = session.get_modelmeta().custom_metadata_map.get("classes", 2**31)
-    classes = int(known) if more else 0
+    known = session.get_modelmeta().custom_metadata_map
+    classes = int(known.get("classes", 2**31)) if more else 0
     if given.walk and first.name == "t":
         raise walk.Refused(f"--walk {given.walk}: {given.model} contains a walk already")
     if not given.walk:
         if given.label is not None and not 0 <= given.label < classes:
             many = f"0 to {classes - 1}" if classes else "no classes"
             raise walk.Refused(f"--label {given.label}: the model has {many}")
-        content = {"seed": given.seed or 0, "frames": given.frames or 120}
+        content = {"seed": given.seed or 0, "frames": given.frames or int(known.get("frames", 120))}
         content |= {"labels": [given.label]} if given.label is not None else {}
         z_dim = first.shape[1] if first.name == "z" else 1
         return walk.Walk(content, z_dim, classes), given.label or 0
@@ -132,6 +138,8 @@ def main():
         parser.add_argument(option, type=int)
     parser.add_argument("--walk", help="a walk.json; it sets seed, frames and label itself")
     parser.add_argument("--fps", type=Fraction)
+    parser.add_argument("--force", action="store_true", help="replace a film")
+    parser.error = lambda why: parser.exit(1, f"{parser.format_usage()}render.py: {why}\n")
     given = parser.parse_args()
     least = [x for x in (given.frames, given.scale, given.fps) if x is not None]
     if not 0 <= (given.seed or 0) < 2**64 or min(least, default=1) <= 0:
@@ -140,6 +148,8 @@ def main():
         parser.error("--walk sets seed, frames and label itself")
     if Path(given.target).is_dir():
         sys.exit(f"render.py: {given.target}: a folder; give a name for the film")
+    if Path(given.target).exists() and not given.force:
+        sys.exit(f"render.py: {given.target}: exists already; --force replaces it")
     for number in (signal.SIGINT, signal.SIGTERM):  # the part of the film is removed on the way
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     session = opened(given.model)
