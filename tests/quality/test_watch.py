@@ -27,6 +27,8 @@ def test_a_collapse_is_reported_once_and_with_advice(watch, said):
     watch.samples(SAME, {}, 7_000)
     assert len(said) == 1 and said[0].startswith("collapse") and "start again" in said[0]
     assert watch.take_flags() == ("collapse",) and watch.take_flags() == ()
+    assert watch.take_varieties() == {"variety": 0, "class_variety": None}
+    assert watch.take_varieties() == {"variety": None, "class_variety": None}
 
 
 def test_grey_samples_are_a_collapse_only_after_the_start(watch):

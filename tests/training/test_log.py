@@ -1,5 +1,5 @@
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -50,8 +50,24 @@ def test_steps_that_were_done_again_appear_once(tmp_path):
     content = b"".join(line(images_seen=n, loss_d=i / 2) for i, n in enumerate(seen))
     (tmp_path / "stats.jsonl").write_bytes(content)
     assert [(r.images_seen, r.loss_d) for r in logged(tmp_path)] == [
-        (8, 0.0), (16, 2.0), (24, 2.5), (24, 3.0)
+        (8, 0.0), (16, 2.0), (24, 3.0)
     ]  # fmt: skip
+
+
+def test_what_was_not_measured_is_null_and_no_point_of_tensorboard(tmp_path):
+    event_accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator"
+    )
+    log = Log(tmp_path, writes=True)
+    for images, distance in ((8, None), (16, 0.0)):  # 0 is the best distance
+        log.write(replace(ROW, images_seen=images, distance=distance, recall=None))
+    log.close()
+    first, second = map(json.loads, (tmp_path / "stats.jsonl").read_text().splitlines())
+    assert (first["distance"], second["distance"], second["recall"]) == (None, 0, None)
+    assert [row.distance for row in logged(tmp_path)] == [None, 0]
+    events = event_accumulator.EventAccumulator(str(tmp_path)).Reload()
+    assert [(e.step, e.value) for e in events.Scalars("distance")] == [(16, 0)]
+    assert "recall" not in events.Tags()["scalars"]
 
 
 def test_a_log_that_cannot_be_written_is_one_line(tmp_path):
@@ -61,7 +77,7 @@ def test_a_log_that_cannot_be_written_is_one_line(tmp_path):
 
 
 def test_the_last_command_says_how_long_a_run_goes_on(tmp_path, said):
-    made = config.from_dict({"train": {"images": 100, "seed": 3}})
+    made = config.from_dict({"model": {"colours": 3}, "train": {"images": 100, "seed": 3}})
     assert continued(tmp_path, made) == made and commands(tmp_path) == []
     for command, images in (("vidgan train", 100), ("vidgan train --for 300", 300)):
         how = config.from_dict({"train": {"images": images, "stop_past_best": False}})

@@ -11,7 +11,8 @@ from vidgan.training import loop, report
 SCRIPT = Path(__file__).parents[1] / "web" / "report.mjs"
 
 
-def test_the_report_shows_the_run_in_a_browser(pictures, tmp_path):
+def test_the_report_shows_the_run_in_a_browser(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "_LOG_EVERY_S", 0.0)
     how = settings(pictures, images=320, distance_every_images=80, samples_every_images=80)
     run = loop.train(how, runs=tmp_path / "runs")
     _, _, best = checkpoint.load_generator(run / "generator.safetensors")
@@ -22,6 +23,7 @@ def test_the_report_shows_the_run_in_a_browser(pictures, tmp_path):
         seen = json.loads(done.stdout)
         assert seen["faults"] == [] and seen["fetched"] == []  # the page needs nothing else
         assert seen["lines"] == {"distance": 1, "loss": 2, "sure": 2, "variety": 2}
+        assert seen["dots"]["variety"] == 5  # where samples were made, of 40 lines of the log
         assert seen["loaded"] and seen["overflow"] <= 0
         assert seen["first"]["at"] == "0 images" and seen["last"]["at"] == "320 images"
         assert seen["first"]["picture"] != seen["last"]["picture"]

@@ -22,6 +22,7 @@ await page.locator("#when").fill("0");
 const first = await look();
 const report = await page.evaluate(() => ({
   lines: [...document.querySelectorAll("section[id]")].map((section) => [section.id, section.querySelectorAll("svg path").length]),
+  dots: Object.fromEntries([...document.querySelectorAll("section[id]")].map((section) => [section.id, section.querySelectorAll("svg circle").length])),
   loaded: [...document.images].every((image) => image.complete && image.naturalWidth > 0),
   overflow: document.documentElement.scrollWidth - innerWidth,
   ground: getComputedStyle(document.body).backgroundColor,

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -77,10 +77,10 @@ class Watch:
         self,
         reals: np.ndarray,
         reported: Iterable[str] = (),
-        varieties: Sequence[float] = (),
+        varieties: Iterable[float] = (),
         of_class: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        self.variety = varieties[-1] if varieties else None  # of the last samples
+        self.variety: float | None = None  # of the last samples, until it is taken
         self.class_variety: float | None = None  # likewise, of the class that varies least
         self.batch_variety = self.batch_nearest = 0.0  # of the fakes that were last looked at
         self._variety_of_reals, self._reals = max(distance(reals), 1e-9), reals
@@ -147,6 +147,12 @@ class Watch:
         """The problems reported since the last call."""
         flags, self._flags = tuple(self._flags), []
         return flags
+
+    def take_varieties(self) -> dict[str, float | None]:
+        """Those of samples made since the last call, as numbers of the log."""
+        found = {"variety": self.variety, "class_variety": self.class_variety}
+        self.variety = self.class_variety = None
+        return found
 
     def _report(self, problem: str, **facts: object) -> None:
         if problem not in self._reported:

@@ -33,15 +33,16 @@ class Progress:
     sure_fake: float  # the same for fakes
     gradient_g: float  # norm over all weights
     gradient_d: float
-    variety: float | None  # mean distance of two samples, relative to two reals; None = no samples
+    # Mean distance of two samples, relative to two reals. None = none made since the line before.
+    variety: float | None
     augment_p: float  # of ADA: probability of each transformation
     batch_variety: float  # as variety, of the fakes of one step
     batch_nearest: float  # distance of a fake to the most similar one, relative to that of reals
-    distance: float  # to the data, as last measured; 0 = not measured yet
-    recall: float
+    distance: float | None  # to the data, as last measured; None = not measured yet
+    recall: float | None  # (an older version wrote 0 there)
     elapsed_s: float  # of training, also before the run was resumed
     flags: tuple[str, ...] = ()  # problems reported for the first time
-    class_variety: float | None = None  # of the class that varies least; None = no classes
+    class_variety: float | None = None  # as variety, of the class that varies least, if any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,7 @@ class Log:
         rows, path = logged(run), run / "stats.jsonl"
         # What was reported and found before the run was resumed.
         self.flags = {flag for row in rows for flag in row.flags}
+        self.last = rows[-1] if rows else None
         self.varieties = [row.variety for row in rows if row.variety is not None]
         self._file = self._board = None
         if writes:
@@ -90,13 +92,11 @@ class Log:
 
 def logged(run: Path) -> list[Progress]:
     """The lines of stats.jsonl. Of steps that a resumed run did again, only the last ones."""
-    rows, first, after = [], math.inf, math.inf
+    rows, first = [], math.inf
     for row in reversed(_rows(run / "stats.jsonl", Progress)[0]):
-        # The last line of a run repeats the images of the one before it.
-        if row.images_seen < first or row.images_seen == first == after:
+        if row.images_seen < first:
             rows.append(row)
             first = row.images_seen
-        after = row.images_seen
     return rows[::-1]
 
 

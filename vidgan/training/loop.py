@@ -35,7 +35,7 @@ from vidgan.training.step import Outcome, Step
 logger = logging.getLogger(__name__)
 ENDLESS = 10**15  # images, of a run that only a time ends
 _LOG_EVERY_S = 1.0
-_FINISHING = b"Stopping: this step ends and the run is saved. A second signal leaves at once.\n"
+_FINISHING = "Stopping: this step ends and the run is saved. A second signal leaves at once."
 
 
 def train(
@@ -93,7 +93,7 @@ def train(
             _loop(run, received, progress)
         fabric.barrier()
         if received:
-            logger.info(f"Stopped. To continue: vidgan train --resume {folder}")
+            logger.info(f"Stopped. {_how_to_continue(folder)}")
             raise SystemExit(128 + received[0])
     except (MemoryError, RuntimeError) as error:
         if fault := explained(error, settings, fabric, folder):
@@ -125,14 +125,16 @@ def _goal(run: Run) -> str:
             f"{run.folder} has already seen {how.images:,} images. To train on, say until how many "
             f"(--for {state.images_seen / 500:g}k), or how much longer (--for 10m)."
         )
-    length, left = (
-        timedelta(seconds=round(s)) for s in (how.duration_s, how.duration_s - state.trained_s)
+    done, length, left = (
+        timedelta(seconds=round(s))
+        for s in (state.trained_s, how.duration_s, how.duration_s - state.trained_s)
     )
     if 0 < how.duration_s <= state.trained_s:
         return f"{run.folder} has already trained for {length}. To train on, add --for 10m."
     images = f"until it has seen {how.images:,} images" if how.images < ENDLESS else ""
-    time = f"for {left} of {length}" if how.duration_s else ""
-    return f"{run.folder} trains on {' or '.join(filter(None, (time, images)))}."
+    time = f"for {left}" if how.duration_s else ""
+    ends = " or ".join(filter(None, (time, images)))
+    return f"{run.folder} has trained for {done} and trains on {ends}."
 
 
 def _loop(run: Run, received: list[int], progress: Callable[[Progress, float], None]) -> None:
@@ -168,10 +170,12 @@ def _loop(run: Run, received: list[int], progress: Callable[[Progress, float], N
             stop = bool(received) or 0 < how.duration_s < state.trained_s
             stop |= past_best and how.stop_past_best
             stop = _agreed(run, stop, received)
-            if now - logged > _LOG_EVERY_S or state.images_seen >= how.images or stop:
+            ends = stop or state.images_seen >= how.images
+            if now - logged > _LOG_EVERY_S or ends:
                 speed = (state.images_seen - logged_images) / max(now - logged, 1e-9)
                 current = _progress(run, watch, outcome, speed)
-                log.write(current)
+                if not ends:  # the last line waits for what is measured at the end
+                    log.write(current)
                 if run.is_first:
                     progress(current, _share(run))
                 logged, logged_images = now, state.images_seen
@@ -192,23 +196,33 @@ def _loop(run: Run, received: list[int], progress: Callable[[Progress, float], N
                 logger.info(f"Stopped, because the run is past its best. To train on: {again}")
             _save(run)
             watch.samples(*make_samples(run, of_class), state.images_seen)
-            if current and (flags := watch.take_flags()):
-                now = {"variety": watch.variety, "class_variety": watch.class_variety}
-                log.write(replace(current, **now, flags=flags))
+            _log_end(run, watch, log, current)
             run_folder.write_film(run.folder)
             report.write(run.folder, state.measured)
             logger.info(_kept(run))
 
 
+def _log_end(run: Run, watch: Watch, log: Log, current: Progress | None) -> None:
+    """Write the last line, with what was measured after the last step. `current` is that of the
+    step; a run resumed at its end has made none, and takes up the last line it finds."""
+    last = current or log.last
+    if last and last.images_seen == run.state.images_seen:
+        flags = last.flags + watch.take_flags()
+        now = replace(last, **_measured(run, watch), flags=flags)
+        if now != log.last:
+            log.write(now)
+
+
 def _kept(run: Run) -> str:
     """Which generator the run keeps, in words."""
-    now, best = f"{run.state.images_seen:,}", validation.kept(run.state.measured)
-    which = (
-        f"the best, at {best.images_seen:,} of {now} images"
-        if best
-        else f"the last, at {now} images"
-    )
-    return f"{run.folder}: kept {which}"
+    how, seen, best = run.settings.train, run.state.images_seen, validation.kept(run.state.measured)
+    over = seen - how.images
+    rounded = f" ({how.images:,}, rounded up to whole steps of {how.batch_size})"
+    if best and best.images_seen < seen:
+        which = f"best, at {best.images_seen:,} images of {seen:,} seen"
+    else:
+        which = f"{'best and last' if best else 'last'}, at {seen:,} images"
+    return f"{run.folder}: kept the {which}{rounded if 0 < over < how.batch_size else ''}"
 
 
 def _agreed(run: Run, stop: bool, received: list[int]) -> bool:
@@ -239,7 +253,6 @@ def _progress(run: Run, watch: Watch, outcome: Outcome, images_per_s: float) -> 
     if state.scaler is None:  # which scales the gradients of fp16
         watch.gradients(gradient_g, gradient_d)
     watch.fakes(pixels.to_frames(outcome.fake).cpu().numpy(), state.images_seen)
-    last = state.measured[-1] if state.measured else None
     return Progress(
         images_seen=state.images_seen,
         images_per_s=images_per_s,
@@ -249,16 +262,20 @@ def _progress(run: Run, watch: Watch, outcome: Outcome, images_per_s: float) -> 
         sure_fake=sure_fake,
         gradient_g=gradient_g,
         gradient_d=gradient_d,
-        variety=watch.variety,
-        class_variety=watch.class_variety,
         augment_p=state.ada[0].item(),
         batch_variety=watch.batch_variety,
         batch_nearest=watch.batch_nearest,
-        distance=last.distance if last else 0.0,
-        recall=last.recall if last else 0.0,
         elapsed_s=state.trained_s,
         flags=watch.take_flags(),
+        **_measured(run, watch),
     )
+
+
+def _measured(run: Run, watch: Watch) -> dict[str, float | None]:
+    """The numbers of the log that are not of a step."""
+    last = run.state.measured[-1] if run.state.measured else None
+    of_data = {"distance": last and last.distance, "recall": last and last.recall}
+    return of_data | watch.take_varieties()
 
 
 def _finish(run: Run) -> None:
@@ -269,4 +286,9 @@ def _finish(run: Run) -> None:
         signals.ignore()
     if run.is_first:
         with suppress(OSError):  # the terminal may be gone
-            os.write(2, b"\n" * os.isatty(2) + _FINISHING)  # below a progress bar
+            line = f"{_FINISHING} {_how_to_continue(run.folder)}\n"
+            os.write(2, b"\n" * os.isatty(2) + os.fsencode(line))  # below a progress bar
+
+
+def _how_to_continue(folder: Path) -> str:
+    return f"To continue: vidgan train --resume {folder}"
