@@ -92,6 +92,8 @@ WRONG_COMMANDS = [
     (2, "there is no folder nowhere", "render --model MODEL nowhere/out.mp4"),
     (2, "there is no folder mine.mp4", "render --model MODEL mine.mp4/out.mp4"),
     (5, "/proc: cannot be written", "render --model MODEL /proc/out.mp4"),
+    (0, "mine.mp4: is there, with nothing to continue", "render --resume mine.mp4"),
+    (4, "run/generator.safetensors: there is no such", "render --model run out.mp4"),
     (2, "give the file another name", "render --model MODEL folder.mp4"),
     (2, "or --force to replace it", "render --model MODEL mine.mp4"),
     (2, "or --force", "render --model MODEL frames"),

@@ -52,7 +52,8 @@ def test_one_bad_file_among_twenty_is_skipped_and_named(folder):
     (folder / "a/05.jpg").write_text("<html>not found</html>")
     message = refusal(folder)
     assert "18 of 19 files" in message and "a/05.jpg: not a picture" in message
-    assert "max_bad" in message
+    enough = float(message.partition("in a recipe: [data] max_bad = ")[2])
+    assert len(opened(folder, max_bad=enough)[0]) == 18
     paint(folder / "b/9.png", GREEN)
     for _ in range(2):  # the second time from the cache
         dataset, lines = opened(folder)

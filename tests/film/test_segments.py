@@ -133,8 +133,9 @@ def test_a_joined_film_is_the_film_of_one_encoder_where_it_fits_one_segment(tmp_
 def test_segments_of_other_settings_are_not_joined(tmp_path):
     target = tmp_path / "out.mp4"
     render_killed(target, kill=20)
-    for name, other in (("seed", {"seed": 6}), ("segment", {"segment_frames": 8})):
-        with pytest.raises(UsageError, match=f"begun with another {name}"):
+    others = ({"seed": 6}, {"segment_frames": 8}, {"key": {"seed": 5, "path": "of"}})
+    for name, other in zip(("seed", "segment", "walk"), others, strict=True):
+        with pytest.raises(UsageError, match=f"begun with another {name}. Repeat"):
             write_film(target, resume=True, **other)
     assert segments.folder_of(target).exists()  # still there for the right command
     write_film(target, frames=8)  # without resume they are dropped

@@ -45,8 +45,8 @@ def export(
             without a server.
         site: Write a folder for a web server instead. It is faster, by threads and WebGPU. To look
             at it: vidgan serve.
-        model: generator.safetensors. By default the newest run in runs/, or else the generator that
-            comes with vidgan.
+        model: generator.safetensors, or the folder of a run. By default the newest run in runs/, or
+            else the generator that comes with vidgan, called earth.
         output: frames of bytes, or float images [batch, 3, height, width] in [-1, 1].
         layout: The channels of the frames; rgba is what a canvas of a browser takes.
         weights: fp16 halves the size of the file. It still computes in 32 bits.

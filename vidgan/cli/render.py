@@ -108,8 +108,8 @@ def render(
     Args:
         target: The file to write: out.mp4, .webm, .mov (ProRes), .mkv (FFV1), .gif, .apng or .webp;
             or a folder for PNG files.
-        model: generator.safetensors or generator.onnx. By default the newest run in runs/, or else
-            the generator that comes with vidgan.
+        model: generator.safetensors, generator.onnx or the folder of a run. By default the newest
+            run in runs/, or else the generator that comes with vidgan, called earth.
         walk: Show the walk of a file that --save-walk wrote. It replaces all options of "The walk".
         save_walk: Also write the walk to this file, for example walk.json, to render it again.
         force: Replace the target if it exists.
@@ -132,7 +132,11 @@ def render(
     share = _share()
     segments.check(out, resume=resume, world=share.world)
     # A render killed at its very end leaves both its segments and the finished film.
-    replace = force or (resume and segments.folder_of(out.path).exists())
+    begun = segments.folder_of(out.path).exists()
+    if resume and not (begun or force) and out.path.is_file():
+        terminal.to_stderr(f"{target}: is there, with nothing to continue.")
+        return
+    replace = force or (resume and begun)
     out.check(force=replace)
     sheet = out.path.with_name(f"{out.path.stem}-sheet.png") if contact_sheet else None
     for extra, suffix in ((save_walk, ".json"), (sheet, ".png")):
@@ -258,8 +262,8 @@ def sample(
             for each class.
         count: Write this many files instead, of one class after the other.
         labels: The classes to show, by number or name: 3,7 or flags,maps. By default all.
-        model: generator.safetensors or generator.onnx. By default the newest run in runs/, or else
-            the generator that comes with vidgan.
+        model: generator.safetensors, generator.onnx or the folder of a run. By default the newest
+            run in runs/, or else the generator that comes with vidgan, called earth.
         seed: The number that decides which pictures they are.
         force: Replace the target if it exists.
     """

@@ -107,8 +107,9 @@ def evaluate(
     """Measure how far generated pictures are from the pictures that they should look like.
 
     Args:
-        made: What to judge: generator.safetensors, generator.onnx, or pictures. By default the
-            generator of the newest run in runs/, or else the one that comes with vidgan.
+        made: What to judge: generator.safetensors, generator.onnx, the folder of a run, or
+            pictures. By default the generator of the newest run in runs/, or else the one that
+            comes with vidgan.
         against: The real pictures, given as to vidgan train. By default what the generator was
             trained on.
         count: Compare this many pictures of each kind, or half of the real ones if these are fewer.

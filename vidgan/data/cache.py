@@ -111,7 +111,8 @@ def _check_unreadable(config: DataConfig, count: int, faults: list) -> None:
     if len(faults) <= allowed:
         return
     good = count - len(faults)
-    way_out = f" To skip them, raise data.max_bad ({config.max_bad:g})." if good else ""
+    enough = (len(faults) + 0.5) / count
+    way_out = f" To skip them, say in a recipe: [data] max_bad = {enough:.4g}" if good else ""
     raise DataError(
         f"{config.source}: {good} of {count} files could be read as images "
         f"(first: {_first(faults)}). {READS}{way_out}"

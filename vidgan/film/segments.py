@@ -27,6 +27,7 @@ from vidgan.marks import xmp
 
 logger = logging.getLogger(__name__)
 SEGMENT_FRAMES = 240  # x264 starts a new group at 250 frames: a shorter segment adds no keyframe
+_NAMES = {"path": "walk", "comment": "walk", "runtime": "runtime or device"}  # for people
 _POLL_S = 0.05
 _PATIENCE_S = 600.0  # for rank 0 to delete what an older render left
 
@@ -134,7 +135,10 @@ class Film:
 
     def _differing(self, found: Mapping[str, object]) -> str:
         wanted = self._manifest
-        return ", ".join(k for k in sorted(wanted.keys() | found) if wanted.get(k) != found.get(k))
+        differ = {key for key in wanted.keys() | found if wanted.get(key) != found.get(key)}
+        # A comment repeats what the others say: it counts where nothing else differs.
+        differ = differ - {"comment"} or differ
+        return ", ".join(sorted({_NAMES.get(key, key) for key in differ}))
 
     def _wait_for_rank_0(self) -> None:
         since = time.monotonic()

@@ -73,7 +73,8 @@ def evaluate(
     inception  file of Inception's weights; None: torch's own cache
     """
     generator, name = None, str(made)
-    if made is None or made.suffix.lower() in (".safetensors", ".onnx"):
+    of_run = made and (made / "config.toml").is_file()
+    if not made or of_run or made.suffix.lower() in (".safetensors", ".onnx"):
         model, name = synthesis.find_model(made)
         generator = synthesis.open_generator(model)
         against = against or _trained_on(model, shipped=made is None)

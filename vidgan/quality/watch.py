@@ -23,8 +23,8 @@ ADVICE = {
     ),
     "class collapse": (
         "G makes almost the same picture of every latent within {name} (variety {variety:.0%} of "
-        "that of its reals), though the classes differ. Start again with data.labels = false, or "
-        "with more pictures of each class."
+        "that of its reals), though the classes differ. Start again with more pictures of each "
+        "class, or learn no classes (in a recipe: [data] labels = false)."
     ),
     "repetition": (
         "G makes the same few pictures again and again (the distance to the most similar one is "

@@ -94,13 +94,14 @@ def _enough_of_each_class(dataset: cache.Dataset) -> bool:
     name, least = dataset.class_names[counts.argmin()], counts.min()
     if least >= config.LEAST_OF_A_CLASS:
         logger.info(
-            f"learns {len(counts)} classes, of {least:,} pictures or more; to learn none, set "
-            "data.labels = false."
+            f"learns {len(counts)} classes, of {least:,} pictures or more; to learn none, "
+            "say in a recipe: [data] labels = false"
         )
         return True
     logger.info(
         f"learns none of the {len(counts)} classes, because {name} has only {least} pictures, not "
-        f"{config.LEAST_OF_A_CLASS}; to learn them all the same, set data.labels = true."
+        f"{config.LEAST_OF_A_CLASS}; to learn them all the same, say in a recipe: "
+        "[data] labels = true"
     )
     return False
 
