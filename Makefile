@@ -13,7 +13,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-faults soak fuzz runtimes gallery benchmark lint clean
+.PHONY: demo test test-faults test-fuzz test-kills soak fuzz runtimes gallery benchmark lint clean
 
 # If pip finds a wheel of torch in a local folder (its option find-links), it takes that one and
 # downloads no gigabytes. held.txt then keeps this version while pip installs everything else.
@@ -38,8 +38,12 @@ export/%/node_modules/.package-lock.json: export/%/package-lock.json
 test: .venv/ready $(NODE)
 	$(BIN)/python -m pytest
 
+# Two at a time, since each waits for many short processes. Their outputs do not mix.
 test-faults: .venv/ready
-	$(BIN)/python -m pytest -m faults
+	$(MAKE) --no-print-directory --jobs 2 --output-sync test-fuzz test-kills
+
+test-fuzz test-kills: .venv/ready
+	$(BIN)/python -m pytest -m faults $(if $(findstring fuzz,$@),tests/test_fuzz.py,--ignore tests/test_fuzz.py)
 
 soak: N ?= 1000
 soak: .venv/ready

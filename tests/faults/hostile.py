@@ -228,9 +228,10 @@ def _change_field(message: object, chance: random.Random) -> None:
 def _state_dicts(folder: Path) -> dict[str, bytes]:
     import torch
 
-    from tests.generator.test_import_weights import trained
+    from tests.generator import zoo
 
-    state = trained(z_dim=8, channels=4, stages=3).state_dict()
+    net = zoo.trained(zoo.Tutorial(z_dim=8, channels=4, stages=3), z_dim=8)
+    state = net.state_dict()
     torch.save(state, folder / "plain.pt")
     torch.save({"netG": state, "epoch": 3}, folder / "wrapped.pth")
     torch.save(state, folder / "old.pt", _use_new_zipfile_serialization=False)
@@ -512,7 +513,7 @@ KINDS = {
     "recipe": Kind(seeds=_recipes, read=_read_recipe, change=_TOML),
     "safetensors": Kind(seeds=_models, read=_open_model, change=_change_safetensors),
     "onnx": Kind(seeds=_onnx, read=_open_model, change=_change_onnx, inputs=1000),
-    "state_dict": Kind(seeds=_state_dicts, read=_import),
+    "state_dict": Kind(seeds=_state_dicts, read=_import, inputs=1000),
     "npy": Kind(seeds=_npy, read=_render_keyframes, change=_change_npy),
     "zip": Kind(seeds=_zips, read=_open_data, change=_change_zip),
     "picture": Kind(seeds=_pictures, read=_open_folder),
