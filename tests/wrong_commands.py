@@ -66,6 +66,15 @@ WRONG_COMMANDS = [
     (4, "generator.safetensors", "export --html player.html --model m.onnx"),
     (4, "notes.onnx", "verify notes.onnx"),
     (4, "absent.onnx", "verify absent.onnx"),
+    (2, "a file; give the folder that it lies in: frames", "serve frames/photo.png"),
+    (2, "FOLDER", "serve"),
+    (4, "notes.onnx: not a file of weights", "import notes.onnx generator.safetensors"),
+    (3, "bad.zip: damaged or no zip file", "train bad.zip"),
+    (3, "empty: no pictures or films in it", "evaluate empty empty"),
+    (2, "stills: a folder takes --count", "sample stills/"),
+    (2, "extra.mp4: more than the command takes", "render out.mp4 extra.mp4"),
+    (2, "--no-flip: a resumed run keeps its own (--flip)", "train --resume run --no-flip"),
+    (3, "run learns from these; put them back as they were", "train --resume run"),
     (4, "notes.safetensors: damaged, or not", "verify notes.safetensors"),
     (4, "void.safetensors: damaged, or not", "verify void.safetensors"),
     (2, ".safetensors", "import notes.txt generator.pt"),
@@ -124,8 +133,8 @@ WRONG_COMMANDS = [
     (2, "both, or neither", "render --model MODEL --sign cert.pem out.mp4"),
     (2, "No such file", "render --model MODEL --sign cert.pem --sign-key key.pem out.mp4"),
     (2, "you are in this folder", "render --model MODEL ."),
-    (2, "you are in this folder", "render --model MODEL --force .."),
-    (2, "you are in this folder", "sample --model MODEL --count 3 /"),
+    (2, "you are in a folder in it", "render --model MODEL --force .."),
+    (2, "you are in a folder in it", "sample --model MODEL --count 3 /"),
     (2, "you are in this folder", "export --model MODEL --site . --force"),
     (2, "--force replaces only", "export --model MODEL --site frames --force"),
     (2, "--force replaces only", "export --model MODEL --site site --force"),
@@ -142,6 +151,7 @@ def prepare(folder: Path) -> None:
     for suffix in ("txt", "onnx", "safetensors"):
         (folder / f"notes.{suffix}").write_text("not a model")
         (folder / f"void.{suffix}").touch()
+    (folder / "bad.zip").write_text("mine")
     (folder / "recipe.toml").write_text("[train]\nimage = 3\n")
     (folder / "labels.toml").write_text('[data]\nlabels = "maybe"\n')
     (folder / "nan.toml").write_text("[train]\nr1 = nan\n")

@@ -115,13 +115,13 @@ def test_hidden_files_and_texts_are_left_out_silently_and_other_files_are_counte
 
 def test_a_pipe_named_like_a_picture_is_no_trap(folder):
     os.mkfifo(folder / "a.png")
-    assert "nothing in it" in refusal(folder)
+    assert "no pictures or films in it" in refusal(folder)
 
 
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
-        (lambda place: place.mkdir(), "nothing in it to train on (empty)"),
+        (lambda place: place.mkdir(), "no pictures or films in it (empty)"),
         (lambda place: place.mkdir() or (place / "a.txt").write_text("x"), "1 x .txt"),
         (lambda place: None, "there is no such file or folder"),
         (lambda place: place.write_text("text"), "not something to train on"),

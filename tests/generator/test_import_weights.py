@@ -277,6 +277,12 @@ def test_for_other_layers_the_error_says_what_was_found(tmp_path, state, reason)
     assert_refused(tmp_path, reason)
 
 
+def test_a_generator_that_is_not_at_the_key_is_said_to_be_without(tmp_path):
+    torch.save(zoo.Tutorial().state_dict(), tmp_path / "weights.pt")
+    with pytest.raises(ModelError, match="at nope; there is: one without --key"):
+        import_weights(tmp_path / "weights.pt", tmp_path / "g.safetensors", Asked(key="nope"))
+
+
 @pytest.mark.parametrize("content", [b"", b"not weights", b"\x80\x02.", b"PK\x03\x04broken"])
 def test_a_damaged_file_is_one_clear_error(tmp_path, content):
     (tmp_path / "weights.pt").write_bytes(content)

@@ -133,7 +133,7 @@ def test_other_kinds_of_keys_sign(tmp_path, key, layout):
         ("No such file", "out.mp4", "absent.pem", "good.key"),
         ("No such file", "out.mp4", "good.pem", "absent.key"),
         ("certificate", "out.mp4", "notes.txt", "good.key"),
-        ("load PEM", "out.mp4", "good.pem", "notes.txt"),
+        (r"^--sign-key \S+notes.txt: Unable to load PEM[^:]*$", "out.mp4", "good.pem", "notes.txt"),
         ("does not match", "out.mp4", "good.pem", "other.key"),
         ("not valid at time", "out.mp4", "expired.pem", "expired.key"),
         ("not valid at time", "out.mp4", "future.pem", "future.key"),

@@ -136,7 +136,7 @@ def _bound(walk: str, source: Path, *, frames: int, seed: int) -> "BoundWalk":
     return asked.bind(generator, name=name)
 
 
-def serve(folder: Path, *, port: Whole = 8000) -> None:
+def serve(folder: Path, /, *, port: Whole = 8000) -> None:
     """Serve the page of vidgan export --site to the browser of this machine, until Ctrl-C.
 
     Args:
@@ -212,6 +212,7 @@ def _verdict(path: Path) -> tuple[tuple[str, ...], int]:
 def import_(
     source: Path,
     target: Path,
+    /,
     *,
     key: str | None = None,
     size: Whole | None = None,

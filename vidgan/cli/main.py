@@ -4,7 +4,7 @@ import gc
 import signal
 import sys
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from vidgan import __version__, signals
 from vidgan.cli import doctor, export, render, terminal, train
@@ -53,10 +53,15 @@ def _said_of(error: BaseException | None) -> tuple[str, int]:
         case None:
             return "", 0
         case SystemExit():
-            return "", error.code
+            # rich ends with 1 if nobody reads the help any more, as in `vidgan --help | head`.
+            unread = isinstance(error.__context__, BrokenPipeError)
+            return "", 0 if unread else error.code
         case CycloptsError():
             verb = " ".join(["vidgan", *(error.command_chain or ())])
-            return f"{' '.join(str(error).split())} See {verb} --help.", UsageError.exit_code
+            said = " ".join(str(error).split())
+            if isinstance(error, UnusedCliTokensError):
+                said = f"{' '.join(error.unused_tokens)}: more than the command takes."
+            return f"{said} See {verb} --help.", UsageError.exit_code
         case VidganError() | Interrupted():
             return str(error), error.exit_code
         case MemoryError():

@@ -17,7 +17,8 @@ from vidgan.errors import UsageError
 
 if TYPE_CHECKING:
     from vidgan.film.segments import Share
-    from vidgan.render.walk import Walk
+    from vidgan.generator.synthesis import Synthesize
+    from vidgan.render.walk import BoundWalk, Walk
 
 
 @Parameter(name="*", group=Group("The walk", sort_key=1))
@@ -88,7 +89,7 @@ _USUAL_WALK, _USUAL_FILE = WalkOptions(), FileOptions()
 
 
 def render(
-    target: Path,
+    target: str,  # a Path would lose the slash that makes it a folder
     /,
     *,
     model: Path | None = None,
@@ -132,11 +133,10 @@ def render(
     share = _share()
     segments.check(out, resume=resume, world=share.world)
     # A render killed at its very end leaves both its segments and the finished film.
-    begun = segments.folder_of(out.path).exists()
-    if resume and not (begun or force) and out.path.is_file():
+    replace = force or (resume and segments.folder_of(out.path).exists())
+    if resume and not replace and out.path.is_file():
         terminal.to_stderr(f"{target}: is there, with nothing to continue.")
         return
-    replace = force or (resume and begun)
     out.check(force=replace)
     sheet = out.path.with_name(f"{out.path.stem}-sheet.png") if contact_sheet else None
     for extra, suffix in ((save_walk, ".json"), (sheet, ".png")):
@@ -169,10 +169,14 @@ def render(
             bound.generator, bound, writer, resume=resume, share=share, progress=advance
         )
     if share.rank == 0:
-        plural = "s" * (bound.frames != 1)
-        frames = f"{bound.frames} frame{plural}"
-        shown = _shown("shown", bound.walk.labels or [0], generator.class_names)
-        terminal.to_stdout(f"{target}: {frames} of {name}, {generator.runs_on}", *shown)
+        _say_what_is_in(target, bound, generator, name)
+
+
+def _say_what_is_in(target: str, bound: "BoundWalk", generator: "Synthesize", name: str) -> None:
+    plural = "s" * (bound.frames != 1)
+    shown = _shown("shown", bound.walk.labels or [0], generator.class_names)
+    frames = f"{bound.frames} frame{plural}"
+    terminal.to_stdout(f"{target}: {frames} of {name}, {generator.runs_on}", *shown)
 
 
 def _share() -> "Share":
@@ -276,6 +280,8 @@ def sample(
         raise UsageError("--grid and --count: one of the two.")
     size = terminal.pair("--grid", grid) if grid else None
     if count is None:
+        if not target.suffix:
+            raise UsageError(f"{target}: a folder takes --count, for example --count 100.")
         check_new(target, suffix=".png", force=force)
     elif target.suffix.lower() == ".png":
         raise UsageError(f"{target}: --count writes a folder of PNG; --grid writes one PNG.")

@@ -19,6 +19,8 @@ _MOST_CONNECTIONS = 64  # a browser opens six
 
 def server(folder: Path, *, port: int = 0) -> ThreadingHTTPServer:
     """A server ready for `serve_forever`, on a free port if 0. Raises UsageError, SystemFault."""
+    if folder.is_file():
+        raise UsageError(f"{folder}: a file; give the folder that it lies in: {folder.parent}")
     if not (folder / "index.html").is_file():
         raise UsageError(f"{folder}: there is no index.html; vidgan export --site DIR makes one.")
     if not 0 <= port < 2**16:

@@ -161,7 +161,8 @@ def _check_kept(run: config.Config, asked: config.Config) -> None:
                 if option == "--size":
                     was, what = ("{width}x{height}".format(**s) for s in (kept, wanted))
                 named = what if key == "source" else f"{option} {what}"
-                named = {"--flip True": "--flip", "--flip False": "--no-flip"}.get(named, named)
+                switch = {"--flip True": "--flip", "--flip False": "--no-flip"}
+                named, was = switch.get(named, named), switch.get(f"{option} {was}", was)
                 kept_text = f"a resumed run keeps its own ({was})"
                 raise UsageError(f"{named}: {kept_text}. Leave it out, or start a new run.")
 

@@ -85,7 +85,7 @@ def _look(where: str, config: DataConfig) -> Source:
         return _look_into_folder(config, path)
     if path.is_file() and _kind(path) in ("film", "stack"):
         return _of_files(config, _slug(path.stem), path.parent, [path.name])
-    if path.is_file() and archives.starts_like_zip(path):
+    if path.is_file() and (suffix(where) == ".zip" or archives.starts_like_zip(path)):
         with archives.opened(path) as archive:
             members, files = archives.pictures_in(where, archive), archive.namelist()
         if not members:
@@ -128,7 +128,7 @@ def _slug(name: str) -> str:
 
 
 def _nothing_in(where: str, files: Iterable[str]) -> DataError:
-    return DataError(f"{where}: nothing in it to train on ({_kinds(files) or 'empty'}). {READS}")
+    return DataError(f"{where}: no pictures or films in it ({_kinds(files) or 'empty'}). {READS}")
 
 
 def _kinds(files: Iterable[str]) -> str:

@@ -49,7 +49,8 @@ def check_new(target: Path, *, force: bool, suffix: str = "") -> None:
         if suffix and target.is_dir():
             raise UsageError(f"{target}: is a folder; give the file another name.")
         if not suffix and (target.name == ".." or Path.cwd().is_relative_to(target.resolve())):
-            raise UsageError(f"{target}: you are in this folder; give the name of a new one.")
+            here = "this folder" if target.resolve() == Path.cwd() else "a folder in it"
+            raise UsageError(f"{target}: you are in {here}; give the name of a new folder.")
         if target.exists() and not force:
             raise UsageError(
                 f"{target}: exists already; give another name, or --force to replace it."

@@ -121,8 +121,8 @@ def _chosen(
         if key in found:
             return key
         reason = f" ({reasons[key]})" if key in reasons else ""
-        known = ", ".join(found) or "none"
-        raise ModelError(f"{source}: no generator at {key}{reason}; there is: {known}.")
+        known = ", ".join(f"--key {place}" if place else "one without --key" for place in found)
+        raise ModelError(f"{source}: no generator at {key}{reason}; there is: {known or 'none'}.")
     if not found:
         named = [place for place in reasons if _WRAPPER.fullmatch(place.rpartition(".")[2])]
         reason = reasons.get(next(iter([*named, *reasons]), ""), "there are no tensors")

@@ -61,6 +61,13 @@ def contents(source: Path) -> dict[tuple[str, ...], object]:
             return {(name,): tensor for name, tensor in load_file(source).items()}
         except (SafetensorError, OSError) as error:
             raise ModelError(f"{source}: not a file of safetensors, or damaged.") from error
+    with source.open("rb") as file:
+        begins = file.read(2)
+    if begins != b"PK" and begins[:1] != b"\x80":  # a zip file; a pickle
+        raise ModelError(
+            f"{source}: not a file of weights, or damaged. vidgan imports what torch.save or "
+            "safetensors has written; it renders a generator.onnx of its own as it is."
+        )
     return dict(itertools.islice(_flat(_unpickled(source), ()), _MOST))
 
 

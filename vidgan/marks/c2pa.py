@@ -61,14 +61,16 @@ def signer(target: Path, certificate: Path, key: Path) -> Callable[[Path], None]
                 part.unlink(missing_ok=True)
 
     try:
+        asked = f"--sign-key {key}"
         algorithm, secret = _read_key(key)
+        asked = f"--sign {certificate} {asked}"
         info = c2pa.C2paSignerInfo(algorithm, certificate.read_bytes(), secret, None)
         credentials = c2pa.Signer.from_info(info)
         write("gif", io.BytesIO(_SMALLEST_GIF), io.BytesIO())
     except (OSError, ValueError, TypeError, c2pa.C2paError) as error:
         text = f"{error.filename}: {error.strerror}." if isinstance(error, OSError) else str(error)
-        reason = " ".join(text.split())[:200]
-        raise UsageError(f"--sign {certificate} --sign-key {key}: {reason}") from error
+        reason = re.sub(r" See https?://\S+ for more details\.", "", " ".join(text.split()))[:200]
+        raise UsageError(f"{asked}: {reason}") from error
     return sign
 
 

@@ -57,7 +57,7 @@ def train(
     fabric = launch(settings)
     folder = resume
     try:
-        settings, dataset = open_data(settings)
+        settings, dataset = open_data(settings, of_run=resume)
         state, model = build(settings, fabric), settings.model
         if fabric.is_global_zero and not resume:
             folder = run_folder.new_run(runs, dataset, model)

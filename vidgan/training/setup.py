@@ -6,6 +6,7 @@ import logging
 import os
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from lightning_fabric.strategies import DDPStrategy
 
 from vidgan import config
 from vidgan.data import cache
-from vidgan.errors import ConfigError, UsageError
+from vidgan.errors import ConfigError, DataError, UsageError
 from vidgan.networks import architectures
 from vidgan.training.state import State
 
@@ -68,13 +69,22 @@ def precision_for(wanted: str) -> str:
     return "bf16" if has_bf16 else "fp32"
 
 
-def open_data(settings: config.Config) -> tuple[config.Config, cache.Dataset]:
-    """Open the data, and replace every "auto" in the settings."""
+def open_data(
+    settings: config.Config, *, of_run: Path | None = None
+) -> tuple[config.Config, cache.Dataset]:
+    """Open the data, and replace every "auto" in the settings. An error names the resumed run."""
     model = settings.model
-    if not model.width:
-        width, height = cache.native_size(settings.data)
-        model = replace(model, width=width, height=height)
-    dataset = cache.open_dataset(settings.data, width=model.width, height=model.height)
+    try:
+        if not model.width:
+            width, height = cache.native_size(settings.data)
+            model = replace(model, width=width, height=height)
+        dataset = cache.open_dataset(settings.data, width=model.width, height=model.height)
+    except DataError as error:
+        if not of_run:
+            raise
+        raise DataError(
+            f"{of_run} learns from these; put them back as they were: {error}"
+        ) from error
     labels = settings.data.labels
     if labels == "auto" and dataset.class_names:
         labels = _enough_of_each_class(dataset)
