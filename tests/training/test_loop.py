@@ -157,12 +157,15 @@ def test_every_way_to_train_resumes_to_bitwise_the_same_weights(classes, tmp_pat
 def test_auto_learns_classes_of_twenty_pictures_and_says_so_once(classes, said):
     chosen, _ = setup.open_data(settings(classes, labels="auto"))
     assert (chosen.model.class_names, chosen.data.labels) == (("blue", "red"), True)
-    assert sum("learns 2 classes" in line and "labels = false" in line for line in said) == 1
+    assert (
+        sum("learns 2 classes" in line and "recipe: [data] labels = false" in line for line in said)
+        == 1
+    )
     (classes / "red" / "00.png").unlink()
     chosen, _ = setup.open_data(settings(classes, labels="auto"))
     assert (chosen.model.class_names, chosen.data.labels) == ((), False)
     (line,) = (line for line in said if "learns none" in line)
-    assert "red has only 19" in line and "labels = true" in line
+    assert "red has only 19" in line and "recipe: [data] labels = true" in line
     count = len(said)
     assert setup.open_data(chosen)[0] == chosen and len(said) == count  # the same run, resumed
     forced, _ = setup.open_data(settings(classes, labels=True))

@@ -19,7 +19,8 @@ _SMOOTHING = 0.9
 ADVICE = {
     "collapse": (
         "G makes almost the same picture of every latent (variety {variety:.0%} of that of reals). "
-        "Stop, and start again with more pictures, --flip, another --seed, or train.r1 = 10."
+        "Stop, and start again with more pictures, --flip, another --seed, or "
+        "in a recipe: [train] r1 = 10"
     ),
     "class collapse": (
         "G makes almost the same picture of every latent within {name} (variety {variety:.0%} of "
@@ -28,7 +29,8 @@ ADVICE = {
     ),
     "repetition": (
         "G makes the same few pictures again and again (the distance to the most similar one is "
-        "{nearest:.0%} of that of reals). Start again with more pictures, --flip, or train.r1 = 10."
+        "{nearest:.0%} of that of reals). Start again with more pictures, --flip, or "
+        "in a recipe: [train] r1 = 10"
     ),
     "decline": (
         "three distances in a row were above 1.5 times the best. The best generator is kept. For a "
