@@ -3,7 +3,7 @@
 import contextlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -125,7 +125,6 @@ def render(
     from vidgan.film.target import Target
     from vidgan.film.writer import VideoWriter, write_png
     from vidgan.generator import synthesis
-    from vidgan.marks import c2pa
     from vidgan.render import pipeline
 
     asked = _walk(moves, walk)
@@ -142,15 +141,13 @@ def render(
     for extra, suffix in ((save_walk, ".json"), (sheet, ".png")):
         if extra:
             check_new(extra, suffix=suffix, force=force or resume)
-    if (sign is None) != (sign_key is None):
-        raise UsageError("--sign cert.pem and --sign-key key.pem: both, or neither.")
-    signer = c2pa.signer(out.path, sign, sign_key) if sign else None
+    signer = _signer(out.path, sign, sign_key)
     pipeline.check_frames(asked.frames, yes=yes)
     generator, name = synthesis.open_default(model)
     bound = asked.bind(generator, name=name, sound_into=out)
     pipeline.check_frames(bound.frames, yes=yes)  # of a sound, only now known
     encoders.check_size(out, bound.generator.height, bound.generator.width, yes=yes)
-    comment = bound.comment()
+    comment, again = bound.comment(), force or resume
 
     def finish(film: Path) -> None:
         """Runs before the film gets its name, so that a killed render can be resumed to here."""
@@ -158,9 +155,9 @@ def render(
             signer(film)
         if sheet:
             picture = pipeline.contact_sheet(bound.generator, bound)
-            write_png(sheet, picture, comment, force=force or resume)
+            write_png(sheet, picture, comment, force=again)
         if save_walk:
-            bound.save(save_walk, force=force or resume)
+            bound.save(save_walk, force=again)
 
     sound = bound.walk.audio and Path(bound.walk.audio)
     writer = VideoWriter(out, force=replace, sound=sound, finish=finish, comment=comment)
@@ -170,6 +167,16 @@ def render(
         )
     if share.rank == 0:
         _say_what_is_in(target, bound, generator, name)
+
+
+def _signer(
+    target: Path, certificate: Path | None, key: Path | None
+) -> Callable[[Path], None] | None:
+    from vidgan.marks import c2pa
+
+    if (certificate is None) != (key is None):
+        raise UsageError("--sign cert.pem and --sign-key key.pem: both, or neither.")
+    return c2pa.signer(target, certificate, key) if certificate else None
 
 
 def _say_what_is_in(target: str, bound: "BoundWalk", generator: "Synthesize", name: str) -> None:
