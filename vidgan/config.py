@@ -86,8 +86,10 @@ class DiscriminatorConfig:
 
     name: str = "auto"  # architecture: dcgan or r3gan; auto = that of the generator
     norm: str = "auto"  # dcgan: batch, spectral or none; auto = batch, or none with a penalty
+    pretrained_weight: float = 0.0  # in both losses, of a second critic; see train/README.md
 
     def __post_init__(self) -> None:
+        _at_least("discriminator.pretrained_weight", self.pretrained_weight, 0)
         _choice("discriminator.name", self.name, DISCRIMINATORS)
         _choice("discriminator.norm", self.norm, NORMS)
 
@@ -223,7 +225,7 @@ def resolved(config: Config, *, spread: float = 0.4, on_gpu: bool = False) -> Co
             growth=0.0 if how.grow_every_images else -1.0,
             channels=model.channels or auto_size,
         ),
-        discriminator=DiscriminatorConfig(name=name, norm=norm),
+        discriminator=dataclasses.replace(config.discriminator, name=name, norm=norm),
         train=dataclasses.replace(
             how,
             loss=loss,

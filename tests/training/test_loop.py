@@ -141,6 +141,12 @@ WAYS = {  # the stop falls between two lazy penalties, and between two steps of 
     "ada": {"augment": "ada"},
     "unrolled": {"unrolled_steps": 2},
     "growing": {"grow_every_images": 24},  # and in the middle of a fade
+    "pretrained": {"discriminator": {"pretrained_weight": 0.5}},
+    "pretrained, r3gan": {
+        "model": {"name": "r3gan"},
+        "discriminator": {"pretrained_weight": 0.5},
+        "unrolled_steps": 1,
+    },
 }
 
 
@@ -221,8 +227,8 @@ class Pretrained(base.Discriminator):
     def features(self, image):
         return [self.eyes(image).tanh()]
 
-    def forward(self, image, classes=None):
-        return [judge(*self.features(image)) for judge in self.judges]
+    def logits(self, seen, classes=None):
+        return [judge(*self.features(*seen)) for judge in self.judges]
 
 
 @pytest.mark.parametrize(

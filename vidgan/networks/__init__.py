@@ -5,6 +5,8 @@
     dcgan          the DCGAN
     r3gan          a modern baseline without normalisation
     imported       a chain of layers that was trained elsewhere
+    lite0          EfficientNet-Lite0, frozen
+    pretrained     a second critic on its features
     architectures  generators and discriminators by name
     losses         losses, gradient penalties and statistics of logits
     augment        differentiable augmentation of what the discriminator sees

@@ -1,7 +1,7 @@
 """Generators and discriminators by name. Each generator works with each discriminator."""
 
 from vidgan.config import DiscriminatorConfig, ModelConfig
-from vidgan.networks import dcgan, imported, r3gan
+from vidgan.networks import dcgan, imported, pretrained, r3gan
 from vidgan.networks.base import Discriminator, Generator
 
 # Those that can be trained.
@@ -15,4 +15,5 @@ def make_generator(model: ModelConfig) -> Generator:
 
 def make_discriminator(discriminator: DiscriminatorConfig, model: ModelConfig) -> Discriminator:
     """Build the discriminator for the pictures and classes of `model`."""
-    return DISCRIMINATORS[discriminator.name](discriminator, model)
+    own = DISCRIMINATORS[discriminator.name](discriminator, model)
+    return pretrained.Pair(own, discriminator, model) if discriminator.pretrained_weight else own

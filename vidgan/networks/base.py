@@ -31,6 +31,28 @@ class Discriminator(nn.Module):
     `features(image)` gives the list of feature maps [B, D, h, w] that the logits come from.
     """
 
+    map_weights: tuple[float, ...] | None = None  # of its maps in both losses; None = all 1
+    own_maps: int | None = None  # what ADA and the log judge by: so many first maps; None = all
+
+    def sight(self, image: Tensor) -> list[Tensor]:
+        """What no weight of this network changes: the picture, and features by frozen networks.
+
+        D and G can share it. Gradients reach the picture.
+        """
+        return [image]
+
+    def logits(self, seen: list[Tensor], classes: Tensor | None = None) -> list[Tensor]:
+        """The maps of logits of what `sight` gave."""
+        raise NotImplementedError
+
+    def own_logits(self, image: Tensor, classes: Tensor | None = None) -> list[Tensor]:
+        """The maps of which a gradient penalty is taken: those of no frozen network."""
+        return self.logits([image], classes)
+
+    def forward(self, image: Tensor | list[Tensor], classes: Tensor | None = None) -> list[Tensor]:
+        """The maps of logits of a picture, or of its `sight`."""
+        return self.logits(image if isinstance(image, list) else self.sight(image), classes)
+
 
 def growth_at(images_seen: int, images_per_phase: int) -> float:
     """The number of stages that a growing network has added (Karras et al. 2018).

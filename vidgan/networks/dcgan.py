@@ -139,8 +139,8 @@ class Discriminator(base.Discriminator):
                 if isinstance(layer, nn.Conv2d):
                     nn.utils.parametrizations.spectral_norm(layer)
 
-    def forward(self, image: Tensor, classes: Tensor | None = None) -> list[Tensor]:
-        (features,) = self.features(image)
+    def logits(self, seen: list[Tensor], classes: Tensor | None = None) -> list[Tensor]:
+        (features,) = self.features(*seen)
         logit = self.layers[-1](features).flatten(0)  # [B, 1, 1, 1] -> [B]
         return [logit + projected(features.mean((2, 3)), classes, self.embedding)]
 

@@ -8,7 +8,8 @@ its gradient exactly where the discriminator is sure. This module knows no netwo
            each map and a sum over the maps.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -72,11 +73,11 @@ class Loss(NamedTuple):
     g_of_map: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     undecided: float | None  # the logit at which D cannot tell; None = only differences count
 
-    def of_d(self, r: Maps, f: Maps) -> torch.Tensor:
-        return sum(map(self.d_of_map, r, f))
+    def of_d(self, r: Maps, f: Maps, weights: Sequence[float] | None = None) -> torch.Tensor:
+        return _weighted(map(self.d_of_map, r, f), weights)
 
-    def of_g(self, r: Maps, f: Maps) -> torch.Tensor:
-        return sum(map(self.g_of_map, r, f))
+    def of_g(self, r: Maps, f: Maps, weights: Sequence[float] | None = None) -> torch.Tensor:
+        return _weighted(map(self.g_of_map, r, f), weights)
 
     def certainty(self, r: Maps, f: Maps) -> list[torch.Tensor]:
         """The mean probability of being real that D gives to reals and to fakes."""
@@ -93,6 +94,10 @@ class Loss(NamedTuple):
         """Each map of reals and of fakes, with the logit at which D cannot tell."""
         for x, y in zip(r, f, strict=True):
             yield x, y, (x.mean() + y.mean()) / 2 if self.undecided is None else self.undecided
+
+
+def _weighted(losses: Iterable[torch.Tensor], weights: Sequence[float] | None) -> torch.Tensor:
+    return sum(losses) if weights is None else sum(map(operator.mul, losses, weights))
 
 
 LOSSES = {

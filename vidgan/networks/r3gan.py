@@ -75,8 +75,8 @@ class Discriminator(base.Discriminator):
         if self.embedding:
             nn.init.normal_(self.embedding.weight, 0.0, widths[-1] ** -0.5)
 
-    def forward(self, image: Tensor, classes: Tensor | None = None) -> list[Tensor]:
-        (x,) = self.features(image)
+    def logits(self, seen: list[Tensor], classes: Tensor | None = None) -> list[Tensor]:
+        (x,) = self.features(*seen)
         # A weight for each channel and place turns the last feature map into a vector.
         features = (leaky_relu(x, _SLOPE) * self.gather).sum((2, 3))  # [B, D]
         return [self.judge(features).flatten(0) + projected(features, classes, self.embedding)]

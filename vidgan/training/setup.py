@@ -17,7 +17,7 @@ from lightning_fabric.strategies import DDPStrategy
 from vidgan import config
 from vidgan.data import cache
 from vidgan.errors import ConfigError, DataError, UsageError
-from vidgan.networks import architectures
+from vidgan.networks import architectures, lite0
 from vidgan.training.state import State
 
 logger = logging.getLogger(__name__)
@@ -94,6 +94,10 @@ def open_data(
     if model.colours == 1 and not dataset.grey:
         raise ConfigError("model.colours = 1: not all of these pictures are grey; remove this key.")
     model = replace(model, colours=model.colours or (1 if dataset.grey else 3))
+    if settings.discriminator.pretrained_weight and (lacks := lite0.missing()):
+        logger.warning(f"{lacks}; this run trains without the pretrained critic.")
+        without = replace(settings.discriminator, pretrained_weight=0.0)
+        settings = replace(settings, discriminator=without)
     on_gpu, spread = torch.cuda.is_available(), cache.spread(dataset)
     return config.resolved(replace(settings, model=model), spread=spread, on_gpu=on_gpu), dataset
 

@@ -40,6 +40,7 @@ class Step:
         setup, state = run.fabric.setup, run.state
         self._generator, self._adam_g = setup(state.generator, state.adam_g)
         self._discriminator, self._adam_d = setup(state.discriminator, state.adam_d)
+        self._weights, self._own = state.discriminator.map_weights, state.discriminator.own_maps
         self._loss, self._augmentation = losses.LOSSES[self._how.loss], augmentation(run)
         self._loss_g = self._gradient_g = torch.zeros(())
         self._grow()
@@ -56,9 +57,14 @@ class Step:
             fake = self._generator(batch.z, batch.classes)  # [B, 3, H, W]
         real_seen = self._augment(real, batch.draws_real)
         fake_seen = self._augment(fake, batch.draws_fake)
+        with self._run.fabric.autocast():
+            with torch.no_grad():
+                real_seen = state.discriminator.sight(real_seen)
+            fake_seen = state.discriminator.sight(fake_seen)  # serves G, too
         r, mismatch = self._judge_reals(real_seen, batch)
-        f = _float(self._discriminator(fake_seen.detach(), batch.classes))
-        loss_d = self._loss.of_d(r, f) + mismatch + self._penalty(batch, real, fake)
+        f = _float(self._discriminator([x.detach() for x in fake_seen], batch.classes))
+        loss_d = self._loss.of_d(r, f, self._weights) + mismatch
+        loss_d = loss_d + self._penalty(batch, real, fake)
         self._adam_d.zero_grad()
         self._run.fabric.backward(loss_d)
         gradient_d = _gradient_norm(state.discriminator)
@@ -82,11 +88,12 @@ class Step:
         state.images_seen += how.batch_size
         update_average(self._run)
         self._grow()
+        r, f = r[: self._own], f[: self._own]
         if how.augment == "ada":
             self._adapt(self._loss.signs_on_reals(r, f).item(), len(batch.real))
         return Outcome(loss_d, self._loss_g, gradient_d, self._gradient_g, r, f, fake.detach())
 
-    def _judge_reals(self, real: Tensor, batch: Batch) -> tuple[Maps, Tensor | float]:
+    def _judge_reals(self, real: list[Tensor], batch: Batch) -> tuple[Maps, Tensor | float]:
         """Logits of reals, and D's loss for taking a real with a wrong class for a fake.
 
         Without it, D need not look at the class as long as fakes look wrong anyway, and G learns
@@ -96,7 +103,7 @@ class Step:
             return _float(self._discriminator(real, batch.classes)), 0.0
         both = torch.stack([batch.classes, batch.wrong])  # [2, B]: one look at the pictures
         r, wrong = zip(*_float(self._discriminator(real, both)), strict=True)
-        return r, self._how.mismatch * self._loss.of_d(r, wrong)
+        return r, self._how.mismatch * self._loss.of_d(r, wrong, self._weights)
 
     def _penalty(self, batch: Batch, real: Tensor, fake: Tensor) -> Tensor | float:
         """The gradient penalty of D. It is computed on every n-th step and weighted n times.
@@ -111,7 +118,7 @@ class Step:
             leaf = image.detach().float().requires_grad_()
             with self._run.fabric.autocast():
                 seen = self._augment(leaf, draws)
-                return _float(self._state.discriminator(seen, batch.classes)), leaf
+                return _float(self._state.discriminator.own_logits(seen, batch.classes)), leaf
 
         pairs = ((how.r1, real, batch.draws_real), (how.r2, fake, batch.draws_fake))
         for gamma, image, draws in pairs:
@@ -123,24 +130,25 @@ class Step:
             total = total + how.gradient_penalty * penalty
         return how.penalty_every_steps * total
 
-    def _loss_of_g(self, batch: Batch, r: Maps, real: Tensor, fake: Tensor) -> Tensor:
+    def _loss_of_g(self, batch: Batch, r: Maps, real: list[Tensor], fake: list[Tensor]) -> Tensor:
         d, how = self._state.discriminator, self._how
 
         def judged(weights: Weights) -> list[Maps]:
-            return [_float(functional_call(d, weights, (x, batch.classes))) for x in (real, fake)]
+            pictures = (real[0], fake[0])
+            return [_float(functional_call(d, weights, (x, batch.classes))) for x in pictures]
 
         def loss_of_d(weights: Weights) -> Tensor:  # the gradient penalty is left out
-            return self._loss.of_d(*judged(weights))
+            return self._loss.of_d(*judged(weights), self._weights)
 
         if how.unrolled_steps:
             r, f = judged(ahead(d, self._state.adam_d, loss_of_d, steps=how.unrolled_steps))
         else:
-            r, f = [x.detach() for x in r], _float(d(fake, batch.classes))
-        loss = self._loss.of_g(r, f)
+            r, f = [x.detach() for x in r], _float(d.logits(fake, batch.classes))
+        loss = self._loss.of_g(r, f, self._weights)
         if how.feature_matching:
             with torch.no_grad():
-                wanted = d.features(real)
-            distance = losses.feature_distance(wanted, d.features(fake))
+                wanted = d.features(real[0])
+            distance = losses.feature_distance(wanted, d.features(fake[0]))
             loss = loss + how.feature_matching * distance
         return loss
 
