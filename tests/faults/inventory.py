@@ -108,7 +108,7 @@ FAULTS = {
     ),
     12: Fault(
         "data that changed since the checkpoint",
-        "4",
+        "3",
         (f"{_LOOP}a_damaged_checkpoint_is_passed_over_and_changed_data_are_refused",),
     ),
     13: Fault(

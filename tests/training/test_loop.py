@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 from tests.conftest import write_pictures
 from tests.waiting import another_process_in, wait_until
 from vidgan import config, signals
-from vidgan.errors import ConfigError, DivergedError, ModelError, SystemFault
+from vidgan.errors import ConfigError, DataError, DivergedError, SystemFault
 from vidgan.generator import checkpoint, export
 from vidgan.generator.synthesis import open_generator
 from vidgan.networks import base
@@ -306,8 +306,21 @@ def test_a_damaged_checkpoint_is_passed_over_and_changed_data_are_refused(pictur
     loop.train(settings(pictures, images=320), runs=tmp_path, resume=run)
     assert any(newest.name in line and "damaged" in line for line in said)
     (pictures / "00.png").unlink()
-    with pytest.raises(ModelError, match="data has changed"):
-        loop.train(settings(pictures, images=320), runs=tmp_path, resume=run)
+    longer = settings(pictures, images=480)
+    with pytest.raises(DataError, match=r"have changed.*--allow-data-change"):
+        loop.train(longer, runs=tmp_path, resume=run)
+    loop.train(longer, runs=tmp_path, resume=run, any_data=True)
+    assert any("other data than before" in line for line in said)
+    assert int(newest_checkpoint(run).stem) == 480
+
+
+def test_a_run_of_classes_never_goes_on_with_others(classes, tmp_path):
+    run = loop.train(settings(classes, images=8), runs=tmp_path)
+    write_pictures(classes / "yellow", np.zeros((20, 32, 32, 3), np.uint8))
+    how = config.load(run / "config.toml")
+    with pytest.raises(DataError, match="other classes now"):
+        longer = replace(how, train=replace(how.train, images=16))
+        loop.train(longer, runs=tmp_path, resume=run, any_data=True)
 
 
 @pytest.mark.parametrize("where", ["loss", "gradient of D", "gradient of G"])

@@ -33,6 +33,7 @@ def train(
     precision: str | None = None,
     every: Whole | None = None,
     stop: Annotated[bool | None, Parameter(negative="--no-stop")] = None,
+    allow_data_change: bool = False,
     runs: Path = Path("runs"),
 ) -> None:
     """Train a generator on pictures or video.
@@ -63,6 +64,7 @@ def train(
         every: Of a video, use only every n-th frame, for example 5.
         stop: Stop when the generator gets worse: three distances in a row above 1.5 times the best.
             In any case the best generator is kept.
+        allow_data_change: With --resume: go on though pictures were added, removed or changed.
         runs: The folder in which this run gets a folder of its own.
     """
     if more:
@@ -79,6 +81,8 @@ def train(
     asked = _override(asked, "model", name=model, width=width, height=height, channels=channels)
     how = {"batch_size": batch_size, "flip": flip, "seed": seed, "precision": precision}
     asked = _override(asked, "train", **how)
+    if allow_data_change and not resume:
+        raise UsageError("--allow-data-change: only with --resume; a new run takes any data.")
     if resume:
         _check_kept(base, asked)
     images, duration_s = _amount(for_) if for_ else (None, None)
@@ -90,7 +94,14 @@ def train(
     from vidgan.training import loop as training
 
     with terminal.training_bar() as show:
-        run = training.train(asked, runs=runs, resume=resume, more_s=more_s or 0.0, progress=show)
+        run = training.train(
+            asked,
+            runs=runs,
+            resume=resume,
+            more_s=more_s or 0.0,
+            any_data=allow_data_change,
+            progress=show,
+        )
     if terminal.is_first_process():
         terminal.to_stdout(f"{run}/generator.safetensors")
 

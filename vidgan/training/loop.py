@@ -44,10 +44,12 @@ def train(
     runs: Path,
     resume: Path | None = None,
     more_s: float = 0.0,
+    any_data: bool = False,
     progress: Callable[[Progress, float], None] = lambda now, share: None,
 ) -> Path:
     """Train in a new folder under `runs`, or continue the run `resume`. Returns the run folder.
 
+    any_data   whether a resumed run may go on with other pictures than before
     more_s     how long a resumed run goes on; 0 = until the images and the duration of the settings
     progress   called with the numbers of a step and with the share of the run that is done
 
@@ -66,7 +68,7 @@ def train(
         heard = signals.caught(lambda _: _finish(run))
         with run_folder.locked(folder) if run.is_first else nullcontext(), heard as received:
             if resume:
-                restore(run)
+                restore(run, any_data=any_data)
                 if more_s:
                     how = replace(
                         settings.train, images=ENDLESS, duration_s=state.trained_s + more_s

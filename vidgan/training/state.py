@@ -13,7 +13,7 @@ from vidgan import config
 from vidgan.config import Config, ModelConfig
 from vidgan.data.cache import Dataset
 from vidgan.disk import files
-from vidgan.errors import ConfigError, ModelError
+from vidgan.errors import ConfigError, DataError, ModelError
 from vidgan.generator import checkpoint
 from vidgan.networks.base import Discriminator, Generator
 from vidgan.quality.validation import Measured
@@ -105,10 +105,11 @@ def _facts(run: Run) -> dict[str, object]:
     }
 
 
-def restore(run: Run) -> None:
+def restore(run: Run, *, any_data: bool = False) -> None:
     """Load the newest checkpoint. If it cannot be used, say so and load the one before.
 
-    A checkpoint is looked at as a whole before anything of it is loaded.
+    A checkpoint is looked at as a whole before anything of it is loaded. Raises ModelError, and
+    DataError for data that have changed, which `any_data` allows if their classes are the same.
     """
     for path in reversed(checkpoints(run.folder)):
         try:
@@ -120,7 +121,14 @@ def restore(run: Run) -> None:
         raise ModelError(f"{run.folder}: there is no good checkpoint in it; start a new run.")
     state = run.state
     if facts.data_fingerprint != run.dataset.fingerprint:
-        raise ModelError(f"{run.folder}: its data has changed; restore it, or start a new run.")
+        if run.settings.model.classes and run.settings.model.class_names != run.dataset.class_names:
+            raise DataError(f"{run.folder}: its data have other classes now; start a new run.")
+        if not any_data:
+            raise DataError(
+                f"{run.folder}: its data have changed. Restore them, start a new run, or add "
+                "--allow-data-change to train on with what is there now."
+            )
+        logger.warning(f"{run.folder} goes on with other data than before.")
     for part in _NETWORKS:
         network, frozen = getattr(state, part), _frozen(state, part)
         own = {name: tensor for name, tensor in network.state_dict().items() if name in frozen}
