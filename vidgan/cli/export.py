@@ -149,8 +149,8 @@ def serve(folder: Path, /, *, port: Whole = 8000) -> None:
         terminal.to_stdout(f"http://127.0.0.1:{running.server_address[1]}/  (Ctrl-C ends)")
         try:
             running.serve_forever()
-        except Interrupted as stop:
-            if stop.number != signal.SIGINT:  # Ctrl-C is how it is meant to end
+        except KeyboardInterrupt as stop:  # Ctrl-C is how it is meant to end
+            if isinstance(stop, Interrupted) and stop.number != signal.SIGINT:
                 raise
 
 
