@@ -9,6 +9,7 @@ VidganError of one line; nothing appears outside its folder; memory does not gro
 
 import argparse
 import json
+import math
 import random
 import resource
 import shutil
@@ -100,7 +101,7 @@ def feed() -> None:
         size = int(statm.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + _MEMORY, -1))
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**30, -1))
-    before_mb = 0.0
+    before_mb, after_mb = 0.0, math.inf
     Path("results").touch()
     there = _names(folder)
     for number in range(first, last):
@@ -126,10 +127,12 @@ def feed() -> None:
         if new := _names(folder) - there:
             row["fault"] = f"wrote outside its folder: {sorted(new)}"
             there |= new
-        if number == first + (last - first) // 10:
+        tenth = (last - first) // 10
+        if number == first + tenth:
             before_mb = _resident_mb()
-        elif number == last - 1 and before_mb:
-            row["growth_mb"] = _resident_mb() - before_mb
+        elif number >= last - tenth and before_mb:  # the least: an input may leave a large heap
+            after_mb = min(after_mb, _resident_mb())
+            row |= {"growth_mb": after_mb - before_mb} if number == last - 1 else {}
         with Path("results").open("a") as results:
             results.write(json.dumps(row) + "\n")
 
