@@ -210,7 +210,7 @@ def test_of_two_generators_none_is_guessed(tmp_path, tutorial):
     state = tutorial.state_dict()
     torch.save({"G_A": state, "models": {"G_B": state}}, tmp_path / "weights.pt")
     assert_refused(tmp_path, r"2 generators.*--key G_A, --key models\.G_B")
-    assert_refused(tmp_path, r"no generator at D; there is: G_A, models\.G_B", key="D")
+    assert_refused(tmp_path, r"no generator at D; there is: --key G_A, --key models\.G_B", key="D")
 
 
 def test_a_size_that_the_layers_cannot_make_is_refused(tmp_path, tutorial):

@@ -23,7 +23,7 @@ def kept(run, name="generator.safetensors"):
 
 def give_distances(monkeypatch, distances):
     """Let the distances be these, whatever the generator makes. The floor is the first."""
-    given = iter([5.0, *distances])
+    given = map(float, [5, *distances])
     monkeypatch.setattr(validation, "frechet", lambda x, y: next(given))
 
 

@@ -476,7 +476,7 @@ def test_memory_that_runs_out_later_names_the_last_checkpoint(pictures, tmp_path
 
 
 def test_memory_that_runs_out_while_data_are_read_names_no_size_of_nothing(tmp_path, monkeypatch):
-    def no_memory(_):
+    def no_memory(*_, **__):
         raise MemoryError
 
     monkeypatch.setattr(loop, "open_data", no_memory)

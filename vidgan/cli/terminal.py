@@ -175,7 +175,8 @@ def _bar(*more: object) -> Iterator[object]:
     columns = (BarColumn(bar_width=10), TextColumn("{task.description}", table_column=one_line))
     # rich alone would break the lines of messages, also within the path of a run.
     progress = Progress(*columns, *more, console=Console(stderr=True, soft_wrap=True))
-    progress.start()
+    with suppress(OSError):
+        progress.start()
     try:
         with signals.undone(lambda: os.write(2, _SHOW_CURSOR)):
             yield progress

@@ -101,11 +101,16 @@ def claimed(target: Path) -> Iterator[Path]:
         try:
             # Until it is locked, another process may take it for one that was left, and delete it.
             while not (lock and _beside(folder, "lock").exists()):
-                folder.mkdir(exist_ok=True)
+                with contextlib.suppress(FileExistsError):
+                    folder.mkdir()
                 lock = _lock(folder)
             yield folder / target.name
         finally:
-            _discard(folder, lock)
+            try:
+                _discard(folder, lock)
+            except KeyboardInterrupt:  # a signal just here must not leave half of it
+                _discard(folder, lock)
+                raise
 
 
 def remove_dead(folder: Path, name: str | None = None) -> None:
@@ -198,7 +203,7 @@ def _lock(folder: Path) -> object | None:
     lock = filelock.FileLock(_beside(folder, "lock"), thread_local=False)
     try:
         lock.acquire(blocking=False)
-    except (filelock.Timeout, FileNotFoundError):
+    except (filelock.Timeout, FileNotFoundError, FileExistsError):
         return None
     return lock
 
