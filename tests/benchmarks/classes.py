@@ -71,7 +71,9 @@ def emoji_in_classes(name: str, folder: Path) -> Path:
     return folder / name
 
 
-def trained(source: str, *, labels: bool, images: int, seed: int, folder: Path) -> Path:
+def trained(
+    source: str, *, labels: bool, images: int, seed: int, mismatch: float, folder: Path
+) -> Path:
     """The folder of a run, which is made if it is not there."""
     for generator in folder.glob("*/generator.safetensors"):
         return generator.parent
@@ -80,6 +82,8 @@ def trained(source: str, *, labels: bool, images: int, seed: int, folder: Path) 
         "data": {"source": source, "labels": labels},
         "train": {"images": images, "seed": seed, "distance_every_images": 0},
     }
+    if labels:
+        table["train"]["mismatch"] = mismatch
     return loop.train(config.from_dict(table), runs=folder)
 
 
@@ -138,6 +142,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("classes"))
     parser.add_argument("--sets", nargs="+", default=SETS)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--mismatch", type=float, default=0.0, help="of the runs with classes")
     given = parser.parse_args()
     lite0 = features.Lite0()
     print("| data | seed | classes | variety, pixels | variety, Lite0 | nearest | shown |")
@@ -147,9 +152,10 @@ def main() -> None:
         dataset = cache.open_dataset(config.DataConfig(source=source), width=SIDE, height=SIDE)
         for seed in range(given.seeds):
             for labels in (False, True):
-                folder = given.folder / f"{name}-{'classes' if labels else 'plain'}-{seed}"
-                keys = {"labels": labels, "images": given.images, "seed": seed}
-                run = trained(source, **keys, folder=folder)
+                kind = f"classes-{given.mismatch:g}" if labels else "plain"
+                folder = given.folder / f"{name}-{kind}-{seed}"
+                keys = {"images": given.images, "seed": seed, "mismatch": given.mismatch}
+                run = trained(source, labels=labels, **keys, folder=folder)
                 cells = row(run, dataset, labels, lite0)
                 print(f"| {name} | {seed} | {'yes' if labels else 'no'} | {cells} |", flush=True)
 
