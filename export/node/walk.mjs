@@ -1,6 +1,6 @@
 // The latents of a walk, frame by frame, with the code of the page (../web/src).
 
-import { away, centreOf, classWeights, EASES, gaussian, route, truncated } from "../web/src/latents.js";
+import { away, centreOf, classWeights, gaussian, inTurn, route, truncated } from "../web/src/latents.js";
 import { areClasses, FORMAT, latentOf, parsed } from "../web/src/walk.js";
 
 /** The text of a walk's file for a seed alone. */
@@ -27,20 +27,11 @@ export function played(text, { zDim, classes }) {
   const shares = [walk.truncation].flat().map(away);
   const at = (i) => {
     const t = positions ? positions[i] : i / Math.max(1, closed ? frames : frames - 1);
-    const share = inTurn(shares, t, closed);
+    const [a, b, u] = inTurn(shares, t, closed), share = (1 - u) * a + u * b;
     return {
       z: truncated(along(t * (closed ? count : count - 1)), centre, share * (gain?.[i] ?? 1)),
       weights: Number.isFinite(classes) ? classWeights(labels.length ? labels : [0], classes, t, closed) : null,
     };
   };
   return { frames, fps, labels, at };
-}
-
-/** Numbers one after the other over the path, with smooth changes. */
-function inTurn(numbers, t, closed) {
-  const returns = closed && numbers.length > 1 && numbers[0] === numbers.at(-1);
-  const values = returns ? numbers.slice(0, -1) : numbers; // a closed path returns by itself
-  const at = t * (closed ? values.length : values.length - 1), i = Math.floor(at);
-  const u = EASES.smoothstep(at - i);
-  return (1 - u) * values[i % values.length] + u * values[(i + 1) % values.length];
 }

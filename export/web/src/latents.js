@@ -231,18 +231,23 @@ export function truncated(z, centre, share) {
 }
 
 /**
- * The weights of all classes at t, from 0 to 1 over the film, as a Float32Array. They go through
- * `labels` one after the other, as `vidgan render --labels` does.
+ * Of values that a film goes through one after the other: the two around t, which is from 0 to 1 over
+ * the film, and how far it is from the first to the second, 0 to 1, with smooth changes.
  */
-export function classWeights(labels, classes, t, closed) {
-  // A closed walk returns to its first class by itself.
-  const turn = closed && labels.length > 1 && labels[0] === labels.at(-1) ? labels.slice(0, -1) : labels;
+export function inTurn(values, t, closed) {
+  // A closed walk returns to its first value by itself.
+  const turn = closed && values.length > 1 && values[0] === values.at(-1) ? values.slice(0, -1) : values;
   const at = t * (closed ? turn.length : turn.length - 1);
   const i = Math.floor(at);
-  const u = EASES.smoothstep(at - i);
+  return [turn[i % turn.length], turn[(i + 1) % turn.length], EASES.smoothstep(at - i)];
+}
+
+/** The weights of all classes at t, as a Float32Array, where `vidgan render --labels` goes through `labels`. */
+export function classWeights(labels, classes, t, closed) {
+  const [a, b, u] = inTurn(labels, t, closed);
   const weights = new Float64Array(classes);
-  weights[turn[i % turn.length]] += 1 - u;
-  weights[turn[(i + 1) % turn.length]] += u;
+  weights[a] += 1 - u;
+  weights[b] += u;
   return Float32Array.from(weights);
 }
 
