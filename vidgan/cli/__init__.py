@@ -4,6 +4,7 @@
     serve     a small web server for the exported page
     doctor    the verb doctor: what this machine offers
     train     the verbs train and evaluate
+    moves     the options of a walk
     render    the verbs render and sample
     export    the verbs export, serve, verify and import
     main      all verbs together, and errors as one line and an exit code

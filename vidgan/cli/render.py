@@ -1,16 +1,15 @@
 """The verbs that make films and pictures: render, sample."""
 
-import contextlib
 import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from cyclopts import Group, Parameter
 
 from vidgan.cli import terminal
+from vidgan.cli.moves import WalkOptions, labels_of, walk_of
 from vidgan.cli.terminal import Whole
 from vidgan.disk.files import check_new
 from vidgan.errors import UsageError
@@ -18,51 +17,7 @@ from vidgan.errors import UsageError
 if TYPE_CHECKING:
     from vidgan.film.segments import Share
     from vidgan.generator.synthesis import Synthesize
-    from vidgan.render.walk import BoundWalk, Walk
-
-
-@Parameter(name="*", group=Group("The walk", sort_key=1))
-@dataclass(frozen=True, kw_only=True)
-class WalkOptions:
-    """What the film shows. `render.walk.Walk` keeps these.
-
-    Attributes:
-        frames: The number of frames. By default 120.
-        path: How to move from keyframe to keyframe: loop (smooth, the default), lerp (straight),
-            slerp (along a sphere), spline (Catmull-Rom), circle, walk (random) or noise.
-        seed: The number that decides the keyframes. Each seed gives another film. By default 0.
-        seeds: The seeds of the pictures to pass through, for example 3,17,99. They replace --seed.
-        keyframes: The number of pictures to pass through, by default one per 30 frames; or a .npy
-            file of their latents, an array [K, z_dim].
-        fps: Frames per second, for example 30 (the default), 23.976 or 24000/1001.
-        loop: End where the film starts, so that it repeats without a jump. This is the default.
-        hold: The part of the time to stand still on keyframes, from 0 to below 1, for example 0.3.
-        ease: How the speed changes between keyframes: linear (the default), smoothstep or in-out.
-        truncation: From 1, the default, to 0. Less stays nearer to one picture, which the seed
-            decides, and varies less. A list, for example 0.5,1, changes it over the film.
-        labels: The classes to show, one after the other, for a model that has classes, by number or
-            name: 3,7,3 or flags,maps. What is both is the number. A name with a comma needs its
-            number.
-        grid: Show several walks side by side, as columns x rows, for example 4x3. Each cell has a
-            seed of its own: --seed, --seed + 1, ...
-        constant_speed: Time the frames so that each changes as much as the next.
-        audio: A sound (wav, mp3, flac, ...) to move to. The film is as long, and plays it.
-    """
-
-    frames: Whole | None = None
-    path: str | None = None
-    seed: Whole | None = None
-    seeds: str | None = None
-    keyframes: str | None = None
-    fps: str | None = None
-    loop: Annotated[bool | None, Parameter(negative="--no-loop")] = None
-    hold: float | None = None
-    ease: str | None = None
-    truncation: str | None = None
-    labels: str | None = None
-    grid: str | None = None
-    constant_speed: bool | None = None
-    audio: Path | None = None
+    from vidgan.render.walk import BoundWalk
 
 
 @Parameter(name="*", group=Group("The file", sort_key=2))
@@ -127,7 +82,7 @@ def render(
     from vidgan.generator import synthesis
     from vidgan.render import pipeline
 
-    asked = _walk(moves, walk)
+    asked = walk_of(moves, walk)
     out = Target.parse(target, fps=asked.fps, **vars(file))
     share = _share()
     segments.check(out, resume=resume, world=share.world)
@@ -195,63 +150,6 @@ def _share() -> "Share":
     return Share(rank, world, launch="-".join(launch))
 
 
-def _walk(moves: WalkOptions, file: Path | None) -> "Walk":
-    """The walk of a file, or of options."""
-    from vidgan.render.walk import Walk
-
-    given = {key: value for key, value in vars(moves).items() if value is not None}
-    if file and given:
-        names = ", ".join(f"--{key.replace('_', '-')}" for key in given)
-        raise UsageError(f"--walk {file}: the file sets {names} itself; leave out one of both.")
-    if moves.audio and moves.frames is not None:
-        raise UsageError("--audio and --frames: the film is as long as the sound; omit --frames.")
-    if file:
-        return Walk.load(file)
-    parsed = {
-        "keyframes": _keyframes(given.pop("seeds", None), given.pop("keyframes", None)),
-        "closed": given.pop("loop", None),
-        "truncation": _numbers("--truncation", moves.truncation, float),
-        "labels": _labels(moves.labels),
-        "grid": None if moves.grid is None else list(terminal.pair("--grid", moves.grid)),
-        "audio": moves.audio and str(moves.audio),
-    }
-    return Walk(**given | {key: value for key, value in parsed.items() if value is not None})
-
-
-def _keyframes(seeds: str | None, keyframes: str | None) -> list | int | None:
-    """What a walk keeps of --seeds 3,17,99, of --keyframes 5, or of --keyframes latents.npy."""
-    if seeds is not None and keyframes is not None:
-        raise UsageError("--seeds and --keyframes: one of the two.")
-    if seeds is not None:
-        return [{"seed": seed, "index": 0} for seed in _numbers("--seeds", seeds, int)]
-    if keyframes is None:
-        return None
-    with contextlib.suppress(ValueError):
-        return int(keyframes)
-    from vidgan.latent import npy
-
-    try:
-        return [{"latent": row.tolist()} for row in npy.read_latents(Path(keyframes))]
-    except UsageError as error:
-        raise UsageError(f"--keyframes {error}") from error
-
-
-def _labels(text: str | None) -> list[int | str] | None:
-    """'3>flags' -> ["3", "flags"]. Only the model knows which classes these are."""
-    return None if text is None else re.split("[,>]", text)
-
-
-def _numbers(option: str, text: str | None, kind: type[int] | type[float]) -> list | None:
-    """'3,7,3' -> [3, 7, 3]. The shells let pass 3>7>3 only in quotes."""
-    if text is None:
-        return None
-    try:
-        return [kind(part) for part in re.split("[,>]", text)]
-    except ValueError:
-        example = "3,7,3" if kind is int else "0.5,1"
-        raise UsageError(f"{option} {text}: numbers with commas between: {example}.") from None
-
-
 def sample(
     target: Path,
     /,
@@ -295,7 +193,7 @@ def sample(
     else:
         Target.parse(f"{target}/").check(force=force)
     generator, _ = synthesis.open_default(model)
-    names, which = generator.class_names, _labels(labels)
+    names, which = generator.class_names, labels_of(labels)
     shown = classes.numbers_of(which, names) if which else list(range(len(names)))
     if count is None:
         columns, rows = size or _usual_grid(len(shown))
