@@ -146,6 +146,13 @@ def test_every_script_and_make_target_that_a_page_names_exists(page):
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
 
 
+def test_the_walk_that_the_readme_shows_is_as_a_walk_is_saved(here):
+    (text,) = re.findall(r"```json\n(.*?)```", README, flags=re.DOTALL)
+    Path("shown.json").write_text(text)
+    Walk.load(Path("shown.json")).save(Path("saved.json"))
+    assert Path("saved.json").read_text() == text
+
+
 def test_the_python_example_makes_a_film_of_120_frames(here):
     (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     Path("out.mp4").unlink()

@@ -3,12 +3,14 @@
 Plain data, so that a test can run every entry, and so that two versions can be compared.
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
 
 from tests.sounds import write_sound
+from vidgan.render.walk import FORMAT
 
 MODEL = "MODEL"  # stands for a generator of z_dim 100, .safetensors or .onnx
 EARTH = Path(__file__).parent.parent / "assets" / "earth.mp4"  # a film without sound
@@ -129,7 +131,15 @@ WRONG_COMMANDS = [
     (2, "--hold", "render --model MODEL --constant-speed --hold 0.2 out.mp4"),
     (2, "there is no folder absent", "render --model MODEL --save-walk absent/w.json out.mp4"),
     (2, "must end in .json", "render --model MODEL --save-walk out.mp4 out.mp4"),
-    (2, "sets --seed itself", "render --model MODEL --walk walk.json --seed 3 out.mp4"),
+    (2, "absent.json: cannot be read", "render --model MODEL --walk absent.json out.mp4"),
+    (
+        2,
+        "circle: takes two keyframes",
+        "render --model MODEL --walk w.json --path circle --loop o.mp4",
+    ),
+    (2, "noise is always a loop", "render --model MODEL --walk w.json --path noise out.mp4"),
+    (2, "sound of s.json and --frames", "render --model MODEL --walk s.json --frames 5 out.mp4"),
+    (2, "from 0.01 to 1000", "render --model MODEL --walk w.json --fps 0 out.mp4"),
     (2, "both, or neither", "render --model MODEL --sign cert.pem out.mp4"),
     (2, "No such file", "render --model MODEL --sign cert.pem --sign-key key.pem out.mp4"),
     (2, "you are in this folder", "render --model MODEL ."),
@@ -158,6 +168,10 @@ def prepare(folder: Path) -> None:
     (folder / "inf.toml").write_text("[train]\nduration_s = inf\n")
     (folder / "run").mkdir()
     (folder / "run" / "config.toml").write_text(RUN)
+    three = [{"seed": 7, "index": index} for index in range(3)]
+    walk = {"format": FORMAT, "z_dim": 100, "frames": 4, "closed": False, "keyframes": three}
+    (folder / "w.json").write_text(json.dumps(walk))
+    (folder / "s.json").write_text(json.dumps(walk | {"audio": "song.wav"}))
     np.save(folder / "k.npy", np.ones((4, 3), np.float32))
     np.savez(folder / "k.npz", np.ones((4, 100), np.float32))
     save_file({"w": np.ones(3)}, folder / "m.safetensors", metadata={"vidgan": "{}"})

@@ -1,4 +1,5 @@
 import json
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -61,6 +62,67 @@ def test_a_saved_walk_holds_what_was_measured(options, model_file, here, monkeyp
     monkeypatch.setattr(walk.sound, "listen", never)
     vidgan("render", "--model", model_file, "--walk", "walk.json", "two.mp4")
     assert target.read_bytes() == (here / "two.mp4").read_bytes()
+
+
+FILES = {
+    "a loop": {"seed": 7, "frames": 8},
+    "an open walk": {
+        "seed": 7,
+        "frames": 9,
+        "closed": False,
+        "keyframes": [{"seed": 7, "index": 0}],
+    },
+    "a steady walk": {"seed": 7, "frames": 8, "constant_speed": True, "positions": [[0.5] * 8]},
+}
+
+
+@pytest.mark.parametrize("content", FILES.values(), ids=FILES)
+@pytest.mark.parametrize(("fps", "times"), [("60", 2), ("15", 0.5), ("30", 1)])
+def test_another_fps_walks_finer_along_the_same_path_for_the_same_time(content, fps, times, here):
+    (here / "w.json").write_text(json.dumps({"format": walk.FORMAT, "z_dim": 6} | content))
+    asked = walk.Walk.load(here / "w.json")
+    changed = asked.changed({"fps": fps})
+    assert changed.frames == round(asked.frames * times) and changed.positions is None
+    (old,), (new,) = replace(asked, positions=None).paths(), changed.paths()
+    at = np.array([0, 0.2, 0.7])
+    assert np.array_equal(old.latents_at(at), new.latents_at(at))
+
+
+def test_options_win_over_the_keys_of_a_file(model_file, here):
+    """And what they change makes the film that the options alone would make."""
+    first = "render --seed 3 --frames 8 --path slerp --fps 25 --hold 0.2 --truncation 0.5"
+    vidgan(*first.split(), "--model", model_file, "--save-walk", "w.json", "first.mp4")
+    bend = "render --seed 4 --frames 6 --fps 50 --path lerp --hold 0 --truncation 1 --no-loop"
+    common = [*bend.split(), "--model", model_file, "--keyframes", "4"]
+    vidgan(*common, "--walk", "w.json", "--save-walk", "a.json", "a.mp4")
+    vidgan(*common, "--save-walk", "b.json", "b.mp4")
+    assert (here / "a.json").read_bytes() == (here / "b.json").read_bytes()
+    assert (here / "a.mp4").read_bytes() == (here / "b.mp4").read_bytes()
+    vidgan("render", "--model", model_file, "--walk", "w.json", "--fps", "50", "long.mp4")
+    assert len(list(read_frames(here / "long.mp4"))) == 16
+
+
+def test_what_was_measured_is_measured_again_where_an_option_changes_it(model_file, here):
+    vidgan("render", "--model", model_file, "--audio", "song.wav", "--save-walk", "w.json", "a.mp4")
+    common = ["render", "--model", model_file, "--fps", "60", "--save-walk"]
+    vidgan(*common, "again.json", "--walk", "w.json", "b.mp4")
+    vidgan(*common, "anew.json", "--audio", "song.wav", "--keyframes", "3", "c.mp4")
+    again, anew = (json.loads((here / f"{name}.json").read_text()) for name in ("again", "anew"))
+    assert again["frames"] == 30 and again == anew
+    vidgan(*common, "off.json", "--walk", "w.json", "--seed", "5", "d.mp4")
+    off = json.loads((here / "off.json").read_text())
+    assert off["keyframes"] == [{"seed": 5, "index": index} for index in range(3)]
+
+
+def test_a_file_is_made_to_be_read_and_edited(model_file, here):
+    options = ["--keyframes", "latents.npy", "--save-walk", "walk.json"]
+    vidgan("render", "--model", model_file, "--frames", "3", *options, "out.gif")
+    lines = (here / "walk.json").read_text().splitlines()
+    assert len(lines) == len(fields(walk.Walk)) + 2 + 3 + 1  # the keyframes have a line each
+    assert lines[:4] == ["{", '  "format": "vidgan-walk-2",', '  "frames": 3,', '  "fps": "30",']
+    edited = (here / "walk.json").read_text().replace('"fps": "30"', '"fps": 60')
+    (here / "walk.json").write_text(edited)
+    assert walk.Walk.load(here / "walk.json").fps == "60"
 
 
 def test_the_speed_of_another_model_is_measured_again(here, said):

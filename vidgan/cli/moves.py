@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @Parameter(name="*", group=Group("The walk", sort_key=1))
 @dataclass(frozen=True, kw_only=True)
 class WalkOptions:
-    """What the film shows. `render.walk.Walk` keeps these.
+    """What the film shows. `render.walk.Walk` keeps these. They win over a file.
 
     Attributes:
         frames: The number of frames. By default 120.
@@ -29,7 +29,8 @@ class WalkOptions:
         seeds: The seeds of the pictures to pass through, for example 3,17,99. They replace --seed.
         keyframes: The number of pictures to pass through, by default one per 30 frames; or a .npy
             file of their latents, an array [K, z_dim].
-        fps: Frames per second, for example 30 (the default), 23.976 or 24000/1001.
+        fps: Frames per second, for example 30 (the default), 23.976 or 24000/1001. With --walk the
+            film stays as long: 60 instead of 30 makes twice the frames, in finer steps.
         loop: End where the film starts, so that it repeats without a jump. This is the default.
         hold: The part of the time to stand still on keyframes, from 0 to below 1, for example 0.3.
         ease: How the speed changes between keyframes: linear (the default), smoothstep or in-out.
@@ -56,22 +57,15 @@ class WalkOptions:
     truncation: str | None = None
     labels: str | None = None
     grid: str | None = None
-    constant_speed: bool | None = None
+    constant_speed: Annotated[bool | None, Parameter(negative="--no-constant-speed")] = None
     audio: Path | None = None
 
 
 def walk_of(moves: WalkOptions, file: Path | None) -> "Walk":
-    """The walk of a file, or of options."""
+    """The walk that options say, or that of a file, in which options replace keys."""
     from vidgan.render.walk import Walk
 
     given = {key: value for key, value in vars(moves).items() if value is not None}
-    if file and given:
-        names = ", ".join(f"--{key.replace('_', '-')}" for key in given)
-        raise UsageError(f"--walk {file}: the file sets {names} itself; leave out one of both.")
-    if moves.audio and moves.frames is not None:
-        raise UsageError("--audio and --frames: the film is as long as the sound; omit --frames.")
-    if file:
-        return Walk.load(file)
     parsed = {
         "keyframes": _keyframes(given.pop("seeds", None), given.pop("keyframes", None)),
         "closed": given.pop("loop", None),
@@ -80,7 +74,12 @@ def walk_of(moves: WalkOptions, file: Path | None) -> "Walk":
         "grid": None if moves.grid is None else list(terminal.pair("--grid", moves.grid)),
         "audio": moves.audio and str(moves.audio),
     }
-    return Walk(**given | {key: value for key, value in parsed.items() if value is not None})
+    given |= {key: value for key, value in parsed.items() if value is not None}
+    walk = Walk.load(file).changed(given) if file else Walk(**given)
+    if walk.audio and moves.frames is not None:
+        of = "--audio" if moves.audio else f"the sound of {file}"
+        raise UsageError(f"{of} and --frames: the film is as long as the sound; omit --frames.")
+    return walk
 
 
 def _keyframes(seeds: str | None, keyframes: str | None) -> list | int | None:

@@ -66,7 +66,7 @@ def render(
             or a folder for PNG files.
         model: generator.safetensors, generator.onnx or the folder of a run. By default the newest
             run in runs/, or else the generator that comes with vidgan, called earth.
-        walk: Show the walk of a file that --save-walk wrote. It replaces all options of "The walk".
+        walk: Show the walk of a file that --save-walk wrote. Options of "The walk" win over it.
         save_walk: Also write the walk to this file, for example walk.json, to render it again.
         force: Replace the target if it exists.
         resume: Continue a render that was stopped or killed. Repeat its command and add --resume.

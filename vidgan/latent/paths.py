@@ -172,11 +172,13 @@ class Path:
         if not 0 <= self.hold < 1:
             raise UsageError(f"--hold {self.hold:g}: a part of the time, from 0 to below 1.")
         if self.kind in ALWAYS_CLOSED and not self.closed:
-            raise UsageError(f"--path {self.kind} is always a loop: omit --no-loop, or try walk.")
+            raise UsageError(f"--path {self.kind} is always a loop: --loop, or --path walk.")
         if self.kind in ALWAYS_CLOSED and self.keyframes.count < 2:
             raise UsageError(f"--path {self.kind}: at least two keyframes.")
         if self.kind == "circle" and self.keyframes.count > 2:
-            raise UsageError("--path circle: takes two keyframes; --path loop takes more.")
+            raise UsageError(
+                "--path circle: takes two keyframes (--keyframes 2); --path loop more."
+            )
         if self.keyframes.count > 1000 * self.frames:  # all keyframes between two frames are kept
             raise UsageError(f"keyframes = {self.keyframes.count}: at most 1000 per frame.")
         if (self.hold or self.ease != "linear") and self.kind not in THROUGH_KEYFRAMES:

@@ -9,6 +9,7 @@ import json
 import logging
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -36,15 +37,13 @@ _MOST_CELLS = 144
 class Walk:
     """What the options of `vidgan render` set. A field's name is its key in the file."""
 
-    z_dim: int | None = None  # of the model; None before `bind`
     format: str = FORMAT
-    model: str | None = None  # SHA-256 of its file
+    frames: int = 120  # with audio: as many as the sound is long
+    fps: str = "30"
     path: str = "loop"
     closed: bool = True
     seed: int = 0
     keyframes: list | int | None = None  # a number, or [{"seed": 3, "index": 0}, {"latent": [...]}]
-    frames: int = 120  # with audio: as many as the sound is long
-    fps: str = "30"
     hold: int | float = 0.0
     ease: str = "linear"
     truncation: int | float | list[int | float] = 1.0  # 0 to 1; a list is gone through in turn
@@ -52,6 +51,8 @@ class Walk:
     grid: list[int] | None = None  # [columns, rows]; cell c shows the walk of seed + c
     constant_speed: bool = False
     audio: str | None = None
+    z_dim: int | None = None  # of the model; None before `bind`
+    model: str | None = None  # SHA-256 of its file
     positions: list[list[int | float]] | None = None  # as measured: [cell][frame], from 0 to 1
     gain: list[int | float] | None = None  # of each frame, as measured in the sound
 
@@ -74,6 +75,8 @@ class Walk:
             content["format"] = FORMAT  # without the two, nothing has changed
         if content.get("format") != FORMAT:
             raise ConfigError(f'{source}: not a walk; these have "format": "{FORMAT}".')
+        if type(content.get("fps")) in (int, float):
+            content["fps"] = str(content["fps"])
         try:
             walk = config.from_dict(content, cls)
         except ConfigError as error:
@@ -91,7 +94,22 @@ class Walk:
             audio = Path(os.path.relpath(file, folder) if same_drive else file).as_posix()
         keyframes, fps = self.keyframes_in_full(), str(parse_fps(self.fps))
         content = asdict(replace(self, audio=audio, keyframes=keyframes, fps=fps))
-        write_bytes(target, json.dumps(content).encode() + b"\n", force=force)
+        write_bytes(target, _as_json(content).encode() + b"\n", force=force)
+
+    def changed(self, given: Mapping[str, object]) -> Self:
+        """The same walk with other values of some fields, which may need to be measured again.
+
+        Another fps alone keeps the duration and the path, which gets more frames, or fewer.
+        """
+        walk = replace(self, **given)
+        if "seed" in given and "keyframes" not in given and isinstance(self.keyframes, list):
+            walk = replace(walk, keyframes=len(self.keyframes))
+        if "fps" in given and "frames" not in given:
+            count = walk._keyframes(0).count if walk.keyframes is None else walk.keyframes
+            frames = max(1, round(self.frames * parse_fps(walk.fps) / parse_fps(self.fps)))
+            walk = replace(walk, frames=frames, keyframes=count)
+        measured = self.constant_speed or self.audio or walk.constant_speed or walk.audio
+        return replace(walk, positions=None, gain=None) if given and measured else walk
 
     def bind(
         self, generator: Synthesize, *, name: str = "the model", sound_into: Target | None = None
@@ -222,6 +240,17 @@ class BoundWalk:
             facts["seed"], keyframes = walk.seed, len(keyframes)
         facts |= {"path": walk.path, "keyframes": keyframes, "audio": bool(walk.audio) or None}
         return {k: facts[k] for k in sorted(facts) if k != "z_dim" and facts[k] is not None}
+
+
+def _as_json(content: Mapping[str, object]) -> str:
+    """A line for each key and for each keyframe, for people. A long table stays on one line."""
+    lines = []
+    for key, value in content.items():
+        text = json.dumps(value)
+        if key == "keyframes":
+            text = "[\n" + ",\n".join(f"    {json.dumps(entry)}" for entry in value) + "\n  ]"
+        lines.append(f'  "{key}": {text}')
+    return "{\n" + ",\n".join(lines) + "\n}"
 
 
 def _number(digits: str) -> int | float:
