@@ -73,6 +73,8 @@ WRONG_COMMANDS = [
     (4, "notes.onnx: not a file of weights", "import notes.onnx generator.safetensors"),
     (3, "bad.zip: damaged or no zip file", "train bad.zip"),
     (3, "empty: no pictures or films in it", "evaluate empty empty"),
+    (2, "--numbers: for --grid", "sample --count 5 --numbers stills"),
+    (2, "has no room", "sample --model MODEL --numbers --seed 99999999999999999 a.png"),
     (2, "stills: a folder takes --count", "sample stills/"),
     (2, "extra.mp4: more than the command takes", "render out.mp4 extra.mp4"),
     (2, "--no-flip: a resumed run keeps its own (--flip)", "train --resume run --no-flip"),

@@ -133,6 +133,24 @@ def test_samples_as_a_grid_and_as_a_folder(vidgan, model_file, tmp_path):
     assert len(list((tmp_path / "stills").glob("*.png"))) == 5
 
 
+def test_the_number_of_a_picture_is_its_seed_everywhere(vidgan, model_file, tmp_path):
+    model = ("--model", model_file)
+    vidgan("sample", *model, "--grid", "4x3", "--seed", 15, "--numbers", "sheet.png")
+    vidgan("sample", *model, "--grid", "4x3", "--seed", 15, "plain.png")
+    vidgan("sample", *model, "--count", 8, "--seed", 15, "stills")
+    vidgan("render", *model, "--seeds", "17,22,15", "--frames", 3, "film")
+    sheet, plain = (np.asarray(Image.open(tmp_path / n)) for n in ("sheet.png", "plain.png"))
+    frames = [np.asarray(Image.open(f)) for f in sorted((tmp_path / "film").iterdir())]
+    stills = [np.asarray(Image.open(f)) for f in sorted((tmp_path / "stills").iterdir())]
+    for frame, number in zip(frames, (17, 22, 15), strict=True):
+        row, column = divmod(number - 15, 4)
+        picture = np.s_[64 * row : 64 * (row + 1), 64 * column : 64 * (column + 1)]
+        assert np.array_equal(plain[picture], stills[number - 15])
+        assert np.array_equal(sheet[picture][14:], plain[picture][14:])
+        assert (sheet[picture] != plain[picture]).any()
+        assert np.abs(frame.astype(int) - stills[number - 15]).max() <= 1
+
+
 @pytest.fixture(scope="module")
 def model_of_classes(tmp_path_factory):
     names = ("flags", "women", "old maps")
@@ -175,7 +193,7 @@ def test_a_sample_shows_all_classes_and_says_where(vidgan, model_of_classes, tmp
     done = vidgan("sample", "--model", model_of_classes, *options, "stills")
     assert "pictures in turn: 2 old maps, 0 flags" in done.stdout
     generator = open_generator(model_of_classes)
-    z = seeds.gaussian(0, np.arange(3), z_dim=100)
+    z = seeds.numbered(range(3), z_dim=100)
     wanted = generator(z, np.eye(3, dtype=np.float32)[[2, 0, 2]])
     stills = [np.asarray(Image.open(f)) for f in sorted((tmp_path / "stills").iterdir())]
     assert np.array_equal(stills, wanted)

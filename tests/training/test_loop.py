@@ -19,6 +19,7 @@ from vidgan import config, signals
 from vidgan.errors import ConfigError, DataError, DivergedError, SystemFault
 from vidgan.generator import checkpoint, export
 from vidgan.generator.synthesis import open_generator
+from vidgan.latent import seeds
 from vidgan.networks import base
 from vidgan.networks.architectures import DISCRIMINATORS
 from vidgan.networks.losses import LOSSES
@@ -87,6 +88,15 @@ def test_a_run_folder_holds_what_the_design_says(pictures, tmp_path):
     wanted = settings(pictures, images=320, model={"colours": 3})
     assert config.load(run / "config.toml") == config.resolved(wanted)
     assert loop.train(settings(pictures, images=8), runs=tmp_path / "runs").name.startswith("00001")
+
+
+def test_a_cell_of_the_samples_is_the_picture_of_its_number_as_seed(pictures, tmp_path):
+    run = loop.train(settings(pictures, images=160, seed=3), runs=tmp_path)
+    samples = np.asarray(Image.open(run / "samples000000160.png")).astype(int)
+    row, column = divmod(17, 8)
+    cell = samples[32 * row : 32 * (row + 1), 32 * column : 32 * (column + 1)]
+    z = seeds.gaussian(17, np.zeros(1), z_dim=100)
+    assert np.abs(open_generator(run / "generator.safetensors")(z)[0] - cell).max() <= 1
 
 
 @pytest.mark.parametrize("name", ["dcgan", "r3gan"])

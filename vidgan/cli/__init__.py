@@ -5,7 +5,8 @@
     doctor    the verb doctor: what this machine offers
     train     the verbs train and evaluate
     moves     the options of a walk
-    render    the verbs render and sample
+    choose    the verb sample
+    render    the verb render
     export    the verbs export, serve, verify and import
     main      all verbs together, and errors as one line and an exit code
 

@@ -7,7 +7,7 @@ import sys
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from vidgan import __version__, signals
-from vidgan.cli import doctor, export, render, terminal, train
+from vidgan.cli import choose, doctor, export, render, terminal, train
 from vidgan.errors import Interrupted, SystemFault, UsageError, VidganError, of_import
 
 _NOTHING = "return_value"  # cyclopts would print what a verb returns, or end the process
@@ -19,7 +19,7 @@ app = App(
     default_parameter=Parameter(negative=()),
 )
 
-for verb in (train.train, train.evaluate, render.render, render.sample, export.export):
+for verb in (train.train, train.evaluate, render.render, choose.sample, export.export):
     app.command(verb)
 for verb in (export.serve, export.verify, export.import_, doctor.doctor):
     app.command(verb)

@@ -5,6 +5,8 @@ turns (seed, index, pair) into 64 random bits; Box-Muller turns those into two n
 latent depends only on its seed and its index, never on batch size, rank or device.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from vidgan.errors import UsageError
@@ -52,6 +54,11 @@ def gaussian(seed: int, indices: np.ndarray, *, z_dim: int) -> np.ndarray:
     angle = 2.0 * np.pi * (x1.astype(np.float64) / 2**32)
     both = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)  # [N, pairs, 2]
     return both.reshape(len(index), -1)[:, :z_dim].astype(np.float32)
+
+
+def numbered(numbers: Iterable[int], *, z_dim: int) -> np.ndarray:
+    """Latents float32 [N, z_dim] of pictures by their numbers: the first latent of each seed."""
+    return np.concatenate([gaussian(number, np.zeros(1), z_dim=z_dim) for number in numbers])
 
 
 def bits(seed: int, indices: np.ndarray, *, lane: int = 0) -> np.ndarray:

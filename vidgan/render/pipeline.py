@@ -18,7 +18,7 @@ from vidgan.data.ahead import ahead
 from vidgan.errors import UsageError
 from vidgan.film.segments import Film, Share
 from vidgan.film.target import Target
-from vidgan.film.tiles import tile
+from vidgan.film.tiles import numbered, tile
 from vidgan.film.writer import VideoWriter
 from vidgan.generator.synthesis import Synthesize, batch_size_for
 from vidgan.latent import seeds
@@ -109,11 +109,18 @@ def contact_sheet(generator: Synthesize, path: LatentPath) -> np.ndarray:
 
 
 def grid_of_stills(
-    generator: Synthesize, *, seed: int, columns: int, rows: int, labels: Sequence[int] = ()
+    generator: Synthesize,
+    *,
+    seed: int,
+    columns: int,
+    rows: int,
+    labels: Sequence[int] = (),
+    numbers: bool = False,
 ) -> np.ndarray:
-    """Pictures of a seed side by side: uint8 [rows * H, columns * W, 3].
+    """Pictures of seed, seed + 1, ... side by side: uint8 [rows * H, columns * W, 3].
 
     Each row shows one of the labels, over and over, so that a column shows a latent in all of them.
+    With `numbers`, each picture carries that of its seed.
     """
     most = min(10_000, _MOST_PIXELS // (generator.height * generator.width))
     if columns < 1 or rows < 1 or columns * rows > most:
@@ -121,7 +128,9 @@ def grid_of_stills(
     turn, which = np.divmod(np.arange(rows), max(len(labels), 1))
     index = (turn if labels else np.arange(rows))[:, None] * columns + np.arange(columns)
     given = np.repeat(np.array(labels)[which], columns) if labels else None
-    return tile(np.concatenate(list(_stills(generator, seed, index.ravel(), given))), columns)
+    shown = [seed + number for number in index.ravel().tolist()]
+    pictures = np.concatenate(list(_stills(generator, shown, given)))
+    return tile(numbered(pictures, shown) if numbers else pictures, columns)
 
 
 def write_stills(
@@ -133,7 +142,7 @@ def write_stills(
     labels: Sequence[int] = (),
     force: bool = False,
 ) -> None:
-    """Write `count` pictures of a seed as marked PNG files: the whole folder, or none.
+    """Write pictures of seed, seed + 1, ... as marked PNG files: the whole folder, or none.
 
     One picture after the other shows the next one of the labels, over and over.
     """
@@ -145,15 +154,15 @@ def write_stills(
         for start in range(0, count, _LATENTS):
             index = np.arange(start, min(start + _LATENTS, count))
             given = np.array(labels)[index % len(labels)] if labels else None
-            for batch in _stills(generator, seed, index, given):
+            for batch in _stills(generator, [seed + i for i in index.tolist()], given):
                 for picture in batch:
                     writer.write(picture)
 
 
 def _stills(
-    generator: Synthesize, seed: int, index: np.ndarray, labels: np.ndarray | None
+    generator: Synthesize, numbers: Sequence[int], labels: np.ndarray | None
 ) -> Iterator[np.ndarray]:
-    z = seeds.gaussian(seed, index, z_dim=generator.z_dim)
+    z = seeds.numbered(numbers, z_dim=generator.z_dim)
     one_hot = np.eye(generator.classes, dtype=np.float32)
     return _synthesize(generator, z, *([] if labels is None else [one_hot[labels]]))
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
+from vidgan.latent import seeds
 from vidgan.networks import pixels
 from vidgan.networks.base import Generator
 from vidgan.quality.validation import Validation, kept
@@ -41,20 +42,21 @@ def averaged_generator(run: Run) -> Generator:
         norm.momentum = None  # cumulative mean
     classes = every_class(run.settings, _BATCH)
     for batch in range(_CALIBRATION_BATCHES if norms else 0):
-        _generate(run, generator, batch * _BATCH, _BATCH, classes)
+        _generate(generator, latents(run.settings, batch * _BATCH, _BATCH), classes)
     return generator.eval().cpu()
 
 
 def make_samples(run: Run, names: Iterable[str]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Write and return samples, pictures of latents that stay the same through the run, and as
-    many of each of the classes with these names: uint8 [N, H, W, 3]."""
+    """Write and return samples, and some of each of the classes with these names: uint8
+    [N, H, W, 3]. Sample 17 of every run is of seed 17, as in `vidgan sample`."""
     generator, classes = averaged_generator(run), every_class(run.settings, SAMPLES)
-    samples = pixels.to_frames(_generate(run, generator, 0, SAMPLES, classes)).numpy()
+    z = torch.from_numpy(seeds.numbered(range(SAMPLES), z_dim=run.settings.model.z_dim))
+    samples = pixels.to_frames(_generate(generator, z, classes)).numpy()
     write_grid(run.folder / f"samples{run.state.images_seen:09d}.png", samples)
     of_class = {}
     for name in names:
         label = torch.tensor([run.settings.model.class_names.index(name)]).repeat(OF_A_CLASS).int()
-        images = _generate(run, generator, 0, OF_A_CLASS, label)
+        images = _generate(generator, z[:OF_A_CLASS], label)
         of_class[name] = pixels.to_frames(images).numpy()
     return samples, of_class
 
@@ -67,7 +69,8 @@ def measure(run: Run, validation: Validation) -> None:
         if run.settings.model.classes:
             numbers = validation.numbers[start : start + count]
             classes = torch.from_numpy(run.dataset.labels[numbers])
-        frames.append(pixels.to_frames(_generate(run, generator, start, count, classes)).cpu())
+        images = _generate(generator, latents(run.settings, start, count), classes)
+        frames.append(pixels.to_frames(images).cpu())
     now = validation.measure(torch.cat(frames).numpy(), run.state.images_seen)
     run.state.measured.append(now)
     best = kept(run.state.measured) is now
@@ -77,10 +80,7 @@ def measure(run: Run, validation: Validation) -> None:
 
 
 @torch.no_grad()
-def _generate(
-    run: Run, generator: Generator, first: int, count: int, classes: torch.Tensor | None
-) -> torch.Tensor:
-    """Pictures float32 [B, 3, H, W] of the run's latents from the number `first` on."""
+def _generate(generator: Generator, z: torch.Tensor, classes: torch.Tensor | None) -> torch.Tensor:
+    """Pictures float32 [B, 3, H, W] of latents and classes."""
     device = next(generator.parameters()).device
-    z = latents(run.settings, first, count).to(device)
-    return generator(z, classes if classes is None else classes.to(device))
+    return generator(z.to(device), classes if classes is None else classes.to(device))

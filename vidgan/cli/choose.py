@@ -1,0 +1,90 @@
+"""The verb that shows pictures to choose from: sample."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vidgan.cli import terminal
+from vidgan.cli.moves import labels_of
+from vidgan.cli.terminal import Whole
+from vidgan.disk.files import check_new
+from vidgan.errors import UsageError
+
+
+def sample(
+    target: Path,
+    /,
+    *,
+    grid: str | None = None,
+    count: Whole | None = None,
+    labels: str | None = None,
+    model: Path | None = None,
+    seed: Whole = 0,
+    numbers: bool = False,
+    force: bool = False,
+) -> None:
+    """Write pictures: with --grid 8x4 grid.png one file, with --count 100 stills/ a folder.
+
+    Picture 17 is that of seed 17: vidgan render --seeds 17,3 passes through it.
+
+    Of a model that has classes, each row of the grid shows one class, and each column one latent.
+
+    Args:
+        target: A PNG file for --grid, a folder for --count.
+        grid: Columns x rows of pictures in one file. This is the default, with 8x4, or with a row
+            for each class.
+        count: Write this many files instead, of one class after the other.
+        labels: The classes to show, by number or name: 3,7 or flags,maps. By default all.
+        model: generator.safetensors, generator.onnx or the folder of a run. By default the newest
+            run in runs/, or else the generator that comes with vidgan, called earth.
+        seed: The number of the first picture. The others follow it.
+        numbers: Draw the number of each picture into the grid.
+        force: Replace the target if it exists.
+    """
+    from vidgan.film.target import Target
+    from vidgan.film.writer import write_png
+    from vidgan.generator import classes, synthesis
+    from vidgan.render import pipeline
+
+    if grid and count is not None:
+        raise UsageError("--grid and --count: one of the two.")
+    if numbers and count is not None:
+        raise UsageError("--numbers: for --grid; the files of --count have numbers as names.")
+    size = terminal.pair("--grid", grid) if grid else None
+    if count is None:
+        if not target.suffix:
+            raise UsageError(f"{target}: a folder takes --count, for example --count 100.")
+        check_new(target, suffix=".png", force=force)
+    elif target.suffix.lower() == ".png":
+        raise UsageError(f"{target}: --count writes a folder of PNG; --grid writes one PNG.")
+    else:
+        Target.parse(f"{target}/").check(force=force)
+    generator, _ = synthesis.open_default(model)
+    names, which = generator.class_names, labels_of(labels)
+    shown = classes.numbers_of(which, names) if which else list(range(len(names)))
+    if count is None:
+        columns, rows = size or _usual_grid(len(shown))
+        shown = shown[:rows]
+        picture = pipeline.grid_of_stills(
+            generator, seed=seed, columns=columns, rows=rows, labels=shown, numbers=numbers
+        )
+        comment = {"model": generator.sha256, "seed": seed} | ({"labels": shown} if shown else {})
+        write_png(target, picture, comment, force=force)
+    else:
+        pipeline.write_stills(generator, target, seed=seed, count=count, labels=shown, force=force)
+    what = "rows" if count is None else "pictures"
+    terminal.to_stdout(str(target), *shown_classes(f"{what} in turn", shown, names))
+
+
+def shown_classes(how: str, numbers: list[int], names: Sequence[str]) -> list[str]:
+    """A line that says which class is which and what is shown, if there are classes."""
+    from vidgan.generator import classes
+
+    if not names:
+        return []
+    return [f"classes: {classes.listed(names)}; {how}: {classes.listed(names, numbers)}"]
+
+
+def _usual_grid(classes: int) -> tuple[int, int]:
+    """Columns and rows: each class once, or more often to fill four rows; 32 classes at most."""
+    once = min(classes, 32) or 4
+    return 8, once * max(1, 4 // once)
