@@ -59,7 +59,7 @@ def moving(frames: int, side: int = 32) -> list[np.ndarray]:
 
 def film_writer(path: Path | str, *, kind=VideoWriter, **settings: object) -> VideoWriter:
     """A writer, by the settings of `Target.parse` and of `VideoWriter` together."""
-    keys = settings.keys() & {"force", "sound", "finish", "comment"}
+    keys = settings.keys() & {"force", "sound", "sound_from_s", "finish", "comment"}
     own = {key: settings.pop(key) for key in keys}
     return kind(Target.parse(path, **settings), **own)
 

@@ -19,6 +19,7 @@ USUAL = {
     **{"keyframes": None, "frames": 120, "fps": "30", "hold": 0, "ease": "linear"},
     **{"truncation": 1, "labels": None, "grid": None, "constant_speed": False, "audio": None},
     **{"positions": None, "gain": None},
+    **{"audio_part": None, "audio_follow": None, "audio_strength": 1, "audio_smoothing": 0.25},
 }
 NO_STOPS = ("circle", "walk", "noise")  # they pass through no keyframe but the first
 ALWAYS_CLOSED = ("circle", "noise")

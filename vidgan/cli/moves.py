@@ -43,6 +43,11 @@ class WalkOptions:
             seed of its own: --seed, --seed + 1, ...
         constant_speed: Time the frames so that each changes as much as the next.
         audio: A sound (wav, mp3, flac, ...) to move to. The film is as long, and plays it.
+        audio_part: Only this part of the sound, for example 0:30-1:00, or 0:30- for the rest.
+        audio_follow: What moves the walk: beat or loudness, by default both; and only bass (below
+            250 Hz), voice or treble (above 4 kHz). For example bass,beat.
+        audio_strength: How much the sound moves the walk, from 0 (not at all) to 10. By default 1.
+        audio_smoothing: Seconds over which the movement is smoothed. By default 0.25.
     """
 
     frames: Whole | None = None
@@ -59,6 +64,10 @@ class WalkOptions:
     grid: str | None = None
     constant_speed: Annotated[bool | None, Parameter(negative="--no-constant-speed")] = None
     audio: Path | None = None
+    audio_part: str | None = None
+    audio_follow: str | None = None
+    audio_strength: float | None = None
+    audio_smoothing: float | None = None
 
 
 def walk_of(moves: WalkOptions, file: Path | None) -> "Walk":
@@ -73,13 +82,28 @@ def walk_of(moves: WalkOptions, file: Path | None) -> "Walk":
         "labels": labels_of(moves.labels),
         "grid": None if moves.grid is None else list(terminal.pair("--grid", moves.grid)),
         "audio": moves.audio and str(moves.audio),
+        "audio_part": moves.audio_part and _part(moves.audio_part),
+        "audio_follow": moves.audio_follow and moves.audio_follow.split(","),
     }
     given |= {key: value for key, value in parsed.items() if value is not None}
     walk = Walk.load(file).changed(given) if file else Walk(**given)
     if walk.audio and moves.frames is not None:
         of = "--audio" if moves.audio else f"the sound of {file}"
         raise UsageError(f"{of} and --frames: the film is as long as the sound; omit --frames.")
+    for key in given:
+        if key.startswith("audio_") and not walk.audio:
+            raise UsageError(f"--{key.replace('_', '-')}: there is no sound; add --audio song.mp3.")
     return walk
+
+
+def _part(text: str) -> list[float]:
+    """'0:30-1:00' -> [30.0, 60.0], and '0:30-' -> [30.0]."""
+    first, _, last = text.partition("-")
+    try:
+        clocks = [reversed(clock.split(":")) for clock in ([first, last] if last else [first])]
+        return [sum(float(n) * 60**i for i, n in enumerate(clock)) for clock in clocks]
+    except ValueError:
+        raise UsageError(f"--audio-part {text}: as 0:30-1:00, or 0:30- for the rest.") from None
 
 
 def _keyframes(seeds: str | None, keyframes: str | None) -> list | int | None:

@@ -116,7 +116,10 @@ def render(
             bound.save(save_walk, force=again)
 
     sound = bound.walk.audio and Path(bound.walk.audio)
-    writer = VideoWriter(out, force=replace, sound=sound, finish=finish, comment=comment)
+    from_s = (bound.walk.audio_part or [0])[0]
+    writer = VideoWriter(
+        out, force=replace, sound=sound, sound_from_s=from_s, finish=finish, comment=comment
+    )
     with terminal.rendering_bar(bound.frames) as advance:
         pipeline.render(
             bound.generator, bound, writer, resume=resume, share=share, progress=advance

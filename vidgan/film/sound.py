@@ -5,7 +5,9 @@ PyAV decodes it as a stream. Memory holds two numbers per 23 ms of sound, never 
 
 import heapq
 import itertools
-from collections.abc import Iterator, Mapping
+import math
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -20,7 +22,10 @@ from vidgan.film.target import Target
 from vidgan.marks import xmp
 
 _RATE, _HOP, _WINDOW = 22_050, 512, 1024  # samples, for the analysis only
-_DECAY_S = 0.2  # the effect of an onset falls to a third in this time
+_DECAY = 0.8  # of the smoothing: in this time the effect of an onset falls to a third
+BANDS_HZ = {"bass": (20, 250), "voice": (250, 4000), "treble": (4000, 11_025)}
+_DRIVES = ("beat", "loudness")
+_PIECE = 240  # samples; a sound in a film begins at the start of such a piece
 # Formats that refer to no other file. A playlist would make FFmpeg open others.
 _SAFE = {"format_whitelist": "wav,mp3,flac,ogg,aac,aiff,mov,matroska", "protocol_whitelist": "file"}
 
@@ -31,6 +36,8 @@ class Drive:
 
     speed: np.ndarray  # above 0; rises with onsets and loudness
     gain: np.ndarray  # see `latent.paths.Path`; 0.6 (silence) to 1 (loud)
+    loudness: np.ndarray  # 0 to 1
+    beat: np.ndarray  # 1 at the strongest onsets, and dying away
 
     def timing(self, steps: int) -> np.ndarray:
         """Positions [steps + 1] that rise from 0 to 1 at this speed."""
@@ -46,36 +53,81 @@ def check(sound: Path, target: Target) -> None:
     _opened(sound).close()
 
 
-def listen(sound: Path, *, fps: Fraction) -> Drive:
-    """Analyse a sound. It has as many frames as it is long at `fps`, rounded. Raises DataError."""
-    loudness, onset, samples = [], [], 0
+def listen(
+    sound: Path,
+    fps: Fraction,
+    part: Sequence[float] = (0,),
+    follow: Sequence[str] = (),
+    strength: float = 1.0,
+    smoothing: float = 0.25,
+) -> Drive:
+    """Analyse a sound. It has as many frames as the part is long at `fps`, rounded.
+
+    part       from where, and to where if not to the end, in seconds
+    follow     beat or loudness, by default both; and one of BANDS_HZ, by default all
+    strength   0 moves evenly, 1 as usual, 2 twice as much
+    smoothing  seconds over which loudness is averaged, and for about which a beat is felt
+
+    Raises DataError, and UsageError for settings that cannot be.
+    """
+    bands = [BANDS_HZ[word] for word in follow if word in BANDS_HZ]
+    if not {*follow} <= {*_DRIVES, *BANDS_HZ} or len(bands) > 1:
+        known = f"{' or '.join(_DRIVES)}, and one of {', '.join(BANDS_HZ)}"
+        raise UsageError(f"--audio-follow {','.join(follow)}: {known}, for example bass,beat.")
+    if not (0 <= strength <= 10 and 0 <= smoothing <= 60):
+        raise UsageError("--audio-strength is from 0 to 10, --audio-smoothing to 60 seconds.")
+    from_s, to_s = (*part, math.inf)[:2]
+    if len(part) > 2 or not 0 <= from_s < to_s:
+        raise UsageError("--audio-part: from a time to a later one, for example 0:30-1:00.")
+    blocks = _mono(sound, from_s, to_s)
+    loudness, onset, samples = _heard(blocks, bands[0] if bands else None)
+    if not samples:
+        raise DataError(f"{sound}: not one sample of sound in it; is it damaged?")
+    loud, beat = _normalized(loudness, 95), _normalized(onset, 99) ** 2
+    decay = np.exp(-_HOP / _RATE / max(_DECAY * smoothing, 1e-6))
+    for i in range(1, len(beat)):  # an onset dies away like a struck string
+        beat[i] = max(beat[i], beat[i - 1] * decay)
+    reach = round((smoothing * _RATE / _HOP - 1) / 2)
+    window = np.full(2 * reach + 1, 1 / (2 * reach + 1))
+    loud = np.convolve(np.pad(loud, reach, mode="edge"), window, mode="valid")
+    at_s = (np.arange(max(1, round(Fraction(samples, _RATE) * fps))) + 0.5) / float(fps)
+    hop_s = (np.arange(len(loud)) * _HOP + _WINDOW / 2) / _RATE
+    loud, beat = np.interp(at_s, hop_s, loud), np.interp(at_s, hop_s, beat)
+    only = [drive for drive in _DRIVES if drive in follow]
+    by_loud, by_beat = (float(only != [other]) for other in _DRIVES)
+    speed = 0.25 + strength * (0.75 * by_loud * loud + 2 * by_beat * beat)
+    return Drive(speed, np.clip(1 - 0.4 * by_loud * strength * (1 - loud), 0, 1), loud, beat)
+
+
+def _heard(blocks: Iterator[np.ndarray], band: tuple[int, int] | None) -> tuple[array, array, int]:
+    """How loud it is and how much begins at each hop, both also of one band; and all samples."""
+    loudness, onset, samples = array("d"), array("d"), 0
     rest, before = np.zeros(0), None
-    taper, decay = np.hanning(_WINDOW) / (_WINDOW / 4), np.exp(-_HOP / _RATE / _DECAY_S)
-    for block in _mono(sound):
+    taper = np.hanning(_WINDOW) / (_WINDOW / 4)
+    hz = np.fft.rfftfreq(_WINDOW, 1 / _RATE)
+    heard = slice(*np.searchsorted(hz, band)) if band else slice(None)
+    for block in blocks:
         samples += len(block)
         rest = np.concatenate([rest, block])
         for start in range(0, len(rest) - _WINDOW + 1, _HOP):
-            part = rest[start : start + _WINDOW]
-            spectrum = np.log1p(100 * np.abs(np.fft.rfft(part * taper)))
+            window = rest[start : start + _WINDOW]
+            level = np.abs(np.fft.rfft(window * taper))[heard]
+            spectrum = np.log1p(100 * level)
             rise = np.maximum(spectrum - before, 0).mean() if before is not None else 0.0
             before = spectrum
-            loudness.append(np.sqrt(np.mean(part**2)))
+            loudness.append(np.sqrt(np.sum(level**2) / 3 if band else np.mean(window**2)))
             onset.append(rise)
         rest = rest[max(0, (len(rest) - _WINDOW) // _HOP + 1) * _HOP :]
-    if not samples:
-        raise DataError(f"{sound}: not one sample of sound in it; is it damaged?")
-    loud, push = _normalized(loudness, 95), _normalized(onset, 99) ** 2
-    for i in range(1, len(push)):  # an onset dies away like a struck string
-        push[i] = max(push[i], push[i - 1] * decay)
-    loud = np.convolve(np.pad(loud, 5, mode="edge"), np.full(11, 1 / 11), mode="valid")
-    at_s = (np.arange(max(1, round(Fraction(samples, _RATE) * fps))) + 0.5) / float(fps)
-    hop_s = (np.arange(len(loud)) * _HOP + _WINDOW / 2) / _RATE
-    loud, push = np.interp(at_s, hop_s, loud), np.interp(at_s, hop_s, push)
-    return Drive(speed=0.25 + 0.75 * loud + 2 * push, gain=0.6 + 0.4 * loud)
+    return loudness, onset, samples
 
 
 def add_sound(
-    film: Path, sound: Path, target: Target, comment: Mapping[str, object] | None = None
+    film: Path,
+    sound: Path,
+    target: Target,
+    comment: Mapping[str, object] | None = None,
+    *,
+    from_s: float = 0.0,
 ) -> None:
     """Put a sound into a finished film like the target, and mark it again. Raises SystemFault."""
     part, kind = film.with_name(f"{film.name}.sound"), target.kind
@@ -90,7 +142,7 @@ def add_sound(
                 audio.codec_context.options = {"flags": "+bitexact"}
                 # Matroska gives no duration of a stream, only that of the file.
                 end_s = (video.duration or 0) * video.time_base or source.duration / 10**6
-                packets = _copied(source, video, copy), _encoded(song, audio, end_s)
+                packets = _copied(source, video, copy), _encoded(song, audio, from_s, end_s)
                 # In order of time, or FFmpeg would keep all of one stream in memory.
                 for packet in heapq.merge(*packets, key=_time_s):
                     out.mux(packet)
@@ -114,8 +166,11 @@ def _opened(sound: Path) -> InputContainer:
     return container
 
 
-def _mono(sound: Path) -> Iterator[np.ndarray]:
+def _mono(sound: Path, from_s: float, to_s: float) -> Iterator[np.ndarray]:
+    """A part of the sound at _RATE. Raises UsageError if it ends before that part."""
     resampler = av.AudioResampler(format="flt", layout="mono", rate=_RATE)
+    first, end = from_s * _RATE, to_s * _RATE
+    at = 0
     with _opened(sound) as song:
         for frame in itertools.chain(_decoded(song), [None]):
             try:
@@ -123,7 +178,16 @@ def _mono(sound: Path) -> Iterator[np.ndarray]:
             except av.FFmpegError as error:  # of a rate or a layout that no sound has
                 raise DataError(f"{sound}: cannot be used as sound ({error.strerror}).") from error
             for block in blocks:
-                yield block.to_ndarray()[0].astype(np.float64)
+                samples = block.to_ndarray()[0]
+                low, high = np.clip([first - at, end - at], 0, len(samples)).round().astype(int)
+                at += len(samples)
+                if low < high:
+                    yield samples[low:high].astype(np.float64)
+            if at >= end:
+                return
+    if at and (first >= at or math.inf > end > at + _RATE / 10):
+        long = f"{sound} is only {at / _RATE:.1f} seconds long"
+        raise UsageError(f"--audio-part {from_s:g}-{to_s:g}: {long}.")
 
 
 def _decoded(song: InputContainer) -> Iterator[av.AudioFrame]:
@@ -143,15 +207,19 @@ def _decoded(song: InputContainer) -> Iterator[av.AudioFrame]:
                 yield frame
 
 
-def _encoded(song: InputContainer, audio: av.AudioStream, end_s: Fraction) -> Iterator[av.Packet]:
-    """The sound in packets. The last packet ends where the film ends."""
-    resampler = av.AudioResampler(format=audio.format, layout=audio.layout, rate=audio.rate)
-    end, samples = round(end_s * audio.rate), 0
+def _encoded(
+    song: InputContainer, audio: av.AudioStream, from_s: float, end_s: Fraction
+) -> Iterator[av.Packet]:
+    """The sound in packets, from a time in it on. The last packet ends where the film ends."""
+    resampler = av.AudioResampler(audio.format, audio.layout, audio.rate, frame_size=_PIECE)
+    end, samples = round(end_s * audio.rate), -round(from_s * audio.rate)
     for frame in itertools.chain(_decoded(song), [None]):
         parts = resampler.resample(frame)
         for part in parts if frame else [*parts, None]:
             if part:
                 part.pts, samples = samples, samples + part.samples
+                if part.pts < 0:
+                    continue
             for packet in audio.encode(part):
                 if packet.pts < end:
                     packet.duration = max(1, min(packet.duration, end - packet.pts))
@@ -172,7 +240,7 @@ def _time_s(packet: av.Packet) -> float:
     return float(ticks * packet.time_base)
 
 
-def _normalized(values: list[float], percentile: float) -> np.ndarray:
+def _normalized(values: array, percentile: float) -> np.ndarray:
     """From 0 (silence) to 1 (this percentile, and what is above it)."""
-    array = np.array(values or [0.0])  # a sound shorter than one window
-    return np.clip(array / max(np.percentile(array, percentile), 1e-4), 0, 1)
+    all_of_it = np.array(values or [0.0])  # a sound shorter than one window
+    return np.clip(all_of_it / max(np.percentile(all_of_it, percentile), 1e-4), 0, 1)

@@ -29,7 +29,7 @@ class VideoWriter:
 
     target   a path, or a `Target`, which also sets the codec, the scale and the frame rate
     fps      the frame rate if the target is a path
-    sound    a file whose sound is put into the film, and cut where the film ends
+    sound    a file whose sound is put into the film, from a time in it, and cut where the film ends
     finish   called with the finished file or folder before it gets its name; it may change it
 
     The target appears at the end of the with-block, complete and marked as synthetic. After an
@@ -44,13 +44,14 @@ class VideoWriter:
         fps: Fraction | float | str = 30,
         force: bool = False,
         sound: Path | None = None,
+        sound_from_s: float = 0.0,
         finish: Callable[[Path], None] | None = None,
         comment: Comment = None,
     ) -> None:
         self.target = target if isinstance(target, Target) else Target.parse(target, fps=fps)
         self.target.check(force=force)
         self.force, self.frames_written, self._sound, self._finish = force, 0, sound, finish
-        self._comment, self._logged = comment, set()
+        self._comment, self._logged, self._sound_from_s = comment, set(), sound_from_s
         self._claim = contextlib.ExitStack()
         self._job = self._encoder = None  # opened by the first frame, which has the size
 
@@ -73,7 +74,8 @@ class VideoWriter:
     def complete(self, film: Path) -> None:
         """Add the sound to a film that has all frames, and call `finish`."""
         if self._sound:
-            add_sound(film, self._sound, self.target, self._comment)
+            from_s = self._sound_from_s
+            add_sound(film, self._sound, self.target, self._comment, from_s=from_s)
         if self._finish:
             self._finish(film)
 

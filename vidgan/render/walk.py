@@ -51,6 +51,10 @@ class Walk:
     grid: list[int] | None = None  # [columns, rows]; cell c shows the walk of seed + c
     constant_speed: bool = False
     audio: str | None = None
+    audio_part: list[int | float] | None = None  # [from, to] or [from], in seconds
+    audio_follow: list[str] | None = None  # see `film.sound.listen`, as for the next two
+    audio_strength: int | float = 1.0
+    audio_smoothing: int | float = 0.25
     z_dim: int | None = None  # of the model; None before `bind`
     model: str | None = None  # SHA-256 of its file
     positions: list[list[int | float]] | None = None  # as measured: [cell][frame], from 0 to 1
@@ -94,6 +98,10 @@ class Walk:
             audio = Path(os.path.relpath(file, folder) if same_drive else file).as_posix()
         keyframes, fps = self.keyframes_in_full(), str(parse_fps(self.fps))
         content = asdict(replace(self, audio=audio, keyframes=keyframes, fps=fps))
+        for key in [
+            k for k in content if k.startswith("audio_") and content[k] == getattr(Walk, k)
+        ]:
+            del content[key]  # players made before there was such a key can then play the walk
         write_bytes(target, _as_json(content).encode() + b"\n", force=force)
 
     def changed(self, given: Mapping[str, object]) -> Self:
@@ -134,7 +142,7 @@ class Walk:
         if self.audio and sound_into:
             sound.check(Path(self.audio), sound_into)
         if self.audio and not measured:
-            drive = sound.listen(Path(self.audio), fps=parse_fps(self.fps))
+            drive = self.listen()
             walk = replace(walk, frames=len(drive.speed))
         paths = walk.paths(generator.classes)
         if drive:
@@ -148,6 +156,12 @@ class Walk:
             columns, rows = walk.grid or (1, 1)
             generator = Grid(generator, columns=columns, rows=rows)
         return BoundWalk(walk, tuple(paths), generator)
+
+    def listen(self) -> sound.Drive:
+        """What the sound does, frame by frame. Raises DataError and UsageError."""
+        song, part, follow = Path(self.audio), self.audio_part or (0,), self.audio_follow or ()
+        fps, strength, smoothing = parse_fps(self.fps), self.audio_strength, self.audio_smoothing
+        return sound.listen(song, fps, part, follow, strength, smoothing)
 
     def paths(self, class_count: int = 0) -> list[curves.Path]:
         """One path per cell of the grid, row by row. Labels are numbers. Raises UsageError."""
