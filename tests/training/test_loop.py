@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
+from tests import conftest
 from tests.conftest import write_pictures
 from tests.waiting import another_process_in, wait_until
 from vidgan import config, signals
@@ -97,6 +98,27 @@ def test_a_cell_of_the_samples_is_the_picture_of_its_number_as_seed(pictures, tm
     cell = samples[32 * row : 32 * (row + 1), 32 * column : 32 * (column + 1)]
     z = seeds.gaussian(17, np.zeros(1), z_dim=100)
     assert np.abs(open_generator(run / "generator.safetensors")(z)[0] - cell).max() <= 1
+
+
+def test_a_run_that_goes_on_is_rendered_from_its_first_minute_on(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "_FIRST_S", 0.0)
+    seen = []
+
+    def look(now, share):
+        (run,) = tmp_path.joinpath("runs").iterdir()
+        if now.images_seen >= 16 and not seen:
+            conftest.vidgan("render", "--model", run, "--frames", 2, tmp_path / "out.gif")
+            with pytest.raises(SystemFault, match="is training here"), locked(run):
+                pass
+            seen.append((run / "generator.safetensors").read_bytes())
+
+    monkeypatch.setattr(loop, "_LOG_EVERY_S", 0.0)
+    how = settings(pictures, images=48, checkpoint_every_images=10**6, samples_every_images=16)
+    run = loop.train(how, runs=tmp_path / "runs", progress=look)
+    assert len(seen) == 1 and (tmp_path / "out.gif").exists()
+    assert (run / "generator.safetensors").read_bytes() != seen[0]  # the last one, at the end
+    conftest.vidgan("render", "--model", run, "--frames", 8, "--through-training", tmp_path / "f")
+    assert len(list((tmp_path / "f").iterdir())) == 8
 
 
 @pytest.mark.parametrize("name", ["dcgan", "r3gan"])

@@ -34,8 +34,9 @@ def sample(
             for each class.
         count: Write this many files instead, of one class after the other.
         labels: The classes to show, by number or name: 3,7 or flags,maps. By default all.
-        model: generator.safetensors, generator.onnx or the folder of a run. By default the newest
-            run in runs/, or else the generator that comes with vidgan, called earth.
+        model: generator.safetensors, generator.onnx, the folder of a run (which may be training),
+            or RUN@50k: as it was at 50,000 images. By default the newest run in runs/, or else the
+            generator that comes with vidgan, called earth.
         seed: The number of the first picture. The others follow it.
         numbers: Draw the number of each picture into the grid.
         force: Replace the target if it exists.

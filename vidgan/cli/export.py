@@ -45,8 +45,9 @@ def export(
             without a server.
         site: Write a folder for a web server instead. It is faster, by threads and WebGPU. To look
             at it: vidgan serve.
-        model: generator.safetensors, or the folder of a run. By default the newest run in runs/, or
-            else the generator that comes with vidgan, called earth.
+        model: generator.safetensors, the folder of a run, or RUN@50k: as it was at 50,000 images.
+            By default the newest run in runs/, or else the generator that comes with vidgan, called
+            earth.
         output: frames of bytes, or float images [batch, 3, height, width] in [-1, 1].
         layout: The channels of the frames; rgba is what a canvas of a browser takes.
         weights: fp16 halves the size of the file. It still computes in 32 bits.
@@ -83,9 +84,9 @@ def export(
     check_new(target, suffix=".onnx", force=force)
     check_new(side, suffix=".json", force=force)
     from vidgan.generator import export as exporting
-    from vidgan.generator import synthesis
+    from vidgan.generator import runs
 
-    source, name = synthesis.find_model(model)
+    source, name = runs.find_model(model)
     kept = "int8" if int8 else weights
     form = exporting.Form(
         output=output, layout=layout, weights=kept, classes=classes, least_psnr_db=least_psnr
@@ -102,13 +103,13 @@ def export(
 
 
 def _page(html: Path | None, site: Path | None, model: Path | None, *, force: bool) -> None:
-    from vidgan.generator import synthesis, web_page
+    from vidgan.generator import runs, web_page
 
     target = html or site
     check_new(target, suffix=".html" if html else "", force=force)
     if target.exists() and not (html or web_page.is_site(site)):
         raise UsageError(f"{target}: --force replaces only what vidgan export wrote.")
-    source, name = synthesis.find_model(model)
+    source, name = runs.find_model(model)
     if html:
         web_page.write_html(source, html, force=force)
         size_mb = html.stat().st_size / 1e6

@@ -17,8 +17,9 @@ from vidgan.errors import UsageError
 
 if TYPE_CHECKING:
     from vidgan.film.segments import Share
+    from vidgan.film.target import Target
     from vidgan.generator.synthesis import Synthesize
-    from vidgan.render.walk import BoundWalk
+    from vidgan.render.walk import BoundWalk, Walk
 
 
 @Parameter(name="*", group=Group("The file", sort_key=2))
@@ -56,6 +57,7 @@ def render(
     force: bool = False,
     resume: bool = False,
     contact_sheet: bool = False,
+    through_training: bool = False,
     sign: Path | None = None,
     sign_key: Path | None = None,
     yes: bool = False,
@@ -65,13 +67,16 @@ def render(
     Args:
         target: The file to write: out.mp4, .webm, .mov (ProRes), .mkv (FFV1), .gif, .apng or .webp;
             or a folder for PNG files.
-        model: generator.safetensors, generator.onnx or the folder of a run. By default the newest
-            run in runs/, or else the generator that comes with vidgan, called earth.
+        model: generator.safetensors, generator.onnx, the folder of a run (which may be training),
+            or RUN@50k: as it was at 50,000 images. By default the newest run in runs/, or else the
+            generator that comes with vidgan, called earth.
         walk: Show the walk of a file that --save-walk wrote. Options of "The walk" win over it.
         save_walk: Also write the walk to this file, for example walk.json, to render it again.
         force: Replace the target if it exists.
         resume: Continue a render that was stopped or killed. Repeat its command and add --resume.
         contact_sheet: Also write out-sheet.png, one picture of 32 frames spread over the film.
+        through_training: Show the walk while the generator of a run learns, from its first pictures
+            to those of now, or of RUN@50k.
         sign: Sign the film (C2PA) with this certificate and its chain, a PEM file. See vidgan
             verify.
         sign_key: The private key of that certificate, a PEM file.
@@ -80,7 +85,6 @@ def render(
     from vidgan.film import encoders, segments
     from vidgan.film.target import Target
     from vidgan.film.writer import VideoWriter, write_png
-    from vidgan.generator import synthesis
     from vidgan.render import pipeline
 
     asked = walk_of(moves, walk)
@@ -99,8 +103,7 @@ def render(
             check_new(extra, suffix=suffix, force=force or resume)
     signer = _signer(out.path, sign, sign_key)
     pipeline.check_frames(asked.frames, yes=yes)
-    generator, name = synthesis.open_default(model)
-    bound = asked.bind(generator, name=name, sound_into=out)
+    bound, generator, name = _bound(asked, out, model, through_training=through_training)
     pipeline.check_frames(bound.frames, yes=yes)  # of a sound, only now known
     encoders.check_size(out, bound.generator.height, bound.generator.width, yes=yes)
     comment, again = bound.comment(), force or resume
@@ -126,6 +129,21 @@ def render(
         )
     if share.rank == 0:
         _say_what_is_in(target, bound, generator, name)
+
+
+def _bound(
+    asked: "Walk", out: "Target", model: Path | None, *, through_training: bool
+) -> "tuple[BoundWalk, Synthesize, str]":
+    """The walk through one generator, or through all that a run has kept; the last one; a name."""
+    from vidgan.generator import runs, synthesis
+
+    if not through_training:
+        generator, name = synthesis.open_default(model)
+        return asked.bind(generator, name=name, sound_into=out), generator, name
+    files = runs.history(model)
+    *_, last = stages = [synthesis.open_generator(path) for path in files]
+    name = f"{len(files)} generators up to {files[-1]}"
+    return asked.bind(last, name=name, sound_into=out).through(stages), last, name
 
 
 def _signer(

@@ -5,22 +5,18 @@ size, and an ONNX file is exact for any batch by contract. An .onnx file needs n
 """
 
 import hashlib
-import logging
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from vidgan.disk.places import bundled
 from vidgan.errors import ModelError
-from vidgan.generator import metadata, onnx_file
+from vidgan.generator import metadata, onnx_file, runs
 from vidgan.generator.onnx_file import batch_size_for
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-logger = logging.getLogger(__name__)
 
 
 class Synthesize(Protocol):
@@ -61,31 +57,8 @@ def open_differentiable(path: Path | str, *, device: str | None = None) -> "Diff
     return Differentiable(Path(path), device)
 
 
-def find_model(model: Path | None) -> tuple[Path, str]:
-    """A generator's file and its name for messages: by default the newest run's, else the shipped
-    one, which `earth` names. Of a run's folder it is the one in it. Raises SystemFault if even the
-    shipped one is missing."""
-    if model and (str(model) != "earth" or model.exists()):
-        path = model / "generator.safetensors" if (model / "config.toml").is_file() else model
-        return path, str(path)
-    path, name = bundled("assets/generator.safetensors"), "the shipped generator"
-    if not model and (found := list(Path("runs").glob("*/generator.safetensors"))):
-        path = max(found, key=_written)
-        name = str(path)
-    runs = list(Path("runs").glob("*/config.toml"))
-    if not model and runs:
-        newest = max(runs, key=_written).with_name("generator.safetensors")
-        if not newest.exists():
-            logger.info(f"{newest.parent}: has no generator yet; this is of {name}.")
-    return path, name
-
-
-def _written(path: Path) -> int:
-    return path.stat().st_mtime_ns
-
-
 def open_default(model: Path | None) -> tuple[Synthesize, str]:
-    path, name = find_model(model)
+    path, name = runs.find_model(model)
     return open_generator(path), name
 
 

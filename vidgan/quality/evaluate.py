@@ -19,7 +19,7 @@ from vidgan.data import downloads
 from vidgan.data.cache import Dataset, native_size, open_dataset
 from vidgan.data.order import fixed_sample
 from vidgan.errors import DataError, SystemFault, UsageError
-from vidgan.generator import synthesis
+from vidgan.generator import runs, synthesis
 from vidgan.latent import seeds
 from vidgan.quality import patches
 from vidgan.quality.distances import frechet, kid, recall, variety
@@ -75,7 +75,7 @@ def evaluate(
     generator, name = None, str(made)
     of_run = made and (made / "config.toml").is_file()
     if not made or of_run or made.suffix.lower() in (".safetensors", ".onnx"):
-        model, name = synthesis.find_model(made)
+        model, name = runs.find_model(made)
         generator = synthesis.open_generator(model)
         against = against or _trained_on(model, shipped=made is None)
     _check_metrics(metrics, generator, inception)

@@ -2,6 +2,7 @@
 
     constant_speed  moves frames along a path until all change equally much
     grid            several walks in one film
+    growing         several generators in one film
     walk            all that decides the frames but the model, as options or a JSON file
     pipeline        path, generator and encoder at work at the same time
 

@@ -9,7 +9,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -27,6 +27,7 @@ from vidgan.latent import paths as curves
 from vidgan.latent import seeds
 from vidgan.render.constant_speed import constant_speed
 from vidgan.render.grid import Grid
+from vidgan.render.growing import Growing
 
 logger = logging.getLogger(__name__)
 FORMAT, _FORMER = "vidgan-walk-2", "vidgan-walk-1"
@@ -152,10 +153,7 @@ class Walk:
             for cell, path in enumerate(paths):
                 paths[cell], before, after = constant_speed(path, generator)
                 logger.info(f"change per frame: {before}; at constant speed: {after}")
-        if walk.grid or walk.labels:
-            columns, rows = walk.grid or (1, 1)
-            generator = Grid(generator, columns=columns, rows=rows)
-        return BoundWalk(walk, tuple(paths), generator)
+        return BoundWalk(walk, tuple(paths), _around(generator, walk))
 
     def listen(self) -> sound.Drive:
         """What the sound does, frame by frame. Raises DataError and UsageError."""
@@ -217,12 +215,19 @@ class BoundWalk:
     """A walk through the latent space of one model: a `pipeline.LatentPath`.
 
     Its rows, float32 [n, cells * (Z + classes)], hold for each cell of the grid a latent and then
-    its class weights, if it has labels. `generator` makes a frame of such a row.
+    its class weights, if it has labels. With several stages, each ends with the time, from 0 to 1.
+    `generator` makes a frame of such a row.
     """
 
     walk: Walk  # with z_dim, model and, of a sound, the number of frames
     paths: tuple[curves.Path, ...]  # one per cell, row by row
     generator: Synthesize  # with the grid, or the classes, around it
+    stages: int = 1  # generators that the film goes through
+
+    def through(self, generators: Sequence[Synthesize]) -> Self:
+        """The same walk, while one generator after the other makes the frames."""
+        growing = Growing([_around(generator, self.walk) for generator in generators])
+        return replace(self, generator=growing, stages=len(generators))
 
     @property
     def frames(self) -> int:
@@ -233,6 +238,9 @@ class BoundWalk:
         for path in self.paths:
             weights = path.class_weights(start, stop)
             parts += [path.latents(start, stop)] + ([] if weights is None else [weights])
+        if self.stages > 1:
+            time = np.arange(start, stop, dtype=np.float32) / max(self.frames - 1, 1)
+            parts.append(time[:, None])
         return np.concatenate(parts, axis=1)
 
     def save(self, target: Path, *, force: bool = True) -> None:
@@ -252,8 +260,15 @@ class BoundWalk:
             keyframes = len(keyframes)
         elif keyframes == _of_seed(walk.seed, len(keyframes)):
             facts["seed"], keyframes = walk.seed, len(keyframes)
+        facts["generators"] = self.stages if self.stages > 1 else None
         facts |= {"path": walk.path, "keyframes": keyframes, "audio": bool(walk.audio) or None}
         return {k: facts[k] for k in sorted(facts) if k != "z_dim" and facts[k] is not None}
+
+
+def _around(generator: Synthesize, walk: Walk) -> Synthesize:
+    """What makes frames of the rows of a walk."""
+    columns, rows = walk.grid or (1, 1)
+    return Grid(generator, columns=columns, rows=rows) if walk.grid or walk.labels else generator
 
 
 def _as_json(content: Mapping[str, object]) -> str:

@@ -13,7 +13,7 @@ from vidgan.networks.base import Generator
 from vidgan.quality.validation import Validation, kept
 from vidgan.training.batches import every_class, latents
 from vidgan.training.run_folder import OF_A_CLASS, SAMPLES, write_grid
-from vidgan.training.state import Run, keep
+from vidgan.training.state import Run, keep, snapshot
 
 logger = logging.getLogger(__name__)
 _CALIBRATION_BATCHES, _BATCH = 16, 64
@@ -53,6 +53,7 @@ def make_samples(run: Run, names: Iterable[str]) -> tuple[np.ndarray, dict[str, 
     z = torch.from_numpy(seeds.numbered(range(SAMPLES), z_dim=run.settings.model.z_dim))
     samples = pixels.to_frames(_generate(generator, z, classes)).numpy()
     write_grid(run.folder / f"samples{run.state.images_seen:09d}.png", samples)
+    snapshot(run, generator)
     of_class = {}
     for name in names:
         label = torch.tensor([run.settings.model.class_names.index(name)]).repeat(OF_A_CLASS).int()

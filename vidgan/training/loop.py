@@ -34,7 +34,7 @@ from vidgan.training.step import Outcome, Step
 
 logger = logging.getLogger(__name__)
 ENDLESS = 10**15  # images, of a run that only a time ends
-_LOG_EVERY_S = 1.0
+_LOG_EVERY_S, _FIRST_S = 1.0, 60.0
 _FINISHING = "Stopping: this step ends and the run is saved. A second signal leaves at once."
 
 
@@ -183,6 +183,8 @@ def _loop(run: Run, received: list[int], progress: Callable[[Progress, float], N
                 logged, logged_images = now, state.images_seen
             if stop:
                 break
+            if run.is_first:
+                _keep_first(run)
             if state.images_seen >= save_at:
                 if run.is_first:
                     _save(run)
@@ -242,6 +244,14 @@ def _save(run: Run) -> None:
     save(run)
     if not run.state.measured:  # else the best generator is kept, not the last
         keep(run, averaged_generator(run))
+
+
+def _keep_first(run: Run) -> None:
+    """Keep a generator after a minute, so that there is one to render before the first distance."""
+    file = run.folder / "generator.safetensors"
+    if run.state.trained_s > _FIRST_S and not run.state.measured and not file.exists():
+        keep(run, averaged_generator(run))
+        logger.info(f"{run.folder}: kept its first generator; to look: vidgan render look.mp4")
 
 
 def _progress(run: Run, watch: Watch, outcome: Outcome, images_per_s: float) -> Progress:

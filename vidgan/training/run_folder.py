@@ -66,7 +66,11 @@ def locked(run: Path) -> Iterator[None]:
         with disk_faults(note):
             note.write_text(f"{os.getpid()} {here}\n", encoding="utf-8")
         try:
-            for folder in (run, run / "checkpoints"):  # under the lock nobody will end these
+            for folder in (
+                run,
+                run / "checkpoints",
+                run / "generators",
+            ):  # under the lock nobody will end these
                 remove_dead(folder)
             with signals.undone(lambda: note.unlink(missing_ok=True)):
                 yield

@@ -14,7 +14,7 @@ from vidgan.config import Config, ModelConfig
 from vidgan.data.cache import Dataset
 from vidgan.disk import files
 from vidgan.errors import ConfigError, DataError, ModelError
-from vidgan.generator import checkpoint
+from vidgan.generator import checkpoint, runs
 from vidgan.networks.base import Discriminator, Generator
 from vidgan.quality.validation import Measured
 
@@ -95,6 +95,15 @@ def keep(run: Run, generator: torch.nn.Module) -> None:
     best = run.folder / "best.safetensors"
     checkpoint.save_generator(best, generator, run.model, facts=facts)
     files.write_bytes(path, best.read_bytes())  # a copy, because not every disk has links
+
+
+def snapshot(run: Run, generator: torch.nn.Module) -> None:
+    """Keep the generator of now beside those of earlier, as `generator.runs` finds them."""
+    path = runs.snapshot_file(run.folder, run.state.images_seen)
+    with files.disk_faults(path):
+        path.parent.mkdir(exist_ok=True)
+        checkpoint.save_generator(path, generator, run.model, facts=_facts(run))
+        runs.thin(run.folder)
 
 
 def _facts(run: Run) -> dict[str, object]:
