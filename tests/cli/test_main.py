@@ -88,6 +88,20 @@ def test_render_makes_exactly_the_frames_asked_for(vidgan, model_file, tmp_path)
     assert probe(tmp_path / "out.mp4")[0] == 512  # so that a person can look at it
 
 
+@pytest.mark.parametrize(
+    ("seconds", "fps", "frames"), [(0.1, 30, 3), (1.001, "24000/1001", 24), (0.29, 12.5, 4)]
+)
+def test_seconds_make_the_nearest_number_of_frames(seconds, fps, frames, vidgan, onnx_file):
+    done = vidgan("render", "out.mkv", "--seconds", seconds, "--fps", fps, "--model", onnx_file)
+    assert f"{frames} frames" in done.stdout
+
+
+def test_a_folder_that_is_there_needs_no_slash(vidgan, onnx_file, tmp_path):
+    (tmp_path / "stills").mkdir()
+    vidgan("render", "stills", "--frames", 3, "--model", onnx_file)
+    assert len(list((tmp_path / "stills").iterdir())) == 3
+
+
 def test_a_slash_makes_any_name_a_folder_of_frames(vidgan, model_file, tmp_path):
     (tmp_path / "empty.mp4").mkdir()
     vidgan("render", "--frames", 2, "--model", model_file, "--force", "empty.mp4/")
@@ -157,21 +171,21 @@ def test_classes_are_chosen_by_name_and_number_and_listed(vidgan, model_of_class
     common = ("--model", model_of_classes, "--frames", 4)
     vidgan("export", "--model", model_of_classes, "--classes", "weights", "weights.onnx")
     vidgan("export", "--model", model_of_classes, "label.onnx")
-    done = vidgan("render", *common, "--labels", "flags,old maps", "--save-walk", "w.json", "a")
+    done = vidgan("render", *common, "--labels", "flags,old maps", "--save-walk", "w.json", "a/")
     every = "classes: 0 flags, 1 women, 2 old maps"
     assert f"{every}; shown: 0 flags, 2 old maps" in done.stdout.splitlines()
     assert json.loads((tmp_path / "w.json").read_text())["labels"] == [0, 2]
-    vidgan("render", *common, "--labels", "0,2", "b")
-    done = vidgan("render", "--model", "weights.onnx", "--walk", "w.json", "c")
+    vidgan("render", *common, "--labels", "0,2", "b/")
+    done = vidgan("render", "--model", "weights.onnx", "--walk", "w.json", "c/")
     assert not done.stderr and f"{every}; shown: 0" in done.stdout
     a, b, c = (
         [np.asarray(Image.open(f)).astype(int) for f in sorted((tmp_path / n).iterdir())]
         for n in "abc"
     )
     assert np.array_equal(a, b) and np.abs(np.subtract(a, c)).max() <= 1
-    done = vidgan("render", *common, "--labels", "flag", "d", code=2)
+    done = vidgan("render", *common, "--labels", "flag", "d/", code=2)
     assert "--labels flag: no such class; known are 0 flags, 1 women" in done.stderr
-    done = vidgan("render", "--model", "label.onnx", "--labels", "0,2", "d", code=4)
+    done = vidgan("render", "--model", "label.onnx", "--labels", "0,2", "d/", code=4)
     assert "--classes weights" in done.stderr and not (tmp_path / "d").exists()
     for file in (model_of_classes, "weights.onnx"):
         assert "classes     0 flags, 1 women, 2 old maps" in vidgan("verify", file).stdout

@@ -5,6 +5,7 @@
     doctor    the verb doctor: what this machine offers
     train     the verbs train and evaluate
     moves     the options of a walk
+    formats   the options of a file
     choose    the verb sample
     render    the verb render
     export    the verbs export, serve, verify and import

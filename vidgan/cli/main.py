@@ -4,13 +4,18 @@ import gc
 import signal
 import sys
 
-from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
+from cyclopts import App, CycloptsError, Parameter, UnknownOptionError, UnusedCliTokensError
 
 from vidgan import __version__, signals
 from vidgan.cli import choose, doctor, export, render, terminal, train
 from vidgan.errors import Interrupted, SystemFault, UsageError, VidganError, of_import
 
 _NOTHING = "return_value"  # cyclopts would print what a verb returns, or end the process
+# What people type for options that are called otherwise, and that difflib would not guess.
+_MEANT = {
+    "render": {"size": "resolution", "duration": "seconds", "length": "seconds", "time": "seconds"},
+    "train": {"resolution": "size", "time": "for", "duration": "for", "epochs": "for"},
+}
 app = App(
     name="vidgan",
     version=__version__,
@@ -61,6 +66,10 @@ def _said_of(error: BaseException | None) -> tuple[str, int]:
             said = " ".join(str(error).split())
             if isinstance(error, UnusedCliTokensError):
                 said = f"{' '.join(error.unused_tokens)}: more than the command takes."
+            elif isinstance(error, UnknownOptionError):
+                typed = (error.token.keyword or error.token.value).partition("=")[0]
+                if meant := _MEANT.get(verb.split()[-1], {}).get(typed.strip("-")):
+                    said = f"Unknown option: {typed}. Did you mean --{meant}?"
             return f"{said} See {verb} --help.", UsageError.exit_code
         case VidganError() | Interrupted():
             return str(error), error.exit_code

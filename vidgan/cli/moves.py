@@ -1,8 +1,10 @@
 """The options of "The walk", which say what a film shows, as a `render.walk.Walk`."""
 
 import contextlib
+import math
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +25,7 @@ class WalkOptions:
 
     Attributes:
         frames: The number of frames. By default 120.
+        seconds: How long the film is, instead of --frames: 10 makes 300 frames at 30 per second.
         path: How to move from keyframe to keyframe: loop (smooth, the default), lerp (straight),
             slerp (along a sphere), spline (Catmull-Rom), circle, walk (random) or noise.
         seed: The number that decides the keyframes. Each seed gives another film. By default 0.
@@ -51,6 +54,7 @@ class WalkOptions:
     """
 
     frames: Whole | None = None
+    seconds: float | None = None
     path: str | None = None
     seed: Whole | None = None
     seeds: str | None = None
@@ -75,6 +79,7 @@ def walk_of(moves: WalkOptions, file: Path | None) -> "Walk":
     from vidgan.render.walk import Walk
 
     given = {key: value for key, value in vars(moves).items() if value is not None}
+    seconds = given.pop("seconds", None)
     parsed = {
         "keyframes": _keyframes(given.pop("seeds", None), given.pop("keyframes", None)),
         "closed": given.pop("loop", None),
@@ -86,10 +91,14 @@ def walk_of(moves: WalkOptions, file: Path | None) -> "Walk":
         "audio_follow": moves.audio_follow and moves.audio_follow.split(","),
     }
     given |= {key: value for key, value in parsed.items() if value is not None}
-    walk = Walk.load(file).changed(given) if file else Walk(**given)
-    if walk.audio and moves.frames is not None:
+    base = Walk.load(file) if file else Walk()
+    if seconds is not None:
+        given["frames"] = _frames(seconds, moves.fps or base.fps, moves.frames)
+    walk = base.changed(given) if file else Walk(**given)
+    if walk.audio and "frames" in given:
+        length = "--frames" if seconds is None else "--seconds"
         of = "--audio" if moves.audio else f"the sound of {file}"
-        raise UsageError(f"{of} and --frames: the film is as long as the sound; omit --frames.")
+        raise UsageError(f"{of} and {length}: the film is as long as the sound; omit {length}.")
     for key in given:
         if key.startswith("audio_") and not walk.audio:
             raise UsageError(f"--{key.replace('_', '-')}: there is no sound; add --audio song.mp3.")
@@ -104,6 +113,18 @@ def _part(text: str) -> list[float]:
         return [sum(float(n) * 60**i for i, n in enumerate(clock)) for clock in clocks]
     except ValueError:
         raise UsageError(f"--audio-part {text}: as 0:30-1:00, or 0:30- for the rest.") from None
+
+
+def _frames(seconds: float, fps: str, frames: int | None) -> int:
+    """How many frames last as long, to the nearest whole number."""
+    if frames is not None:
+        raise UsageError("--frames and --seconds: one of the two.")
+    from vidgan.film.target import parse_fps
+
+    count = round(Fraction(str(seconds)) * parse_fps(fps)) if math.isfinite(seconds) else 0
+    if count < 1:
+        raise UsageError(f"--seconds {seconds:g}: a time of a frame or longer, for example 10.")
+    return count
 
 
 def _keyframes(seeds: str | None, keyframes: str | None) -> list | int | None:

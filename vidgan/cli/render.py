@@ -2,16 +2,13 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cyclopts import Group, Parameter
-
 from vidgan.cli import terminal
 from vidgan.cli.choose import shown_classes
+from vidgan.cli.formats import FileOptions, target_of
 from vidgan.cli.moves import WalkOptions, walk_of
-from vidgan.cli.terminal import Whole
 from vidgan.disk.files import check_new
 from vidgan.errors import UsageError
 
@@ -20,26 +17,6 @@ if TYPE_CHECKING:
     from vidgan.film.target import Target
     from vidgan.generator.synthesis import Synthesize
     from vidgan.render.walk import BoundWalk, Walk
-
-
-@Parameter(name="*", group=Group("The file", sort_key=2))
-@dataclass(frozen=True, kw_only=True)
-class FileOptions:
-    """How the film is stored. `film.target.Target` keeps these.
-
-    Attributes:
-        scale: Enlarge frames by this whole factor. By default small frames grow to 512 pixels,
-            except in lossless files.
-        codec: h264, h265, av1, vp9, prores or ffv1, where the kind of file allows it. h264_nvenc,
-            hevc_nvenc and av1_nvenc encode on a GPU, or in software where that does not work.
-        quality: From 0 (smallest file) to 100 (best picture). By default 80.
-        lossless: Keep every pixel exactly: in .mp4, .mov, .mkv, .webm, .webp, .apng and PNG.
-    """
-
-    scale: Whole | None = None
-    codec: str | None = None
-    quality: Whole | None = None
-    lossless: bool = False
 
 
 _USUAL_WALK, _USUAL_FILE = WalkOptions(), FileOptions()
@@ -66,7 +43,7 @@ def render(
 
     Args:
         target: The file to write: out.mp4, .webm, .mov (ProRes), .mkv (FFV1), .gif, .apng or .webp;
-            or a folder for PNG files.
+            or a folder for PNG files, which ends in a slash: stills/.
         model: generator.safetensors, generator.onnx, the folder of a run (which may be training),
             or RUN@50k: as it was at 50,000 images. By default the newest run in runs/, or else the
             generator that comes with vidgan, called earth.
@@ -83,12 +60,11 @@ def render(
         yes: Render even if it will take hours, or frames of more than 8192 pixels.
     """
     from vidgan.film import encoders, segments
-    from vidgan.film.target import Target
     from vidgan.film.writer import VideoWriter, write_png
     from vidgan.render import pipeline
 
     asked = walk_of(moves, walk)
-    out = Target.parse(target, fps=asked.fps, **vars(file))
+    out = target_of(target, file, fps=asked.fps)
     share = _share()
     segments.check(out, resume=resume, world=share.world)
     # A render killed at its very end leaves both its segments and the finished film.

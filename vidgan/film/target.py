@@ -90,7 +90,7 @@ def _container_of(path: Path | str) -> codecs.Container:
     if suffix not in codecs.CONTAINERS:
         raise UsageError(
             f"{path}: {suffix} is no kind of file that vidgan writes. It writes "
-            f"{', '.join(codecs.CONTAINERS)}, and a folder of PNG files for a name without suffix."
+            f"{', '.join(codecs.CONTAINERS)}, and a folder of PNG files: out/."
         )
     return codecs.CONTAINERS[suffix]
 
