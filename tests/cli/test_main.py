@@ -147,7 +147,7 @@ def test_the_number_of_a_picture_is_its_seed_everywhere(vidgan, model_file, tmp_
     vidgan("sample", *model, "--grid", "4x3", "--seed", 15, "--numbers", "sheet.png")
     vidgan("sample", *model, "--grid", "4x3", "--seed", 15, "plain.png")
     vidgan("sample", *model, "--count", 8, "--seed", 15, "stills")
-    vidgan("render", *model, "--seeds", "17,22,15", "--frames", 3, "film")
+    vidgan("render", *model, "--seeds", "17,22,15", "--frames", 3, "film/")
     sheet, plain = (np.asarray(Image.open(tmp_path / n)) for n in ("sheet.png", "plain.png"))
     frames = [np.asarray(Image.open(f)) for f in sorted((tmp_path / "film").iterdir())]
     stills = [np.asarray(Image.open(f)) for f in sorted((tmp_path / "stills").iterdir())]

@@ -100,6 +100,8 @@ def test_options_win_over_the_keys_of_a_file(model_file, here):
     assert (here / "a.mp4").read_bytes() == (here / "b.mp4").read_bytes()
     vidgan("render", "--model", model_file, "--walk", "w.json", "--fps", "50", "long.mp4")
     assert len(list(read_frames(here / "long.mp4"))) == 16
+    vidgan("render", "--model", model_file, "--walk", "w.json", "--seconds", "0.4", "short.mp4")
+    assert len(list(read_frames(here / "short.mp4"))) == 10
 
 
 def test_what_was_measured_is_measured_again_where_an_option_changes_it(model_file, here):
@@ -248,8 +250,8 @@ def test_truncated_pictures_vary_less_and_stay_bright():
 
 def test_a_grid_shows_each_walk_as_it_is_alone(model_file, here):
     common = ["--model", model_file, "--frames", "4", "--scale", "1"]
-    vidgan("render", *common, "--grid", "3x2", "--seed", "5", "grid")
-    vidgan("render", *common, "--seed", "9", "alone")  # cell 4: second row, second column
+    vidgan("render", *common, "--grid", "3x2", "--seed", "5", "grid/")
+    vidgan("render", *common, "--seed", "9", "alone/")  # cell 4: second row, second column
     grid, alone = (np.asarray(Image.open(f"{name}/frame000000.png")) for name in ("grid", "alone"))
     assert grid.shape == (128, 192, 3)
     assert np.array_equal(grid[64:, 64:128], alone)
