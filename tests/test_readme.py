@@ -45,6 +45,7 @@ OPTIONS = {
     "sample": FORCE,
     "sample --count": {"--count": "20"},
     "sample --labels": FORCE | {"--model": "classes.safetensors"},
+    "keep 17": FORCE,  # it is there for the commands that use it
     "export": FORCE,
     "serve": {"--port": "0"},
 }
@@ -102,6 +103,7 @@ def stocked(tmp_path_factory, model_file, onnx_file):
         conftest.vidgan(*with_less_work("train"))
         (run_folder,) = (folder / "runs").iterdir()
         run_folder.rename(folder / "runs" / "00000-earth-dcgan64")
+        conftest.vidgan("keep", 17, "coast")
     return folder, cache
 
 

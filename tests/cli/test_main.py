@@ -191,6 +191,29 @@ def test_classes_are_chosen_by_name_and_number_and_listed(vidgan, model_of_class
         assert "classes     0 flags, 1 women, 2 old maps" in vidgan("verify", file).stdout
 
 
+@pytest.mark.parametrize(("order", "loop"), [("aba", True), ("abb", True), ("aba", False)])
+def test_favourites_are_keyframes_each_of_its_class(
+    order, loop, vidgan, model_of_classes, tmp_path
+):
+    model = ("--model", tmp_path / "generator.safetensors")
+    model[1].write_bytes(model_of_classes.read_bytes())
+    assert "nothing is kept beside" in vidgan("keep", *model).stdout
+    vidgan("keep", 17, "a", "--label", "old maps", *model)
+    assert vidgan("keep", 203, "b", *model).stdout == "a: seed 17, class 2\nb: seed 203\n"
+    options = ("--frames", 3) if loop else ("--frames", 5, "--no-loop")
+    done = vidgan("render", *model, *options, "--keyframes", ",".join(order), "film/")
+    assert "shown: 2 old maps, 0 flags" in done.stdout
+    frames = [np.asarray(Image.open(f)) for f in sorted((tmp_path / "film").iterdir())]
+    generator, kept = open_generator(model[1]), {"a": (17, 2), "b": (203, 0)}
+    for name, frame in zip(order, frames if loop else frames[::2], strict=True):
+        seed, label = kept[name]
+        one_hot = np.eye(3, dtype=np.float32)[[label]]
+        wanted = generator(seeds.numbered([seed], z_dim=100), one_hot)[0]
+        assert np.abs(frame.astype(int) - wanted).max() <= 1
+    frames = ("--frames", 3, "--keyframes", "a,b,17", "--labels", "1")
+    assert "shown: 1 women\n" in vidgan("render", *model, *frames, "one/").stdout
+
+
 def test_a_sample_shows_all_classes_and_says_where(vidgan, model_of_classes, tmp_path):
     done = vidgan("sample", "--model", model_of_classes, "all.png")
     assert "rows in turn: 0 flags, 1 women, 2 old maps" in done.stdout

@@ -117,7 +117,7 @@ def test_a_run_that_goes_on_is_rendered_from_its_first_minute_on(pictures, tmp_p
     run = loop.train(how, runs=tmp_path / "runs", progress=look)
     assert len(seen) == 1 and (tmp_path / "out.gif").exists()
     assert (run / "generator.safetensors").read_bytes() != seen[0]  # the last one, at the end
-    conftest.vidgan("render", "--model", run, "--frames", 8, "--through-training", tmp_path / "f")
+    conftest.vidgan("render", "--model", run, "--frames", 8, "--through-training", f"{tmp_path}/f/")
     assert len(list((tmp_path / "f").iterdir())) == 8
 
 

@@ -6,7 +6,7 @@
     train     the verbs train and evaluate
     moves     the options of a walk
     formats   the options of a file
-    choose    the verb sample
+    choose    the verbs sample and keep
     render    the verb render
     export    the verbs export, serve, verify and import
     main      all verbs together, and errors as one line and an exit code

@@ -1,5 +1,6 @@
-"""The verb that shows pictures to choose from: sample."""
+"""The verbs to choose pictures by eye: sample, keep."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from vidgan.cli.moves import labels_of
 from vidgan.cli.terminal import Whole
 from vidgan.disk.files import check_new
 from vidgan.errors import UsageError
+from vidgan.latent import seeds
 
 
 def sample(
@@ -74,6 +76,46 @@ def sample(
         pipeline.write_stills(generator, target, seed=seed, count=count, labels=shown, force=force)
     what = "rows" if count is None else "pictures"
     terminal.to_stdout(str(target), *shown_classes(f"{what} in turn", shown, names))
+
+
+def keep(
+    seed: str | None = None,
+    name: str | None = None,
+    /,
+    *,
+    label: str | None = None,
+    model: Path | None = None,
+    force: bool = False,
+) -> None:
+    """Keep a picture by name, for vidgan render --keyframes coast,flag. Alone, list what is kept.
+
+    It is a line of favourites.json in the folder of the run, which may be edited.
+
+    Args:
+        seed: The number of the picture, as vidgan sample --numbers shows it.
+        name: What to call it, for example coast.
+        label: Its class, by number or name, if the generator has classes.
+        model: Its generator, as for vidgan render. By default that of the newest run in runs/.
+        force: Replace the favourite of that name.
+    """
+    from vidgan.generator import classes, favourites, runs, synthesis
+
+    file, _ = runs.find_model(model)
+    names = synthesis.class_names(file)
+    if seed is not None:
+        if name is None or not re.fullmatch("[0-9]{1,20}", seed):
+            raise UsageError("keep: a number and then a name, for example vidgan keep 17 coast.")
+        seeds.check_seed(int(seed))
+        keyframe = {"seed": int(seed), "index": 0}
+        if label is not None:
+            keyframe["class"] = classes.numbers_of([label], names)[0]
+        favourites.keep(file, name, keyframe, force=force)
+    kept = favourites.favourites(file)
+    for favourite, keyframe in kept.items():
+        facts = [f"{key} {keyframe[key]}" for key in ("seed", "class") if key in keyframe]
+        terminal.to_stdout(f"{favourite}: {', '.join(facts)}")
+    if not kept:
+        terminal.to_stdout(f"nothing is kept beside {file}; to keep: vidgan keep 17 coast")
 
 
 def shown_classes(how: str, numbers: list[int], names: Sequence[str]) -> list[str]:

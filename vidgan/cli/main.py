@@ -24,7 +24,7 @@ app = App(
     default_parameter=Parameter(negative=()),
 )
 
-for verb in (train.train, train.evaluate, render.render, choose.sample, export.export):
+for verb in (train.train, train.evaluate, render.render, choose.sample, choose.keep, export.export):
     app.command(verb)
 for verb in (export.serve, export.verify, export.import_, doctor.doctor):
     app.command(verb)

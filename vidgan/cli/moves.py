@@ -3,7 +3,7 @@
 import contextlib
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,8 +30,9 @@ class WalkOptions:
             slerp (along a sphere), spline (Catmull-Rom), circle, walk (random) or noise.
         seed: The number that decides the keyframes. Each seed gives another film. By default 0.
         seeds: The seeds of the pictures to pass through, for example 3,17,99. They replace --seed.
-        keyframes: The number of pictures to pass through, by default one per 30 frames; or a .npy
-            file of their latents, an array [K, z_dim].
+        keyframes: The number of pictures to pass through, by default one per 30 frames; or
+            favourites (see vidgan keep) and seeds, for example coast,17,flag; or a .npy file of
+            latents, an array [K, z_dim].
         fps: Frames per second, for example 30 (the default), 23.976 or 24000/1001. With --walk the
             film stays as long: 60 instead of 30 makes twice the frames, in finer steps.
         loop: End where the film starts, so that it repeats without a jump. This is the default.
@@ -74,14 +75,17 @@ class WalkOptions:
     audio_smoothing: float | None = None
 
 
-def walk_of(moves: WalkOptions, file: Path | None) -> "Walk":
-    """The walk that options say, or that of a file, in which options replace keys."""
+def walk_of(moves: WalkOptions, file: Path | None, model: Path) -> "Walk":
+    """The walk that options say, or that of a file, in which options replace keys.
+
+    model   the file of the generator, beside which favourites lie
+    """
     from vidgan.render.walk import Walk
 
     given = {key: value for key, value in vars(moves).items() if value is not None}
     seconds = given.pop("seconds", None)
     parsed = {
-        "keyframes": _keyframes(given.pop("seeds", None), given.pop("keyframes", None)),
+        "keyframes": _keyframes(given.pop("seeds", None), given.pop("keyframes", None), model),
         "closed": given.pop("loop", None),
         "truncation": numbers("--truncation", moves.truncation, float),
         "labels": labels_of(moves.labels),
@@ -91,10 +95,15 @@ def walk_of(moves: WalkOptions, file: Path | None) -> "Walk":
         "audio_follow": moves.audio_follow and moves.audio_follow.split(","),
     }
     given |= {key: value for key, value in parsed.items() if value is not None}
+    favourites = given["keyframes"] if isinstance(given.get("keyframes"), list) else []
+    classes = [entry.pop("class", None) for entry in favourites]
     base = Walk.load(file) if file else Walk()
     if seconds is not None:
         given["frames"] = _frames(seconds, moves.fps or base.fps, moves.frames)
     walk = base.changed(given) if file else Walk(**given)
+    if any(label is not None for label in classes) and not moves.labels:
+        labels = [label or 0 for label in classes]  # a loop leaves out the last if it is the first
+        walk = replace(walk, labels=labels + labels[: int(walk.closed)])
     if walk.audio and "frames" in given:
         length = "--frames" if seconds is None else "--seconds"
         of = "--audio" if moves.audio else f"the sound of {file}"
@@ -127,8 +136,8 @@ def _frames(seconds: float, fps: str, frames: int | None) -> int:
     return count
 
 
-def _keyframes(seeds: str | None, keyframes: str | None) -> list | int | None:
-    """What a walk keeps of --seeds 3,17,99, of --keyframes 5, or of --keyframes latents.npy."""
+def _keyframes(seeds: str | None, keyframes: str | None, model: Path) -> list | int | None:
+    """What a walk keeps of --seeds 3,17,99, of --keyframes 5, latents.npy, or coast,flag."""
     if seeds is not None and keyframes is not None:
         raise UsageError("--seeds and --keyframes: one of the two.")
     if seeds is not None:
@@ -137,10 +146,14 @@ def _keyframes(seeds: str | None, keyframes: str | None) -> list | int | None:
         return None
     with contextlib.suppress(ValueError):
         return int(keyframes)
+    from vidgan.generator import favourites
     from vidgan.latent import npy
 
+    file = Path(keyframes)
+    if file.suffix != ".npy" and (keyframes in favourites.favourites(model) or not file.exists()):
+        return favourites.keyframes_of(model, keyframes)
     try:
-        return [{"latent": row.tolist()} for row in npy.read_latents(Path(keyframes))]
+        return [{"latent": row.tolist()} for row in npy.read_latents(file)]
     except UsageError as error:
         raise UsageError(f"--keyframes {error}") from error
 

@@ -11,6 +11,7 @@ from vidgan.cli.formats import FileOptions, target_of
 from vidgan.cli.moves import WalkOptions, walk_of
 from vidgan.disk.files import check_new
 from vidgan.errors import UsageError
+from vidgan.generator import runs
 
 if TYPE_CHECKING:
     from vidgan.film.segments import Share
@@ -59,11 +60,12 @@ def render(
         sign_key: The private key of that certificate, a PEM file.
         yes: Render even if it will take hours, or frames of more than 8192 pixels.
     """
-    from vidgan.film import encoders, segments
+    from vidgan.film import segments
     from vidgan.film.writer import VideoWriter, write_png
     from vidgan.render import pipeline
 
-    asked = walk_of(moves, walk)
+    source, name = runs.find_model(model)
+    asked = walk_of(moves, walk, source)
     out = target_of(target, file, fps=asked.fps)
     share = _share()
     segments.check(out, resume=resume, world=share.world)
@@ -79,9 +81,9 @@ def render(
             check_new(extra, suffix=suffix, force=force or resume)
     signer = _signer(out.path, sign, sign_key)
     pipeline.check_frames(asked.frames, yes=yes)
-    bound, generator, name = _bound(asked, out, model, through_training=through_training)
+    files = runs.history(source) if through_training else [source]
+    bound, generator, name = _bound(asked, out, files, name, yes=yes)
     pipeline.check_frames(bound.frames, yes=yes)  # of a sound, only now known
-    encoders.check_size(out, bound.generator.height, bound.generator.width, yes=yes)
     comment, again = bound.comment(), force or resume
 
     def finish(film: Path) -> None:
@@ -108,18 +110,18 @@ def render(
 
 
 def _bound(
-    asked: "Walk", out: "Target", model: Path | None, *, through_training: bool
+    asked: "Walk", out: "Target", files: list[Path], name: str, *, yes: bool
 ) -> "tuple[BoundWalk, Synthesize, str]":
-    """The walk through one generator, or through all that a run has kept; the last one; a name."""
-    from vidgan.generator import runs, synthesis
+    """The walk through one generator, or through several; the last of them; what to call them."""
+    from vidgan.film import encoders
+    from vidgan.generator import synthesis
 
-    if not through_training:
-        generator, name = synthesis.open_default(model)
-        return asked.bind(generator, name=name, sound_into=out), generator, name
-    files = runs.history(model)
     *_, last = stages = [synthesis.open_generator(path) for path in files]
-    name = f"{len(files)} generators up to {files[-1]}"
-    return asked.bind(last, name=name, sound_into=out).through(stages), last, name
+    bound = asked.bind(last, name=name, sound_into=out)
+    if len(stages) > 1:
+        bound, name = bound.through(stages), f"{len(stages)} generators up to {files[-1]}"
+    encoders.check_size(out, bound.generator.height, bound.generator.width, yes=yes)
+    return bound, last, name
 
 
 def _signer(

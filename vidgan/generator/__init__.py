@@ -5,6 +5,7 @@
     checkpoint      safetensors files of weights, verified when they are read
     onnx_file       an ONNX file in ONNX Runtime
     runs            where a run keeps generators, of now and of earlier
+    favourites      pictures kept by name
     synthesis       a generator of either kind, for frames or for images with gradients
     selftest        the self-test that an ONNX file contains
     graph           the graphs around a generator in an ONNX file

@@ -90,16 +90,15 @@ def _nearest(run: Path, images: int) -> tuple[Path, str]:
     return found[nearest], str(found[nearest])
 
 
-def history(model: Path | None) -> list[Path]:
-    """The snapshots of a run, the oldest first, up to the one that `model` names, if it does."""
-    path, name = find_model(model)
-    run, last = path.parent, math.inf
-    if run.name == "generators" and path.stem.isdecimal():
-        run, last = run.parent, int(path.stem)
+def history(model: Path) -> list[Path]:
+    """The snapshots of the run of a generator's file, the oldest first; up to it, if it is one."""
+    run, last = model.parent, math.inf
+    if run.name == "generators" and model.stem.isdecimal():
+        run, last = run.parent, int(model.stem)
     found = [path for images, path in snapshots(run).items() if images <= last]
     if len(found) < 2:
         raise ModelError(
-            f"--through-training: there are no generators of earlier beside {name}; give the "
+            f"--through-training: there are no generators of earlier beside {model}; give the "
             "folder of a run."
         )
     return found

@@ -1,0 +1,48 @@
+"""Pictures that a person keeps by name, as keyframes, in favourites.json beside the generator."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from vidgan.disk.files import write_bytes
+from vidgan.disk.places import bundled
+from vidgan.errors import UsageError
+from vidgan.generator import metadata
+
+
+def file_of(model: Path) -> Path:
+    """Where the favourites of a generator's file lie; those of a snapshot are those of its run."""
+    folder = model.parent
+    return (folder.parent if folder.name == "generators" else folder) / "favourites.json"
+
+
+def favourites(model: Path) -> dict[str, dict[str, Any]]:
+    """Keyframes such as {"seed": 17, "index": 0, "class": 2}, by name. Raises ModelError."""
+    file = file_of(model)
+    table = metadata.read(file, {}) if file.exists() else {}
+    return metadata.checked(table, dict.fromkeys(table, dict), where=str(file))
+
+
+def keep(model: Path, name: str, keyframe: dict[str, int], *, force: bool) -> None:
+    """Add a favourite, or with `force` replace one."""
+    if model == bundled("assets/generator.safetensors"):
+        raise UsageError("favourites lie in the folder of a run; the shipped generator has none.")
+    if not re.search(r"[^0-9\s]", name) or re.search("[,>]", name) or name.endswith(".npy"):
+        raise UsageError(f"{name}: not a name; one has a letter and no comma, for example coast.")
+    kept = favourites(model)
+    if name in kept and not force:
+        raise UsageError(f"{name}: is kept already; take another name, or --force to replace it.")
+    lines = [f"  {json.dumps(n)}: {json.dumps(k)}" for n, k in (kept | {name: keyframe}).items()]
+    write_bytes(file_of(model), ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+
+
+def keyframes_of(model: Path, text: str) -> list[dict[str, Any]]:
+    """The keyframes of "coast,17,flag": favourites, and seeds. Raises UsageError and ModelError."""
+    kept, found = favourites(model), []
+    for name in re.split("[,>]", text):
+        if name not in kept and not re.fullmatch("[0-9]{1,20}", name):
+            known = f"kept are {', '.join(kept)}" if kept else "keep one with vidgan keep 17 coast"
+            raise UsageError(f"--keyframes {name}: no favourite beside {model}; {known}.")
+        found.append(dict(kept[name]) if name in kept else {"seed": int(name), "index": 0})
+    return found
