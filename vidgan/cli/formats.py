@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cyclopts import Group, Parameter
 
-from vidgan.cli.terminal import Whole
+from vidgan.cli.terminal import Whole, pair
 from vidgan.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ class FileOptions:
     Attributes:
         scale: Enlarge frames by this whole factor. By default small frames grow to 512 pixels,
             except in lossless files.
+        resolution: Exactly this size instead, as width x height, for example 1920x1080. Frames are
+            enlarged smoothly.
+        fit: Where the shape differs: crop (cut off what is beyond, the default), pad (black bars)
+            or blur (bars of a blurred copy).
         codec: h264, h265, av1, vp9, prores or ffv1, where the kind of file allows it. h264_nvenc,
             hevc_nvenc and av1_nvenc encode on a GPU, or in software where that does not work.
         quality: From 0 (smallest file) to 100 (best picture). By default 80.
@@ -29,6 +33,8 @@ class FileOptions:
     """
 
     scale: Whole | None = None
+    resolution: str | None = None
+    fit: str | None = None
     codec: str | None = None
     quality: Whole | None = None
     lossless: bool = False
@@ -40,4 +46,7 @@ def target_of(path: str, file: FileOptions, *, fps: str) -> "Target":
 
     if not (Path(path).suffix or path.endswith(("/", os.sep)) or Path(path).is_dir()):
         raise UsageError(f"{path}: say {path}.mp4 for a film, {path}/ for a folder of PNG files.")
-    return Target.parse(path, fps=fps, **vars(file))
+    asked = dict(vars(file))
+    if file.resolution:
+        asked["resolution"] = pair("--resolution", file.resolution, example="1920x1080")
+    return Target.parse(path, fps=fps, **asked)

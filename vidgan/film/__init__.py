@@ -1,7 +1,8 @@
 """Frames to files and back. A frame is uint8 [H, W, 3] RGB.
 
     codecs    the containers, and the codecs that each can hold
-    target    what to write and how: path, container, codec, frame rate, scale, quality
+    fit       frames to an exact size of whatever shape
+    target    what to write and how: path, container, codec, frame rate, size, quality
     reader    films to frames
     encoders  frames to one file of one codec
     sound     sound to numbers per frame, and sound into a film

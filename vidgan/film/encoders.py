@@ -18,6 +18,7 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from vidgan.errors import UsageError
 from vidgan.film import codecs, reader
+from vidgan.film.fit import Fit
 from vidgan.film.target import Target
 from vidgan.marks import xmp
 
@@ -27,6 +28,7 @@ _MAX_SIDE = 16_383  # pixels, in WebP; H.264 takes about as many
 _LARGE_SIDE = 8192  # pixels; few programs show more
 _ENLARGED_SIDE = 512  # pixels of the short side of small frames, after the default enlargement
 _MATRICES = {0: Colorspace.DEFAULT, 1: Colorspace.ITU709, 6: Colorspace.ITU601}
+_NAMES = {0: "bt709", 1: "bt709", 6: "bt601"}  # for FFmpeg's filters, which ignore it in RGB
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Encoder:
     def __init__(self, job: Job, height: int, width: int) -> None:
         self._job, self._frames, self._packets, target = job, 0, 0, job.target
         codec, kind = target.codec, target.kind
+        self._fit = fit_of(target, height, width, codec.pixel_format)
         self._scale, height, width = size_of(target, height, width)
         self._time_base = Fraction(1, kind.ticks_per_s) if kind.ticks_per_s else 1 / target.fps
         self._converter = VideoReformatter()  # one per file, because each takes megabytes
@@ -119,6 +122,8 @@ class Encoder:
         across edges, and takes a sixteenth of the time (measured, 64 to 512 pixels).
         """
         codec, pixel_format = self._job.target.codec, self._job.target.codec.pixel_format
+        if self._fit:
+            return self._tagged(self._fit(frame))
         half_chroma = pixel_format == "yuv420p"
         by_plane = pixel_format.startswith("yuv") and not (
             any(self._padding) or self._scale % (1 + half_chroma)
@@ -138,7 +143,11 @@ class Encoder:
         )
         if by_plane and self._scale > 1:
             picture = _enlarge(picture, pixel_format, self._scale)
-        # ProRes takes its tags from the frames.
+        return self._tagged(picture)
+
+    def _tagged(self, picture: av.VideoFrame) -> av.VideoFrame:
+        """ProRes takes its tags from the frames."""
+        codec = self._job.target.codec
         picture.colorspace, picture.color_range = codec.matrix, 1 if codec.matrix else 2
         picture.color_primaries, picture.color_trc = 1, codec.transfer
         return picture
@@ -151,10 +160,13 @@ class _Gif(Encoder):
         super().__init__(job, height, width)
         if job.target.fps > 50:
             job.log_once("browsers show at most 50 fps of a GIF; .mp4 and .webp can show more.")
+        if self._fit:
+            self._fit = fit_of(job.target, height, width, "rgb24")
+            width, height = job.target.resolution
         self._palette = _palette_graph(height, width)
 
     def _convert(self, frame: np.ndarray) -> av.VideoFrame:
-        rgb = av.VideoFrame.from_numpy_buffer(frame, format="rgb24")
+        rgb = self._fit(frame) if self._fit else av.VideoFrame.from_numpy_buffer(frame, "rgb24")
         rgb.pts, rgb.time_base = self._frames, self._time_base  # the graph only needs rising times
         self._palette.push(rgb)
         indexed = self._palette.pull()
@@ -168,12 +180,16 @@ class _PngFolder:
 
     def __init__(self, job: Job, height: int, width: int) -> None:
         self._job, self._frames = job, 0
+        self._fit = fit_of(job.target, height, width, "rgb24")
+        self._scale, *_ = size_of(job.target, height, width)
         job.part.mkdir()
 
     def write(self, frame: np.ndarray) -> None:
-        scale, *_ = size_of(self._job.target, *frame.shape[:2])
+        if self._fit:
+            frame = self._fit(frame).to_ndarray()
         path = self._job.part / f"frame{self._frames:06d}.png"
-        save_png(path, frame.repeat(scale, axis=0).repeat(scale, axis=1), self._job.comment)
+        frame = frame.repeat(self._scale, axis=0).repeat(self._scale, axis=1)
+        save_png(path, frame, self._job.comment)
         self._frames += 1
 
     def close(self) -> None:
@@ -189,22 +205,46 @@ def open_encoder(job: Job, height: int, width: int) -> Encoder | _PngFolder:
 def size_of(target: Target, height: int, width: int) -> tuple[int, int, int]:
     """The scale of frames, and their height and width in the film. Raises UsageError."""
     scale = target.scale or (1 if target.codec.lossless else _default_scale(height, width))
+    if target.resolution:
+        scale, (width, height) = 1, target.resolution
     sides = height * scale, width * scale
     if max(map(target.codec.padded, sides)) > _MAX_SIDE:
         raise UsageError(
-            f"--scale {scale}: frames of {sides[1]}x{sides[0]} pixels; at most {_MAX_SIDE:,} per "
-            "side are possible."
+            f"{_asked(target, scale)}: frames of {sides[1]}x{sides[0]} pixels; at most "
+            f"{_MAX_SIDE:,} per side are possible."
         )
     return scale, *sides
 
 
+def fit_of(target: Target, height: int, width: int, pixel_format: str) -> Fit | None:
+    """What brings frames to the exact size that is asked for."""
+    if not target.resolution:
+        return None
+    how = {"size": target.resolution, "how": target.fit, "pixel_format": pixel_format}
+    return Fit(height, width, **how, matrix=_NAMES[target.codec.matrix])
+
+
+def cut_off(target: Target, height: int, width: int) -> float:
+    """The part of each frame that `--fit crop` does not show."""
+    if not target.resolution or target.fit != "crop":
+        return 0.0
+    wide, high = target.resolution
+    return 1 - min(wide * height, high * width) / max(wide * height, high * width)
+
+
+def _asked(target: Target, scale: int) -> str:
+    return "--resolution" if target.resolution else f"--scale {scale}"
+
+
 def check_size(target: Target, height: int, width: int, *, yes: bool) -> None:
     """Refuse frames that are too large and, unless `yes`, ones that nobody asks for on purpose."""
+    if (lost := cut_off(target, height, width)) > 0.02:
+        logger.info(f"{lost:.0%} of each frame is cut off; to show all: --fit pad or --fit blur.")
     scale, height, width = size_of(target, height, width)
     if max(height, width) > _LARGE_SIDE and not yes:
         raise UsageError(
-            f"--scale {scale}: frames of {width}x{height} pixels, which few programs show; add "
-            "--yes to go on."
+            f"{_asked(target, scale)}: frames of {width}x{height} pixels, which few programs "
+            "show; add --yes to go on."
         )
 
 

@@ -10,6 +10,7 @@ from typing import Self
 from vidgan.disk.files import check_new
 from vidgan.errors import SystemFault, UsageError
 from vidgan.film import codecs
+from vidgan.film.fit import FITS
 
 _MIN_FPS, _MAX_FPS = Fraction(1, 100), 1000  # a GIF can hold a frame for 655 seconds
 
@@ -22,6 +23,8 @@ class Target:
     fps: Fraction
     scale: int | None  # enlarge each pixel to scale x scale; None: what `encoders` chooses
     quality: int  # 0 (smallest file) to 100 (best); ignored by lossless codecs
+    resolution: tuple[int, int] | None = None  # width and height in the film, in place of `scale`
+    fit: str = FITS[0]  # how frames of another shape fill it: see `fit.Fit`
 
     @classmethod
     def parse(
@@ -33,6 +36,8 @@ class Target:
         quality: int | None = None,
         lossless: bool = False,
         scale: int | None = None,
+        resolution: tuple[int, int] | None = None,
+        fit: str | None = None,
     ) -> Self:
         """Work out what a path and the options of `vidgan render` ask for. Raises UsageError."""
         kind = _container_of(path)
@@ -46,7 +51,8 @@ class Target:
         if scale is not None and scale < 1:
             raise UsageError(f"--scale {scale}: a whole number from 1.")
         codec, quality = codecs.or_fallback(chosen), 80 if quality is None else quality
-        return cls(Path(path), kind, codec, rate, scale, quality)
+        _check_resolution(resolution, fit, codec, scaled=scale is not None)
+        return cls(Path(path), kind, codec, rate, scale, quality, resolution, fit or FITS[0])
 
     def check(self, *, force: bool = False) -> None:
         """Raise UsageError or SystemFault if the target cannot be written, before work is done."""
@@ -109,6 +115,25 @@ def _choose_codec(
     raise UsageError(
         f"{' '.join(asked)}: impossible for {path}. Possible are {possible}a folder of PNG files."
     )
+
+
+def _check_resolution(
+    resolution: tuple[int, int] | None, fit: str | None, codec: codecs.Codec, *, scaled: bool
+) -> None:
+    if fit and fit not in FITS:
+        raise UsageError(f"--fit {fit}: {', '.join(FITS)}.")
+    if fit and not resolution:
+        raise UsageError(f"--fit {fit}: only with --resolution, for example 1920x1080.")
+    if not resolution:
+        return
+    if scaled:
+        raise UsageError("--scale and --resolution: one of the two.")
+    width, height = resolution
+    if min(resolution) < 1:
+        raise UsageError(f"--resolution {width}x{height}: for example 1920x1080.")
+    if (possible := tuple(map(codec.padded, resolution))) != resolution:
+        nearest = "{}x{}".format(*possible)
+        raise UsageError(f"--resolution {width}x{height}: {codec.name} can make {nearest}.")
 
 
 def _check_folder(path: Path, *, force: bool) -> None:

@@ -60,6 +60,7 @@ class VideoWriter:
         """All that the file depends on, except its path and the frames."""
         target, codec = self.target, self.target.codec
         settings = {"fps": target.fps, "scale": target.scale, "quality": target.quality}
+        settings |= {"resolution": target.resolution, "fit": target.fit}
         encoder = f"{codec.encoder} {codec.pixel_format}"
         return settings | {"comment": self._comment, "codec": encoder}
 
