@@ -58,10 +58,12 @@ def moving(frames: int, side: int = 32) -> list[np.ndarray]:
 
 
 def film_writer(path: Path | str, *, kind=VideoWriter, **settings: object) -> VideoWriter:
-    """A writer, by the settings of `Target.parse` and of `VideoWriter` together."""
+    """A writer, by the settings of `Target.parse`, `Target.at` and `VideoWriter` together."""
     keys = settings.keys() & {"force", "sound", "sound_from_s", "finish", "comment"}
     own = {key: settings.pop(key) for key in keys}
-    return kind(Target.parse(path, **settings), **own)
+    exact = {key: settings.pop(key) for key in settings.keys() & {"resolution", "fit"}}
+    target = Target.parse(path, **settings)
+    return kind(target.at(**exact) if exact else target, **own)
 
 
 def write(path: Path | str, frames: list[np.ndarray], **settings: object) -> Path:

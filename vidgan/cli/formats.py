@@ -42,11 +42,16 @@ class FileOptions:
 
 def target_of(path: str, file: FileOptions, *, fps: str) -> "Target":
     """The target that options say. A folder has to look like one, or be one."""
+    from vidgan.film.fit import FITS
     from vidgan.film.target import Target
 
     if not (Path(path).suffix or path.endswith(("/", os.sep)) or Path(path).is_dir()):
         raise UsageError(f"{path}: say {path}.mp4 for a film, {path}/ for a folder of PNG files.")
-    asked = dict(vars(file))
-    if file.resolution:
-        asked["resolution"] = pair("--resolution", file.resolution, example="1920x1080")
-    return Target.parse(path, fps=fps, **asked)
+    if file.fit and not file.resolution:
+        raise UsageError(f"--fit {file.fit}: only with --resolution, for example 1920x1080.")
+    keys = ("codec", "quality", "lossless", "scale")
+    target = Target.parse(path, fps=fps, **{key: getattr(file, key) for key in keys})
+    if not file.resolution:
+        return target
+    size = pair("--resolution", file.resolution, example="1920x1080")
+    return target.at(size, file.fit or FITS[0])

@@ -2,7 +2,7 @@
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Self
@@ -36,8 +36,6 @@ class Target:
         quality: int | None = None,
         lossless: bool = False,
         scale: int | None = None,
-        resolution: tuple[int, int] | None = None,
-        fit: str | None = None,
     ) -> Self:
         """Work out what a path and the options of `vidgan render` ask for. Raises UsageError."""
         kind = _container_of(path)
@@ -51,8 +49,21 @@ class Target:
         if scale is not None and scale < 1:
             raise UsageError(f"--scale {scale}: a whole number from 1.")
         codec, quality = codecs.or_fallback(chosen), 80 if quality is None else quality
-        _check_resolution(resolution, fit, codec, scaled=scale is not None)
-        return cls(Path(path), kind, codec, rate, scale, quality, resolution, fit or FITS[0])
+        return cls(Path(path), kind, codec, rate, scale, quality)
+
+    def at(self, resolution: tuple[int, int], fit: str = FITS[0]) -> Self:
+        """The same with frames of exactly this width and height. Raises UsageError."""
+        width, height = resolution
+        if fit not in FITS:
+            raise UsageError(f"--fit {fit}: {', '.join(FITS)}.")
+        if self.scale is not None:
+            raise UsageError("--scale and --resolution: one of the two.")
+        if min(resolution) < 1:
+            raise UsageError(f"--resolution {width}x{height}: for example 1920x1080.")
+        if (possible := tuple(map(self.codec.padded, resolution))) != resolution:
+            can = "{}x{}".format(*possible)
+            raise UsageError(f"--resolution {width}x{height}: {self.codec.name} can make {can}.")
+        return replace(self, resolution=resolution, fit=fit)
 
     def check(self, *, force: bool = False) -> None:
         """Raise UsageError or SystemFault if the target cannot be written, before work is done."""
@@ -115,25 +126,6 @@ def _choose_codec(
     raise UsageError(
         f"{' '.join(asked)}: impossible for {path}. Possible are {possible}a folder of PNG files."
     )
-
-
-def _check_resolution(
-    resolution: tuple[int, int] | None, fit: str | None, codec: codecs.Codec, *, scaled: bool
-) -> None:
-    if fit and fit not in FITS:
-        raise UsageError(f"--fit {fit}: {', '.join(FITS)}.")
-    if fit and not resolution:
-        raise UsageError(f"--fit {fit}: only with --resolution, for example 1920x1080.")
-    if not resolution:
-        return
-    if scaled:
-        raise UsageError("--scale and --resolution: one of the two.")
-    width, height = resolution
-    if min(resolution) < 1:
-        raise UsageError(f"--resolution {width}x{height}: for example 1920x1080.")
-    if (possible := tuple(map(codec.padded, resolution))) != resolution:
-        nearest = "{}x{}".format(*possible)
-        raise UsageError(f"--resolution {width}x{height}: {codec.name} can make {nearest}.")
 
 
 def _check_folder(path: Path, *, force: bool) -> None:
