@@ -5,6 +5,7 @@ import pytest
 from tests.conftest import vidgan
 from tests.training.test_loop import newest_checkpoint, settings
 from vidgan import config
+from vidgan.cli import train
 from vidgan.training import loop
 from vidgan.training.log import commands, logged
 
@@ -112,3 +113,16 @@ def test_a_run_says_which_generator_it_keeps(pictures, tmp_path, said):
     assert sum(line.endswith("kept as the best so far") for line in said) >= 1
     run = loop.train(settings(pictures, images=20), runs=tmp_path)
     assert f"{run}: kept the last, at 24 images (20, rounded up to whole steps of 8)" in said
+
+
+@pytest.mark.parametrize(
+    ("ratio", "sides"),
+    [
+        *(("16:9", (128, 72)), ("9:16", (72, 128)), ("4:5", (64, 80)), ("1:1", (64, 64))),
+        *(("4:3", (96, 72)), ("3:2", (96, 64)), ("1.85:1", (104, 56)), ("4:1", (256, 64))),
+    ],
+)
+def test_a_ratio_becomes_sides_that_can_be_trained_and_they_are_said(ratio, sides, capsys):
+    assert train._size(ratio) == sides
+    assert f"{ratio}: trains on {sides[0]}x{sides[1]} pixels" in capsys.readouterr().err
+    config.ModelConfig(width=sides[0], height=sides[1])  # which refuses what cannot be trained

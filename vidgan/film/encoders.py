@@ -224,7 +224,7 @@ def fit_of(target: Target, height: int, width: int, pixel_format: str) -> Fit | 
     return Fit(height, width, **how, matrix=_NAMES[target.codec.matrix])
 
 
-def cut_off(target: Target, height: int, width: int) -> float:
+def _cut_off(target: Target, height: int, width: int) -> float:
     """The part of each frame that `--fit crop` does not show."""
     if not target.resolution or target.fit != "crop":
         return 0.0
@@ -238,14 +238,15 @@ def _asked(target: Target, scale: int) -> str:
 
 def check_size(target: Target, height: int, width: int, *, yes: bool) -> None:
     """Refuse frames that are too large and, unless `yes`, ones that nobody asks for on purpose."""
-    if (lost := cut_off(target, height, width)) > 0.02:
-        logger.info(f"{lost:.0%} of each frame is cut off; to show all: --fit pad or --fit blur.")
+    lost = _cut_off(target, height, width)
     scale, height, width = size_of(target, height, width)
     if max(height, width) > _LARGE_SIDE and not yes:
         raise UsageError(
             f"{_asked(target, scale)}: frames of {width}x{height} pixels, which few programs "
             "show; add --yes to go on."
         )
+    if lost > 0.02:
+        logger.info(f"{lost:.0%} of each frame is cut off; to show all: --fit pad or --fit blur.")
 
 
 def save_png(path: Path, frame: np.ndarray, comment: Comment, *, synthetic: bool = True) -> None:
