@@ -50,7 +50,7 @@ def test_lossless_files_hold_the_same_enlarged_pixels(tmp_path):
 def test_enlarging_is_smooth_as_lanczos_of_pillow(pixel_format):
     wave = np.sin(np.arange(64) / 4) * 60 + 128
     frame = np.repeat((wave[:, None] + wave / 2 - 64)[..., None], 3, axis=2).astype(np.uint8)
-    fit = Fit(64, 64, size=(512, 512), how="crop", pixel_format=pixel_format, matrix="bt709")
+    fit = Fit((64, 64), (512, 512), how="crop", pixel_format=pixel_format, matrix="bt709")
     wanted = np.asarray(Image.fromarray(frame).resize((512, 512), Image.Resampling.LANCZOS))
     seen = fit(frame)
     seen.colorspace = 1
@@ -61,7 +61,7 @@ def test_enlarging_is_smooth_as_lanczos_of_pillow(pixel_format):
 @pytest.mark.parametrize("how", ["crop", "pad", "blur"])
 def test_any_shape_becomes_any_size(how, size):
     frame = np.full((64, 96, 3), 200, np.uint8)
-    fit = Fit(64, 96, size=size, how=how, pixel_format="rgb24", matrix="bt709")
+    fit = Fit((96, 64), size, how=how, pixel_format="rgb24", matrix="bt709")
     seen = fit(frame).to_ndarray()
     assert seen.shape == (*size[::-1], 3)
     middle = seen[seen.shape[0] // 2, seen.shape[1] // 2]
@@ -71,12 +71,12 @@ def test_any_shape_becomes_any_size(how, size):
 def test_a_picture_of_the_size_stays_as_it_is():
     frame = np.random.default_rng(0).integers(0, 256, (40, 64, 3), np.uint8)
     for how in ("crop", "pad", "blur"):
-        fit = Fit(40, 64, size=(64, 40), how=how, pixel_format="rgb24", matrix="bt709")
+        fit = Fit((64, 40), (64, 40), how=how, pixel_format="rgb24", matrix="bt709")
         assert np.array_equal(fit(frame).to_ndarray(), frame)
 
 
 def test_the_shape_of_a_picture_stays_in_a_box_turned_to_it():
-    sizes = [inside(*sides, (1280, 720)) for sides in ((64, 64), (128, 72), (72, 128), (2048, 256))]
+    sizes = [inside(sides, (1280, 720)) for sides in ((64, 64), (128, 72), (72, 128), (2048, 256))]
     assert sizes == [(720, 720), (1280, 720), (720, 1280), (1280, 160)]
 
 

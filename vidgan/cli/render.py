@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vidgan.cli import terminal
 from vidgan.cli.choose import shown_classes
-from vidgan.cli.formats import FileOptions, target_of
+from vidgan.cli.formats import FileOptions, sized, target_of
 from vidgan.cli.moves import WalkOptions, walk_of
 from vidgan.disk.files import check_new
 from vidgan.errors import UsageError
@@ -16,6 +16,7 @@ from vidgan.generator import runs
 if TYPE_CHECKING:
     from vidgan.film.segments import Share
     from vidgan.film.target import Target
+    from vidgan.film.writer import VideoWriter
     from vidgan.generator.synthesis import Synthesize
     from vidgan.render.walk import BoundWalk, Walk
 
@@ -60,7 +61,7 @@ def render(
         sign_key: The private key of that certificate, a PEM file.
         yes: Render even if it will take hours, or frames of more than 8192 pixels.
     """
-    from vidgan.film import segments
+    from vidgan.film import encoders, segments
     from vidgan.film.writer import VideoWriter, write_png
     from vidgan.render import pipeline
 
@@ -79,10 +80,12 @@ def render(
     for extra, suffix in ((save_walk, ".json"), (sheet, ".png")):
         if extra:
             check_new(extra, suffix=suffix, force=force or resume)
-    signer = _signer(out.path, sign, sign_key)
+    signer = _signer(out, sign, sign_key)
     pipeline.check_frames(asked.frames, yes=yes)
     files = runs.history(source) if through_training else [source]
-    bound, generator, name = _bound(asked, out, files, name, yes=yes)
+    bound, generator, name = _bound(asked, out, files, name)
+    frame = {"height": bound.generator.height, "width": bound.generator.width}
+    encoders.check_size(out := sized(out, file, **frame), **frame, yes=yes)
     pipeline.check_frames(bound.frames, yes=yes)  # of a sound, only now known
     comment, again = bound.comment(), force or resume
 
@@ -101,37 +104,47 @@ def render(
     writer = VideoWriter(
         out, force=replace, sound=sound, sound_from_s=from_s, finish=finish, comment=comment
     )
+    chosen = _write(bound, writer, resume=resume, share=share)
+    if share.rank == 0:
+        _say_what_is_in(target + chosen, bound, generator, name)
+
+
+def _write(bound: "BoundWalk", writer: "VideoWriter", *, resume: bool, share: "Share") -> str:
+    """Returns what --max-size has chosen, to be said."""
+    from vidgan.render import max_size, pipeline
+
     with terminal.rendering_bar(bound.frames) as advance:
+        if writer.target.most_bytes:
+            return f" ({max_size.render_below(bound.generator, bound, writer, progress=advance)})"
         pipeline.render(
             bound.generator, bound, writer, resume=resume, share=share, progress=advance
         )
-    if share.rank == 0:
-        _say_what_is_in(target, bound, generator, name)
+    return ""
 
 
 def _bound(
-    asked: "Walk", out: "Target", files: list[Path], name: str, *, yes: bool
+    asked: "Walk", out: "Target", files: list[Path], name: str
 ) -> "tuple[BoundWalk, Synthesize, str]":
     """The walk through one generator, or through several; the last of them; what to call them."""
-    from vidgan.film import encoders
     from vidgan.generator import synthesis
 
     *_, last = stages = [synthesis.open_generator(path) for path in files]
     bound = asked.bind(last, name=name, sound_into=out)
     if len(stages) > 1:
         bound, name = bound.through(stages), f"{len(stages)} generators up to {files[-1]}"
-    encoders.check_size(out, bound.generator.height, bound.generator.width, yes=yes)
     return bound, last, name
 
 
 def _signer(
-    target: Path, certificate: Path | None, key: Path | None
+    out: "Target", certificate: Path | None, key: Path | None
 ) -> Callable[[Path], None] | None:
     from vidgan.marks import c2pa
 
     if (certificate is None) != (key is None):
         raise UsageError("--sign cert.pem and --sign-key key.pem: both, or neither.")
-    return c2pa.signer(target, certificate, key) if certificate else None
+    if certificate and out.most_bytes:
+        raise UsageError("--sign and --max-size: a signature would make the file larger.")
+    return c2pa.signer(out.path, certificate, key) if certificate else None
 
 
 def _say_what_is_in(target: str, bound: "BoundWalk", generator: "Synthesize", name: str) -> None:

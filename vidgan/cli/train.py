@@ -211,11 +211,8 @@ def _of_ratio(text: str) -> tuple[int, int]:
     if not (high and 1 / 4 <= wide / high <= 4):
         raise UsageError(f"--size {text}: a ratio from 1:4 to 4:1, for example 16:9.")
     ratio = max(wide / high, high / wide)
-    pairs = [(short, 8 * round(short * ratio / 8)) for short in (64, 72, 56)]
-    short, long = min(
-        (pair for pair in pairs if pair[1] <= 256),
-        key=lambda pair: round(abs(math.log(pair[1] / pair[0] / ratio)), 6),
-    )
+    pairs = [(min(256, 8 * round(short * ratio / 8)), short) for short in (64, 72, 56)]
+    long, short = min(pairs, key=lambda pair: abs(math.log(pair[0] / pair[1] / ratio)))
     width, height = (long, short) if wide >= high else (short, long)
     if terminal.is_first_process():
         terminal.to_stderr(f"--size {text}: trains on {width}x{height} pixels.")

@@ -210,42 +210,29 @@ def size_of(target: Target, height: int, width: int) -> tuple[int, int, int]:
     sides = height * scale, width * scale
     if max(map(target.codec.padded, sides)) > _MAX_SIDE:
         raise UsageError(
-            f"{_asked(target, scale)}: frames of {sides[1]}x{sides[0]} pixels; at most "
-            f"{_MAX_SIDE:,} per side are possible."
+            f"frames of {sides[1]}x{sides[0]} pixels; at most {_MAX_SIDE:,} per side are possible."
         )
     return scale, *sides
 
 
 def fit_of(target: Target, height: int, width: int, pixel_format: str) -> Fit | None:
     """What brings frames to the exact size that is asked for."""
-    if not target.resolution:
+    if not (size := target.resolution):
         return None
-    how = {"size": target.resolution, "how": target.fit, "pixel_format": pixel_format}
-    return Fit(height, width, **how, matrix=_NAMES[target.codec.matrix])
-
-
-def _cut_off(target: Target, height: int, width: int) -> float:
-    """The part of each frame that `--fit crop` does not show."""
-    if not target.resolution or target.fit != "crop":
-        return 0.0
-    wide, high = target.resolution
-    return 1 - min(wide * height, high * width) / max(wide * height, high * width)
-
-
-def _asked(target: Target, scale: int) -> str:
-    return "--resolution" if target.resolution else f"--scale {scale}"
+    matrix = _NAMES[target.codec.matrix]
+    return Fit((width, height), size, how=target.fit, pixel_format=pixel_format, matrix=matrix)
 
 
 def check_size(target: Target, height: int, width: int, *, yes: bool) -> None:
     """Refuse frames that are too large and, unless `yes`, ones that nobody asks for on purpose."""
-    lost = _cut_off(target, height, width)
-    scale, height, width = size_of(target, height, width)
+    aspect = width / height
+    _, height, width = size_of(target, height, width)
     if max(height, width) > _LARGE_SIDE and not yes:
         raise UsageError(
-            f"{_asked(target, scale)}: frames of {width}x{height} pixels, which few programs "
-            "show; add --yes to go on."
+            f"frames of {width}x{height} pixels, which few programs show; add --yes to go on."
         )
-    if lost > 0.02:
+    lost = 1 - min(width / height / aspect, aspect * height / width)
+    if target.fit == "crop" and lost > 0.02:
         logger.info(f"{lost:.0%} of each frame is cut off; to show all: --fit pad or --fit blur.")
 
 

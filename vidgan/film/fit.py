@@ -6,13 +6,14 @@ from fractions import Fraction
 import av
 import numpy as np
 
+Size = tuple[int, int]  # width and height, also called sides
 FITS = ("crop", "pad", "blur")
 _LANCZOS = "flags=lanczos+accurate_rnd+full_chroma_int+full_chroma_inp"
 _BACKGROUND = 16  # what will be blurred is made this much smaller, which takes less time
 
 
 class Fit:
-    """Makes an av.VideoFrame of the given size of a frame uint8 [H, W, 3].
+    """Makes an av.VideoFrame of one size of a frame uint8 [H, W, 3] that has other sides.
 
     how   crop fills the size, and cuts off what is beyond; pad shows the whole picture between
           black bars, blur before an enlarged and blurred one
@@ -22,14 +23,7 @@ class Fit:
     """
 
     def __init__(
-        self,
-        height: int,
-        width: int,
-        *,
-        size: tuple[int, int],
-        how: str,
-        pixel_format: str,
-        matrix: str,
+        self, sides: Size, size: Size, *, how: str, pixel_format: str, matrix: str
     ) -> None:
         colours = f"out_color_matrix={matrix}:out_range=tv"
         planes = pixel_format
@@ -37,33 +31,30 @@ class Fit:
             planes, colours = "gbrp", "out_range=pc"
         self._graph = graph = av.filter.Graph()
         graph.threads = 1
-        time_base = Fraction(1, 100)
-        source = graph.add_buffer(width=width, height=height, format="rgb24", time_base=time_base)
+        (width, height), filled = sides, "{}:{}".format(*size)
+        source = graph.add_buffer(None, width, height, "rgb24", time_base=Fraction(1, 100))
 
         def nodes(*filters: str) -> list:
             return [graph.add(*text.partition("=")[::2]) for text in filters]
 
-        def scaled(size: tuple[int, int], choose: Callable) -> list[str]:
-            sides = "{}:{}".format(*_scaled(width, height, size, choose))
-            return [f"scale={sides}:{_LANCZOS}:{colours}", f"format={planes}"]
+        def scaled(to: Size, choose: Callable) -> list:
+            scale = "scale={}:{}".format(*_scaled(sides, to, choose))
+            return nodes(f"{scale}:{_LANCZOS}:{colours}", f"format={planes}")
 
         last = nodes(f"format={pixel_format}", "buffersink")
-        filled = "{}:{}".format(*size)
         if how == "crop":
-            graph.link_nodes(source, *nodes(*scaled(size, max), f"crop={filled}"), *last)
+            graph.link_nodes(source, *scaled(size, max), *nodes(f"crop={filled}"), *last)
         elif how == "pad":
-            graph.link_nodes(source, *nodes(*scaled(size, min), f"pad={filled}:-1:-1"), *last)
+            graph.link_nodes(source, *scaled(size, min), *nodes(f"pad={filled}:-1:-1"), *last)
         else:
             small = tuple(2 * -(-side // (2 * _BACKGROUND)) for side in size)
-            crop = "crop={}:{}".format(*small)
-            behind = nodes(*scaled(small, max), crop, "gblur=4", f"scale={filled}")
-            before = nodes(*scaled(size, min))
-            (split,) = nodes("split")
-            (overlay,) = nodes("overlay=(W-w)/2:(H-h)/2:format=auto")
-            graph.link_nodes(source, split, *behind, overlay, *last)
-            split.link_to(before[0], 1, 0)
-            graph.link_nodes(*before)
-            before[-1].link_to(overlay, 0, 1)
+            blur = nodes("crop={}:{}".format(*small), "gblur=4", f"scale={filled}")
+            split, overlay = nodes("split", "overlay=(W-w)/2:(H-h)/2:format=auto")
+            graph.link_nodes(source, split, *scaled(small, max), *blur, overlay, *last)
+            front = scaled(size, min)
+            split.link_to(front[0], 1, 0)
+            graph.link_nodes(*front)
+            front[-1].link_to(overlay, 0, 1)
         graph.configure()
         self._frames = 0
 
@@ -74,16 +65,16 @@ class Fit:
         return self._graph.pull()
 
 
-def _scaled(width: int, height: int, size: tuple[int, int], choose: Callable) -> tuple[int, int]:
+def _scaled(sides: Size, size: Size, choose: Callable) -> Size:
     """The sides of a picture that covers a size (`max`), or that lies in it (`min`).
 
     One is that of the size. The other is even, so that colour of half resolution is not shifted.
     """
-    factor = choose(Fraction(size[0], width), Fraction(size[1], height))
-    wanted = (2 * max(1, round(side * factor / 2)) for side in (width, height))
+    factor = choose(map(Fraction, size, sides))
+    wanted = (2 * max(1, round(side * factor / 2)) for side in sides)
     return tuple(map(choose, size, wanted))
 
 
-def inside(width: int, height: int, box: tuple[int, int]) -> tuple[int, int]:
+def inside(sides: Size, box: Size) -> Size:
     """The largest even size of the same shape in a box, which lies as the picture does."""
-    return _scaled(width, height, box if width >= height else box[::-1], min)
+    return _scaled(sides, box if sides[0] >= sides[1] else box[::-1], min)

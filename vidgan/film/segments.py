@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -118,7 +118,9 @@ class Film:
 
     def open(self, piece: range) -> VideoWriter:
         """A writer for the frames of one piece. The piece appears when it is complete."""
-        return self._writer.for_piece(self._file(piece)) if self._joinable else self._writer
+        if not self._joinable:
+            return self._writer
+        return self._writer.for_piece(replace(self._writer.target, path=self._file(piece)))
 
     def _file(self, piece: range) -> Path:
         return self._folder / f"{piece.start:09d}{self._path.suffix.lower()}"

@@ -25,6 +25,7 @@ class Target:
     quality: int  # 0 (smallest file) to 100 (best); ignored by lossless codecs
     resolution: tuple[int, int] | None = None  # width and height in the film, in place of `scale`
     fit: str = FITS[0]  # how frames of another shape fill it: see `fit.Fit`
+    most_bytes: int | None = None  # of the file; `render.max_size` takes care of it
 
     @classmethod
     def parse(

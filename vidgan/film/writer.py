@@ -2,7 +2,6 @@
 
 import contextlib
 import copy
-import dataclasses
 import errno
 import math
 from collections.abc import Callable, Iterator
@@ -64,11 +63,15 @@ class VideoWriter:
         encoder = f"{codec.encoder} {codec.pixel_format}"
         return settings | {"comment": self._comment, "codec": encoder}
 
-    def for_piece(self, path: Path) -> "VideoWriter":
-        """A writer with the same settings for a piece of the film."""
+    @property
+    def bytes_written(self) -> int:
+        """The size so far of a target that is one file."""
+        return self._job.part.stat().st_size
+
+    def for_piece(self, target: Target) -> "VideoWriter":
+        """A writer of a piece of the film, or of one that may become it."""
         other = copy.copy(self)
-        other.target = dataclasses.replace(self.target, path=path)
-        other._claim = contextlib.ExitStack()
+        other.target, other._claim = target, contextlib.ExitStack()
         other._sound = other._finish = None  # they belong to the film
         return other
 

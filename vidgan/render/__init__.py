@@ -5,6 +5,7 @@
     growing         several generators in one film
     walk            all that decides the frames but the model, as options or a JSON file
     pipeline        path, generator and encoder at work at the same time
+    max_size        a GIF or WebP that is not larger than asked
 
 It sees a generator only as `generator.synthesis.Synthesize`, and imports no torch.
 """
