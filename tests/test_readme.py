@@ -40,6 +40,7 @@ OPTIONS = {
     "render": FEW_FRAMES,
     "render --audio": FORCE,  # the sound decides the number of frames
     "render --audio song.mp3 --audio-part": FORCE | {"--audio-part": "0:00.1-0:00.2"},
+    "render --for-web": {"--seconds": "0.2", "--force": ""},
     "render --walk": FORCE,  # walk.json says 4 frames
     "render --labels": FEW_FRAMES | {"--model": "classes.safetensors"},
     "sample": FORCE,
