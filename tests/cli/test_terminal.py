@@ -153,11 +153,12 @@ from vidgan.cli import terminal
 
 full = {"images_seen": 1_999_999, "images_per_s": 9999.0, "loss_g": -12.34, "loss_d": 12.34}
 full |= {"sure_real": 1.0, "sure_fake": 0.0, "elapsed_s": 80_000.0}
-with terminal.messages(), terminal.training_bar() as show:
-    show(replace(ROW, **full), 0.5)
+with terminal.messages(), terminal.training_bar() as bar:
+    bar.decoding(99_999, 199_999)
+    bar.training(replace(ROW, **full), 0.5)
     time.sleep(0.3)  # the bar is drawn ten times a second
     logging.getLogger("vidgan").info("To continue: vidgan train --resume " + "folder/" * 12)
-    show(ROW, 1.0)
+    bar.training(ROW, 1.0)
 """
 
 

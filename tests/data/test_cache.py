@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.conftest import listening
 from tests.data.conftest import caches, colours, opened, pixels_of, refusal, size_of
 from tests.data.making import BLUE, GREEN, RED, paint, png, zipped
+from tests.films import noise, write
 from tests.waiting import wait_until
+from vidgan.config import DataConfig
 from vidgan.data import cache, pictures
 from vidgan.disk.places import cache_root
 from vidgan.errors import DataError, SystemFault
@@ -246,3 +249,82 @@ def test_the_size_is_taken_from_no_more_than_64_pictures_of_all_classes(folder, 
     look = pictures.open_picture
     monkeypatch.setattr(pictures, "open_picture", lambda file: looked.append(1) or look(file))
     assert size_of(folder) == (64, 64) and len(looked) == 64
+
+
+# Films become data while one waits, and what was decoded is kept.
+
+
+def decode(source, **how):
+    return cache.open_dataset(DataConfig(source=str(source), every=2), width=16, height=16, **how)
+
+
+@pytest.fixture
+def films(tmp_path):
+    """Two films of 30 different frames, of which every second one is taken."""
+    (tmp_path / "films").mkdir()
+    for name in "ab":
+        write(tmp_path / "films" / f"{name}.mp4", noise(30)[:: 1 if name == "a" else -1], scale=2)
+    return tmp_path / "films"
+
+
+def interrupted_at(number):
+    def progress(done, total):
+        if done == number:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def test_progress_counts_all_frames_that_are_taken(films):
+    seen = []
+    decode(films, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(i + 1, 30) for i in range(30)]
+
+
+@pytest.mark.parametrize("number", [2, 9, 20, 30])
+def test_after_an_interrupt_decoding_goes_on_to_the_same_data(films, monkeypatch, tmp_path, number):
+    monkeypatch.setattr(cache, "_SAVE_EVERY_S", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        decode(films, progress=interrupted_at(number))
+    (begun,) = caches()
+    assert begun.name.endswith(".begun")
+    done = []
+    again = decode(films, progress=lambda now, total: done.append(now))
+    assert done == list(range(number, 31)) and begun not in caches()
+    monkeypatch.setenv("VIDGAN_CACHE", str(tmp_path / "other"))
+    anew = decode(films)
+    assert np.array_equal(pixels_of(again), pixels_of(anew))
+    assert again.fingerprint == anew.fingerprint
+
+
+def test_what_was_begun_of_another_state_of_the_films_is_deleted(films, monkeypatch):
+    monkeypatch.setattr(cache, "_SAVE_EVERY_S", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        decode(films, progress=interrupted_at(20))
+    (films / "b.mp4").unlink()
+    assert len(decode(films)) == 15 and [path.name[0] for path in caches()] == ["f"]
+
+
+def test_a_long_film_gives_some_pictures_at_once_and_all_later(films, monkeypatch):
+    monkeypatch.setattr(cache, "_LONG", 20)
+    monkeypatch.setattr(cache, "_SOME", 4)
+    with listening() as lines:
+        some = decode(films, early=True)
+    assert "training begins with 2 of its 30 frames" in lines[0]  # a keyframe of each
+    assert len(some) == 2 and some.fingerprint == ""
+    whole = some.whole.get()
+    assert some.whole.is_there() and len(whole) == 30 and whole.whole is None
+    assert decode(films, early=True).whole is None  # it is decoded
+
+
+def test_a_short_film_is_waited_for(films):
+    assert decode(films, early=True).whole is None
+
+
+def test_what_a_thread_decoded_before_it_was_stopped_is_kept(films, monkeypatch):
+    monkeypatch.setattr(cache, "_LONG", 20)
+    monkeypatch.setattr(cache, "_SOME", 4)
+    monkeypatch.setattr(cache, "_SAVE_EVERY_S", 0.0)
+    some = decode(films, early=True)
+    some.whole.stop()
+    assert len(decode(films)) == 30

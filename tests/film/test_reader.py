@@ -4,12 +4,17 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
-from tests.films import COLOURS, colour_error, enlarged, moving, run_python, write
+from tests.films import COLOURS, colour_error, enlarged, moving, noise, run_python, write
 from tests.sounds import write_sound
+from vidgan.data import pictures
+from vidgan.disk.places import bundled
 from vidgan.errors import DataError
 from vidgan.film import reader
-from vidgan.film.reader import probe, read_frames
+from vidgan.film.reader import Place, probe, read_frames, read_on
+
+EARTH = bundled("assets/earth.mp4")
 
 
 def remuxed(source: Path, target: Path, format: str) -> Path:
@@ -22,21 +27,31 @@ def remuxed(source: Path, target: Path, format: str) -> Path:
     return target
 
 
-def tagged(path: Path, *, matrix: str, tag: int, full: bool, scale: int) -> Path:
-    """COLOURS as lossless 4:4:4 H.264, converted here by BT.601 or BT.709, with any tag."""
-    red, blue = {"601": (0.299, 0.114), "709": (0.2126, 0.0722)}[matrix]
+MATRICES = {"601": (0.299, 0.114), "709": (0.2126, 0.0722), "2020": (0.2627, 0.0593)}
+
+
+def tagged(
+    path: Path, *, matrix: str, tag: int, full: bool, scale: int, deep: bool = False
+) -> Path:
+    """COLOURS as lossless 4:4:4 H.264 of 8 or 10 bits, converted here, with any tag."""
+    red, blue = MATRICES[matrix]
     r, g, b = np.moveaxis(enlarged(COLOURS, scale).astype(float), 2, 0)
     luma = red * r + (1 - red - blue) * g + blue * b
     chroma = np.stack([(b - luma) / (2 - 2 * blue), (r - luma) / (2 - 2 * red)])
     y = luma if full else 16 + luma * 219 / 255
     c = 128 + (chroma if full else chroma * 224 / 255)
-    planes = np.stack([y, *c]).round().clip(0, 255).astype(np.uint8)
+    planes = np.stack([y, *c]).clip(0, 255)
+    frame = av.VideoFrame.from_ndarray(planes.round().astype(np.uint8), format="yuv444p")
+    if deep:  # 10 bits, which are the upper ones of 16
+        planes = (4 * planes).round().astype(np.uint16) << 6
+        frame = av.VideoFrame.from_ndarray(planes.transpose(1, 2, 0).copy(), format="yuv444p16le")
+        frame = frame.reformat(format="yuv444p10le")
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25, options={"qp": "0"})
-        stream.width, stream.height, stream.pix_fmt = 6 * scale, 5 * scale, "yuv444p"
+        stream.width, stream.height, stream.pix_fmt = 6 * scale, 5 * scale, frame.format.name
         stream.codec_context.colorspace = tag
         stream.codec_context.color_range = 2 if full else 1
-        container.mux(stream.encode(av.VideoFrame.from_ndarray(planes, format="yuv444p")))
+        container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
 
@@ -49,6 +64,90 @@ def tagged(path: Path, *, matrix: str, tag: int, full: bool, scale: int) -> Path
 def test_colours_follow_the_tags_and_without_tags_the_size(tmp_path, matrix, tag, scale, full):
     path = tagged(tmp_path / "in.mp4", matrix=matrix, tag=tag, full=full, scale=scale)
     assert colour_error(next(read_frames(path))).max() <= 3
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize(("matrix", "tag"), [("601", 6), ("709", 1), ("2020", 9)])
+def test_a_film_that_is_shrunk_keeps_its_colours(tmp_path, matrix, tag, full, deep):
+    path = tagged(tmp_path / "in.mp4", matrix=matrix, tag=tag, full=full, scale=48, deep=deep)
+    (frame,) = read_frames(path, size=(96, 80))
+    assert frame.shape == (80, 96, 3) and colour_error(frame).max() <= 3
+
+
+@pytest.mark.parametrize("size", [(112, 64), (64, 64), (64, 112)])
+def test_frames_are_shrunk_as_pictures_are(size):
+    pairs = zip(read_frames(EARTH, every=40), read_frames(EARTH, every=40, size=size), strict=True)
+    for whole, small in pairs:
+        wanted = pictures.resized(Image.fromarray(whole), size).astype(int)
+        assert small.shape == wanted.shape and np.abs(small - wanted).mean() < 2
+
+
+def test_a_film_smaller_than_the_size_asked_for_stays_as_it_is(tmp_path):
+    path = write(tmp_path / "out.mp4", moving(2), scale=1)
+    assert next(read_frames(path, size=(64, 64))).shape == (32, 32, 3)
+
+
+def test_a_phone_held_upright_gives_upright_frames_of_the_size_asked_for(tmp_path):
+    frame = enlarged(COLOURS, 16)
+    path = turned(write(tmp_path / "out.mp4", [frame], scale=2), (0, 1, -1, 0))
+    (seen,) = read_frames(path, size=(40, 48))
+    whole = np.asarray(Image.fromarray(np.rot90(frame, 3)).resize((40, 48), Image.LANCZOS))
+    assert np.abs(seen.astype(int) - whole).mean() < 3
+
+
+def test_of_interlaced_frames_only_one_moment_is_seen(tmp_path):
+    frame = np.zeros((240, 320, 3), np.uint8)
+    frame[::2, 40:80] = frame[1::2, 240:280] = 255  # a bar, a fiftieth of a second later elsewhere
+    with av.open(str(tmp_path / "in.mp4"), "w") as container:
+        options = {"crf": "1", "x264-params": "tff=1"}
+        stream = container.add_stream("libx264", rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(frame)))
+        container.mux(stream.encode())
+    (seen,) = read_frames(tmp_path / "in.mp4", size=(80, 60))
+    assert seen[5:-5, 12:18].min() > 250 and seen[:, 62:68].max() < 5
+
+
+def test_all_frames_of_a_variable_rate_are_read(tmp_path):
+    with av.open(str(tmp_path / "in.mkv"), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        for pts, picture in zip((0, 40, 45, 400, 1400), moving(5), strict=True):
+            frame = av.VideoFrame.from_ndarray(picture)
+            frame.pts, frame.time_base = pts, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    assert len(list(read_frames(tmp_path / "in.mkv"))) == 5
+
+
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize("kind", ["mp4", "matroska", "mpegts"])
+def test_reading_goes_on_after_a_place(tmp_path, kind, every):
+    whole = write(tmp_path / "whole.mp4", noise(60), scale=2)
+    path = remuxed(whole, tmp_path / f"in.{kind}", kind)
+    how = {"every": every, "size": (16, 16), "notice": pytest.fail}
+    frames = list(read_on(path, Place(), **how))
+    assert len(frames) == len(range(0, 60, every))
+    for number in (0, 7, len(frames) - 2):
+        rest = list(read_on(path, frames[number][0], **how))
+        assert [place.frames for place, _ in rest] == [p.frames for p, _ in frames[number + 1 :]]
+        pairs = zip(rest, frames[number + 1 :], strict=True)
+        assert all(np.array_equal(a, b) for (_, a), (_, b) in pairs)
+
+
+def test_some_frames_are_from_all_over_the_film(tmp_path):
+    path = tmp_path / "in.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"g": "10"})
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        for level in range(0, 200):
+            picture = np.full((32, 32, 3), level, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
+        container.mux(stream.encode())
+    levels = [int(f.mean()) for f in reader.some_frames(path, 10, size=(16, 16))]
+    assert len(levels) == 10 and levels == sorted(levels) and levels[0] < 5 and levels[-1] > 170
+    assert reader.frames_in(path) == 200
 
 
 def turned(path: Path, matrix: tuple[int, ...]) -> Path:

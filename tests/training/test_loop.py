@@ -14,9 +14,11 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from tests import conftest
-from tests.conftest import write_pictures
+from tests.conftest import listening, write_pictures
+from tests.films import noise, write
 from tests.waiting import another_process_in, wait_until
 from vidgan import config, signals
+from vidgan.data import cache
 from vidgan.errors import ConfigError, DataError, DivergedError, SystemFault
 from vidgan.generator import checkpoint, export
 from vidgan.generator.synthesis import open_generator
@@ -559,3 +561,30 @@ def test_a_second_signal_leaves_at_once_and_nothing_half_written(training):
     assert process.wait() == 130 and not parts(run)
     for path in (run / "checkpoints").iterdir():
         checkpoint.read(path, kind="training state")
+
+
+def test_a_run_with_a_time_limit_begins_while_its_film_is_decoded(tmp_path, monkeypatch):
+    film = write(tmp_path / "film.mp4", noise(40), scale=2)
+    monkeypatch.setattr(cache, "_LONG", 20)
+    monkeypatch.setattr(cache, "_SOME", 4)
+    monkeypatch.setattr(cache.Later, "is_there", lambda later: bool(later.get()))
+    with listening() as lines:
+        how = settings(film, images=80, duration_s=600)
+        run = loop.train(how, runs=tmp_path)
+    assert any("training begins with 1 of its 40 frames" in line for line in lines)
+    assert any("goes on with all 40 pictures" in line for line in lines)
+    assert logged(run)[-1].images_seen == 80 and len(newest_state(run)) > 10
+    first, *_ = sorted((run / "checkpoints").iterdir())
+    assert first.stem.lstrip("0") == "8"  # after one step on what there was
+    newest_checkpoint(run).unlink()  # as after a kill before the next one
+    assert loop.train(how, runs=tmp_path, resume=run) == run
+    assert logged(run)[-1].images_seen == 80
+
+
+def test_a_run_that_ends_before_its_film_is_decoded_is_whole(tmp_path, monkeypatch):
+    film = write(tmp_path / "film.mp4", noise(40), scale=2)
+    monkeypatch.setattr(cache, "_LONG", 20)
+    monkeypatch.setattr(cache, "_SOME", 4)
+    monkeypatch.setattr(cache.Later, "is_there", lambda later: False)
+    run = loop.train(settings(film, images=16, duration_s=600), runs=tmp_path)
+    assert logged(run)[-1].images_seen == 16 and (run / "generator.safetensors").exists()

@@ -150,18 +150,49 @@ def rendering_bar(frames: int) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def training_bar() -> Iterator[Callable[[Numbers, float], None]]:
-    """Yield a function that shows the numbers of a step, and the share of the run that is done."""
+def training_bar() -> Iterator["_TrainingBar"]:
+    """Yield what shows how far a training is."""
     if not sys.stderr.isatty():
-        yield _plain()
+        yield _TrainingBar(None)
         return
     with _bar() as progress:
-        task = progress.add_task("starting", total=1.0)
-        yield lambda now, share: progress.update(
-            task,
-            completed=share,
-            description="measuring and saving" if share == 1 else _numbers(now, share),
+        yield _TrainingBar(progress)
+
+
+class _TrainingBar:
+    """A bar, or without one a plain line now and then."""
+
+    def __init__(self, progress: object | None) -> None:
+        self._progress = progress
+        self._task = progress.add_task("starting", total=1.0) if progress else None
+        self._started = time.monotonic()
+        self._next_s, self._first = _LINE_EVERY_S, None
+
+    def decoding(self, done: int, total: int) -> None:
+        """Show how many pictures of the data are decoded."""
+        now = time.monotonic() - self._started
+        if self._first is None:
+            self._first = (now, done)
+        since, before = self._first
+        speed = (done - before) / max(now - since, 1e-9)
+        left = timedelta(seconds=round((total - done) / speed)) if speed else "?"
+        self._show(
+            done / max(total, 1),
+            f"decoding {done:,} of {total:,}, {speed:.0f}/s, {left} left",
+            now,
         )
+
+    def training(self, now: Numbers, share: float) -> None:
+        """Show the numbers of a step, and the share of the run that is done."""
+        self._show(share, _numbers(now, share), time.monotonic() - self._started, last=share == 1)
+
+    def _show(self, share: float, text: str, now_s: float, *, last: bool = False) -> None:
+        if self._progress:
+            text = "measuring and saving" if last else text
+            self._progress.update(self._task, completed=share, description=text)
+        elif now_s >= self._next_s or last:
+            self._next_s = now_s + _LINE_EVERY_S
+            to_stderr(f"{share:4.0%}  {text}")
 
 
 @contextmanager
@@ -183,18 +214,6 @@ def _bar(*more: object) -> Iterator[object]:
     finally:
         with suppress(OSError):  # the terminal may be gone
             progress.stop()
-
-
-def _plain() -> Callable[[Numbers, float], None]:
-    next_s = 0.0
-
-    def show(now: Numbers, done: float) -> None:
-        nonlocal next_s
-        if now.elapsed_s >= next_s or done == 1:
-            next_s = now.elapsed_s + _LINE_EVERY_S
-            to_stderr(f"{done:4.0%}  {_numbers(now, done)}")
-
-    return show
 
 
 def _numbers(now: Numbers, done: float) -> str:

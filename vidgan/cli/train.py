@@ -95,14 +95,15 @@ def train(
     asked = _override(asked, "train", **goal)
     from vidgan.training import loop as training
 
-    with terminal.training_bar() as show:
+    with terminal.training_bar() as bar:
         run = training.train(
             asked,
             runs=runs,
             resume=resume,
             more_s=more_s or 0.0,
             any_data=allow_data_change,
-            progress=show,
+            progress=bar.training,
+            decoding=bar.decoding,
         )
     if terminal.is_first_process():
         terminal.to_stdout(f"{run}/generator.safetensors")

@@ -8,9 +8,12 @@ import logging
 import math
 import os
 import shutil
+import signal
+import time
 import warnings
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +21,15 @@ import numpy as np
 
 from vidgan.config import DataConfig
 from vidgan.data.pictures import Size
-from vidgan.data.sources import READS, Source, find
+from vidgan.data.sources import READS, Films, Source, find
 from vidgan.disk import files, locks
 from vidgan.disk.places import cache_root
-from vidgan.errors import DataError
+from vidgan.errors import DataError, Interrupted
 
 logger = logging.getLogger(__name__)
+Progress = Callable[[int, int], None]  # takes how many items are decoded, and of how many
+_BEGUN, _SAVE_EVERY_S = "begun.json", 1.0
+_LONG, _SOME = 2000, 256  # frames of a film that is worth an early start, and those it starts with
 CACHE_FORMAT = 4  # to be raised when the cache or the making of pixels changes; rebuilds all caches
 
 
@@ -35,8 +41,9 @@ class Dataset:
     _frames: np.ndarray  # uint8 [N, H, W, 3], memory-mapped, read-only
     labels: np.ndarray | None  # int32 [N]
     class_names: tuple[str, ...]  # of label 0, 1, ...; empty without labels
-    fingerprint: str  # hex, of the pixels and labels; a copy of the data has the same
+    fingerprint: str  # hex, of the pixels and labels; a copy of the data has the same; "" = some
     grey: bool  # in every pixel, red, green and blue are equal
+    whole: "Later | None" = None  # of these pictures, which are some of those of a film
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -46,10 +53,46 @@ class Dataset:
         return np.asarray(self._frames)[indices]
 
 
-def open_dataset(config: DataConfig, *, width: int, height: int) -> Dataset:
+class Later:
+    """A data set that is still being decoded, by a thread."""
+
+    def __init__(self, source: Source, folder: Path, size: Size) -> None:
+        self._stopped, pool = False, ThreadPoolExecutor(1, "decoding")
+        self._found = pool.submit(_open, source, folder, size, self._check)
+        pool.shutdown(wait=False)
+
+    def _check(self, done: int, total: int) -> None:
+        if self._stopped:
+            raise Interrupted(signal.SIGINT)
+
+    def is_there(self) -> bool:
+        return self._found.done()
+
+    def get(self) -> Dataset:
+        """Wait for it. Raises what `open_dataset` does."""
+        return self._found.result()
+
+    def stop(self) -> None:
+        """Leave it for another time. What was decoded is kept."""
+        self._stopped = True
+        with contextlib.suppress(BaseException):
+            self._found.result()
+
+
+def open_dataset(
+    config: DataConfig,
+    *,
+    width: int,
+    height: int,
+    progress: Progress = lambda done, total: None,
+    early: bool = False,
+) -> Dataset:
     """Open the cache of these data at this size. Build it first where it is missing or outdated.
 
     Pictures are cropped about their centre, then resized. Raises DataError and SystemFault.
+
+    progress   called with how many are decoded, and about how many there are
+    early      of a long film that is not decoded yet, give some pictures now and the rest later
     """
     source, size = find(config), (width, height)
     if config.every > 1 and not source.has_frames:
@@ -57,7 +100,20 @@ def open_dataset(config: DataConfig, *, width: int, height: int) -> Dataset:
     facts = [json.dumps(fact) + "\n" for fact in (CACHE_FORMAT, size, *source.identity())]
     key = hashlib.sha256("".join(facts).encode()).hexdigest()[:16]
     folder = cache_root() / f"{source.name}-{width}x{height}-{key}"
-    meta = _read_meta(folder) or _build(folder, source, size)
+    if early and isinstance(source, Films) and not _read_meta(folder):
+        total = source.items()
+        if total > _LONG and len(some := source.some(size, _SOME)) >= _SOME // 4:
+            logger.info(
+                f"{config.source}: training begins with {len(some)} of its {total:,} frames, while "
+                "the others are decoded"
+            )
+            return Dataset(source.name, some, None, (), "", False, Later(source, folder, size))
+    return _open(source, folder, size, progress)
+
+
+def _open(source: Source, folder: Path, size: Size, progress: Progress) -> Dataset:
+    config, (width, height) = source.config, size
+    meta = _read_meta(folder) or _build(folder, source, size, progress)
     _check_unreadable(config, meta["files"], meta["faults"])
     for line in meta["notices"]:
         logger.warning(line)
@@ -131,16 +187,36 @@ def _read_meta(folder: Path) -> dict | None:
     return meta if whole else None
 
 
-def _build(folder: Path, source: Source, size: Size) -> dict:
+def _build(folder: Path, source: Source, size: Size, progress: Progress) -> dict:
     """Decode everything once into `folder`. Other processes that want the same wait for it."""
     with locks.locked(folder.with_name(f".{folder.name}.lock")):
         if meta := _read_meta(folder):
             return meta  # another process has just built it
+        logger.info(f"{source.config.source}: decoding once into {folder}")
+        if isinstance(source, Films):
+            with files.disk_faults(folder):
+                return _build_on(folder, source, size, progress)
         with files.whole(folder) as part:
             part.mkdir()
             _check_space(part, source.files() * 3 * size[0] * size[1])
-            logger.info(f"{source.config.source}: decoding once into {folder}")
-            return _write(part, source, size)
+            return _write(part, source, size, progress)
+
+
+def _build_on(folder: Path, source: Films, size: Size, progress: Progress) -> dict:
+    """The same of films. After a kill or an interrupt, what was decoded stays beside the folder,
+    and the next one goes on there. It deletes what is left of other states of these films."""
+    begun = folder.with_name(f".{folder.name}.begun")
+    for other in folder.parent.glob(f".{source.name}-{size[0]}x{size[1]}-*.begun"):
+        if other != begun:
+            files.remove(other)
+    begun.mkdir(exist_ok=True)
+    try:
+        meta = _write(begun, source, size, progress)
+        files.publish(begun, folder)
+    except Exception:
+        files.remove(begun)
+        raise
+    return meta
 
 
 def _check_space(folder: Path, needed_bytes: int) -> None:
@@ -150,26 +226,47 @@ def _check_space(folder: Path, needed_bytes: int) -> None:
         raise OSError(errno.ENOSPC, f"these pictures need {mb_needed} MB, {mb_free} MB are free")
 
 
-def _write(folder: Path, source: Source, size: Size) -> dict:
+def _write(folder: Path, source: Source, size: Size, progress: Progress) -> dict:
     """Stream pictures into images.u8, labels.i32 and meta.json. Few are in memory at a time."""
-    faults, notices, labels, digest, grey = [], [], array("i"), hashlib.sha256(), True
+    shape = (size[1], size[0], 3)
+    begun, total = _begun(folder, math.prod(shape)), source.items()
+    done, faults, notices = begun["done"], begun["faults"], begun["notices"]
+    labels, digest, grey, last = array("i"), hashlib.sha256(), True, None
     with (
         warnings.catch_warnings(action="ignore"),
-        (folder / "images.u8").open("wb") as images,
-        contextlib.closing(source.pictures(size, notices.append)) as pictures,
+        (folder / "images.u8").open("a+b") as images,
     ):
-        for name, pixels, label, fault in pictures:
-            if pixels is None:
-                faults.append((name, fault))
-                continue
-            pixels = np.ascontiguousarray(pixels)
-            images.write(pixels)
-            digest.update(pixels)
-            grey = grey and bool((pixels == pixels[..., :1]).all())
-            labels.append(-1 if label is None else label)
+        images.truncate(begun["count"] * math.prod(shape))
+        images.seek(0)
+        decoded = (images.read(math.prod(shape)) for _ in range(begun["count"]))
+        for last in (np.frombuffer(part, np.uint8).reshape(shape) for part in decoded):
+            digest.update(last)
+            grey = grey and bool((last == last[..., :1]).all())
+            labels.append(-1)
+        more = (begun["place"], last) if begun["place"] else ()
+        save_at = time.monotonic() + _SAVE_EVERY_S
+        with contextlib.closing(source.pictures(size, notices.append, *more)) as pictures:
+            for name, pixels, label, fault, place in pictures:
+                done += 1
+                progress(done, max(done, total))
+                if fault:
+                    faults.append((name, fault))
+                elif pixels is not None:
+                    pixels = np.ascontiguousarray(pixels)
+                    images.write(pixels)
+                    digest.update(pixels)
+                    grey = grey and bool((pixels == pixels[..., :1]).all())
+                    labels.append(-1 if label is None else label)
+                if place and time.monotonic() > save_at:
+                    images.flush()
+                    now = {"count": len(labels), "done": done, "place": place}
+                    now |= {"faults": faults, "notices": notices}
+                    files.write_bytes(folder / _BEGUN, json.dumps(now).encode())
+                    save_at = time.monotonic() + _SAVE_EVERY_S
         image_bytes = images.tell()
         images.flush()
         os.fsync(images.fileno())
+    files.remove(folder / _BEGUN)
     _check_unreadable(source.config, source.files(), faults)
     class_names = _class_names(source, labels)
     if class_names:
@@ -187,6 +284,15 @@ def _write(folder: Path, source: Source, size: Size) -> dict:
     }
     (folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
     return meta
+
+
+def _begun(folder: Path, picture_bytes: int) -> dict:
+    """How far an earlier try came."""
+    with contextlib.suppress(OSError, ValueError):
+        begun = json.loads((folder / _BEGUN).read_text(encoding="utf-8"))
+        if (folder / "images.u8").stat().st_size >= begun["count"] * picture_bytes:
+            return begun
+    return {"count": 0, "done": 0, "place": None, "faults": [], "notices": []}
 
 
 def _class_names(source: Source, labels: Sequence[int]) -> list[str]:

@@ -28,7 +28,7 @@ from vidgan.data.pictures import SUFFIXES, Size, reason
 from vidgan.disk.places import bundled
 from vidgan.errors import DataError
 from vidgan.film import reader
-from vidgan.film.reader import VIDEO_SUFFIXES, Notice
+from vidgan.film.reader import VIDEO_SUFFIXES, Notice, Place
 
 READS = (
     "vidgan reads folders and zip files of JPEG, PNG, WebP, GIF, BMP and TIFF, TIFF stacks, films "
@@ -44,6 +44,7 @@ class Picture(NamedTuple):
     pixels: np.ndarray | None = None  # uint8 [H, W, 3]
     label: int | None = None
     fault: str = ""
+    place: tuple | None = None  # of a film: how far it was read, so that reading can go on there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +53,9 @@ class Source:
 
     identity    JSON; differs when the pictures would
     files       how many could each turn out unreadable
+    items       about how many `pictures` gives
     shapes      sizes as displayed, of at most 64 items
-    pictures    all of them, in order
+    pictures    all of them, in order; of a film, what is too like the last is an empty one
     """
 
     config: DataConfig
@@ -62,6 +64,12 @@ class Source:
 
     def class_names(self) -> Sequence[str]:
         return ()
+
+    def files(self) -> int:
+        raise NotImplementedError
+
+    def items(self) -> int:
+        return self.files()
 
 
 def find(config: DataConfig) -> Source:
@@ -75,7 +83,7 @@ def find(config: DataConfig) -> Source:
 
 def _look(where: str, config: DataConfig) -> Source:
     if where == "earth":
-        return _Films(config=config, name="earth", paths=[bundled("assets/earth.mp4")])
+        return Films(config=config, name="earth", paths=[bundled("assets/earth.mp4")])
     if where.startswith("torchvision:"):
         return _Torchvision(config=config, name=where.removeprefix("torchvision:").lower())
     if where in downloads.PACKED:
@@ -115,7 +123,7 @@ def _of_files(config: DataConfig, name: str, folder: Path, files: Sequence[str])
             break
     else:
         if "film" in kinds:
-            return _Films(config=config, name=name, paths=films)
+            return Films(config=config, name=name, paths=films)
     return _Stills(config=config, name=name, path=folder, found=files, members=stills)
 
 
@@ -241,7 +249,7 @@ class _Stills(Source):
                 except Exception as error:  # decoders raise all sorts of things on hostile bytes
                     return Picture(member, fault=reason(error))
 
-            for name, pixels, label, fault in _in_threads(decode, self.members, labels):
+            for name, pixels, label, fault, _ in _in_threads(decode, self.members, labels):
                 if pixels is not None or fault:
                     yield Picture(name, pixels, label, fault)
                     continue
@@ -272,7 +280,7 @@ class _Stills(Source):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Films(Source):
+class Films(Source):
     """Frames of one or more films: video files and animated pictures."""
 
     has_frames = True
@@ -291,34 +299,69 @@ class _Films(Source):
             with contextlib.suppress(Exception):
                 yield reader.probe(path) if video else next(sequences.frames(path)).size
 
-    def pictures(self, size: Size, notice: Notice) -> Iterator[Picture]:
-        kept = None
-        for path in self.paths:
+    def items(self) -> int:
+        return sum(self._length(path) for path in self.paths) // self.config.every
+
+    def _length(self, path: Path) -> int:
+        if suffix(path.name) not in VIDEO_SUFFIXES:
+            return 0
+        with contextlib.suppress(DataError):  # which `pictures` will tell
+            return reader.frames_in(path)
+        return 0
+
+    def some(self, size: Size, count: int) -> np.ndarray:
+        """About `count` frames from all over the films, uint8 [N, H, W, 3], in a few seconds."""
+        found, share = [], -(-count // len(self.paths))
+        for path in self.paths[:count]:
+            if suffix(path.name) in VIDEO_SUFFIXES:
+                with contextlib.suppress(DataError):
+                    found += reader.some_frames(path, share, size=size)
+        fresh = [f for f, before in zip(found[1:], found, strict=False) if self._differ(f, before)]
+        return np.stack(found[:1] + fresh) if found else np.empty((0, *size[::-1], 3), np.uint8)
+
+    def _differ(self, frame: np.ndarray, other: np.ndarray) -> bool:
+        return np.abs(frame.astype(np.int16) - other).mean() >= self.config.min_change
+
+    def pictures(
+        self,
+        size: Size,
+        notice: Notice,
+        after: tuple | None = None,
+        kept: np.ndarray | None = None,
+    ) -> Iterator[Picture]:
+        """after, kept   the place and the pixels of the last picture there is"""
+        first, *place = after or (0,)
+        for number, path in enumerate(self.paths[first:], first):
             try:
-                for pixels in self._frames(path, size, notice):
-                    grey_levels = np.inf if kept is None else np.abs(pixels - kept).mean()
-                    if grey_levels >= self.config.min_change:
-                        kept = pixels.astype(np.int16)
-                        yield Picture(path.name, pixels)
+                start = Place(*place) if number == first else Place()
+                for at, pixels in self._frames(path, start, size, notice):
+                    if fresh := kept is None or self._differ(pixels, kept):
+                        kept = pixels
+                    yield Picture(path.name, pixels if fresh else None, place=(number, *at))
             except DataError as error:
                 if len(self.paths) == 1:
                     raise
                 yield Picture(path.name, fault=str(error))
 
-    def _frames(self, path: Path, size: Size, notice: Notice) -> Iterator[np.ndarray]:
+    def _frames(
+        self, path: Path, after: Place, size: Size, notice: Notice
+    ) -> Iterator[tuple[Place, np.ndarray]]:
         """Every n-th frame of a film at its final size."""
         every = self.config.every
         if suffix(path.name) in VIDEO_SUFFIXES:
-            for frame in reader.read_frames(path, every=every, notice=notice):
-                yield pictures.resized(Image.fromarray(frame), size)
+            for at, frame in reader.read_on(path, after, every=every, size=size, notice=notice):
+                fits = frame.shape[1::-1] == size  # else the film is smaller than that
+                yield at, frame if fits else pictures.resized(Image.fromarray(frame), size)
             return
         try:
-            for frame in itertools.islice(sequences.frames(path), 0, None, every):
-                yield pictures.fitted(frame, size, self.config.background)
+            frames = itertools.islice(enumerate(sequences.frames(path), 1), after.frames, None)
+            for number, frame in itertools.islice(frames, -after.frames % every, None, every):
+                yield Place(number), pictures.fitted(frame, size, self.config.background)
         except Exception as error:
             raise DataError(f"{path}: cannot be read as film ({reason(error)}).") from error
 
 
+@dataclass(frozen=True, kw_only=True)
 class _Torchvision(Source):
     """A named set that torchvision fetches into the cache folder, or makes up."""
 

@@ -46,20 +46,22 @@ def train(
     more_s: float = 0.0,
     any_data: bool = False,
     progress: Callable[[Progress, float], None] = lambda now, share: None,
+    decoding: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
     """Train in a new folder under `runs`, or continue the run `resume`. Returns the run folder.
 
     any_data   whether a resumed run may go on with other pictures than before
     more_s     how long a resumed run goes on; 0 = until the images and the duration of the settings
     progress   called with the numbers of a step and with the share of the run that is done
+    decoding   called with how many pictures are decoded, and about how many there are
 
     Raises DataError, ModelError, SystemFault and DivergedError. After SIGINT, SIGTERM or SIGHUP it
     saves the run and raises SystemExit with 130, 143 or 129.
     """
     fabric = launch(settings)
-    folder = resume
+    folder, dataset = resume, None
     try:
-        settings, dataset = open_data(settings, of_run=resume)
+        settings, dataset = open_data(settings, of_run=resume, progress=decoding)
         state, model = build(settings, fabric), settings.model
         if fabric.is_global_zero and not resume:
             folder = run_folder.new_run(runs, dataset, model)
@@ -92,7 +94,10 @@ def train(
                 logger.info(
                     f"classes: {classes.listed(model.class_names)}; samples show each in turn"
                 )
-            _loop(run, received, progress)
+            if dataset.whole:
+                run = _first_part(run, received, progress)
+            if not received and not run.dataset.whole:
+                _loop(run, received, progress)
         fabric.barrier()
         if received:
             logger.info(f"Stopped. {_how_to_continue(folder)}")
@@ -103,7 +108,24 @@ def train(
                 signals.ignore()
             raise fault from error
         raise
+    finally:
+        if dataset and dataset.whole:
+            dataset.whole.stop()
     return folder
+
+
+def _first_part(run: Run, received: list[int], progress: Callable) -> Run:
+    """Train while the film is still being decoded. Returns the run with all of its pictures."""
+    threads = torch.get_num_threads()
+    # Threads of one operation wait for each other, so none of them may lack a core.
+    torch.set_num_threads(max(1, threads // 2))
+    _loop(run, received, progress)
+    torch.set_num_threads(threads)
+    if received or _share(run) == 1:
+        return run
+    run = replace(run, dataset=run.dataset.whole.get())
+    logger.info(f"decoded; training goes on with all {len(run.dataset):,} pictures")
+    return run
 
 
 def _command() -> str:
@@ -142,7 +164,9 @@ def _goal(run: Run) -> str:
 def _loop(run: Run, received: list[int], progress: Callable[[Progress, float], None]) -> None:
     """Do step after step until the images, the time or a signal end the run. Then save it."""
     state, how, step = run.state, run.settings.train, Step(run)
-    measuring = validation.open_validation(run.dataset, run.settings) if run.is_first else None
+    measuring, whole = None, run.dataset.whole
+    if run.is_first and not whole:
+        measuring = validation.open_validation(run.dataset, run.settings)
     measure_at = validation.next_at(state.images_seen, run.settings)
     samples_at = run_folder.next_samples(state.images_seen - 1, how.samples_every_images)
     every = how.checkpoint_every_images
@@ -171,6 +195,7 @@ def _loop(run: Run, received: list[int], progress: Callable[[Progress, float], N
             state.trained_s = now - started
             stop = bool(received) or 0 < how.duration_s < state.trained_s
             stop |= past_best and how.stop_past_best
+            stop |= whole is not None and whole.is_there()
             stop = _agreed(run, stop, received)
             ends = stop or state.images_seen >= how.images
             if now - logged > _LOG_EVERY_S or ends:
@@ -190,7 +215,9 @@ def _loop(run: Run, received: list[int], progress: Callable[[Progress, float], N
                     _save(run)
                 save_at = (state.images_seen // every + 1) * every
 
-        if run.is_first:
+        if whole and _share(run) < 1 and not received:
+            _save(run)
+        elif run.is_first:
             # A run that reaches its end is measured there. A run that is interrupted is only saved.
             measured = any(m.images_seen == state.images_seen for m in state.measured)
             if measuring and not measured and not received:

@@ -70,15 +70,28 @@ def precision_for(wanted: str) -> str:
 
 
 def open_data(
-    settings: config.Config, *, of_run: Path | None = None
+    settings: config.Config,
+    *,
+    of_run: Path | None = None,
+    progress: cache.Progress = lambda done, total: None,
 ) -> tuple[config.Config, cache.Dataset]:
-    """Open the data, and replace every "auto" in the settings. An error names the resumed run."""
+    """Open the data, and replace every "auto" in the settings. An error names the resumed run.
+
+    A new run with a time limit does not wait until a long film is decoded.
+    """
     model = settings.model
     try:
         if not model.width:
             width, height = cache.native_size(settings.data)
             model = replace(model, width=width, height=height)
-        dataset = cache.open_dataset(settings.data, width=model.width, height=model.height)
+        alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+        dataset = cache.open_dataset(
+            settings.data,
+            width=model.width,
+            height=model.height,
+            progress=progress,
+            early=alone and not of_run and settings.train.duration_s > 0,
+        )
     except DataError as error:
         if not of_run:
             raise
@@ -98,6 +111,8 @@ def open_data(
         logger.warning(f"{lacks}; this run trains without the pretrained critic.")
         without = replace(settings.discriminator, pretrained_weight=0.0)
         settings = replace(settings, discriminator=without)
+    if dataset.whole and settings.train.augment == "auto":  # so that it stays, once they are more
+        settings = replace(settings, train=replace(settings.train, augment="diff"))
     on_gpu, spread = torch.cuda.is_available(), cache.spread(dataset)
     return config.resolved(replace(settings, model=model), spread=spread, on_gpu=on_gpu), dataset
 

@@ -129,7 +129,8 @@ def restore(run: Run, *, any_data: bool = False) -> None:
     else:
         raise ModelError(f"{run.folder}: there is no good checkpoint in it; start a new run.")
     state = run.state
-    if facts.data_fingerprint != run.dataset.fingerprint:
+    # It is empty if the film was still being decoded.
+    if facts.data_fingerprint not in ("", run.dataset.fingerprint):
         if run.settings.model.classes and run.settings.model.class_names != run.dataset.class_names:
             raise DataError(f"{run.folder}: its data have other classes now; start a new run.")
         if not any_data:
