@@ -9,6 +9,7 @@
     average     the averaged generator: its samples, its distance, its file
     unrolled    the discriminator some steps ahead
     step        one update of the discriminator and of the generator
+    forecast    what to expect of a run, and when
     report      the run on one page
     loop        the training loop
 

@@ -27,12 +27,14 @@ from vidgan.training import report, run_folder
 from vidgan.training.average import averaged_generator, make_samples, measure
 from vidgan.training.batches import batches
 from vidgan.training.faults import explained
+from vidgan.training.forecast import forecast
 from vidgan.training.log import Log, Progress, note_command
 from vidgan.training.setup import build, launch, open_data, precision_for
 from vidgan.training.state import Run, keep, restore, save
 from vidgan.training.step import Outcome, Step
 
 logger = logging.getLogger(__name__)
+_FORECAST_AFTER_S = 15.0
 ENDLESS = 10**15  # images, of a run that only a time ends
 _LOG_EVERY_S, _FIRST_S = 1.0, 60.0
 _FINISHING = "Stopping: this step ends and the run is saved. A second signal leaves at once."
@@ -174,6 +176,7 @@ def _loop(run: Run, received: list[int], progress: Callable[[Progress, float], N
     logged = time.monotonic()
     started = logged - state.trained_s
     logged_images, past_best, current = state.images_seen, False, None
+    began, first, foretold = logged, state.images_seen, False
     with closing(Log(run.folder, writes=run.is_first)) as log, closing(batches(run)) as stream:
         of_class = run_folder.reals_of_classes(run.dataset, run.settings.model)
         watch = Watch(run_folder.some_reals(run.dataset), log.flags, log.varieties, of_class)
@@ -210,6 +213,12 @@ def _loop(run: Run, received: list[int], progress: Callable[[Progress, float], N
                 break
             if run.is_first:
                 _keep_first(run)
+                if not foretold and not whole and now - began > _FORECAST_AFTER_S:
+                    images_per_s = (state.images_seen - first) / (now - began)
+                    logger.info(
+                        forecast(run.settings, state.images_seen, now - started, images_per_s)
+                    )
+                    foretold = True
             if state.images_seen >= save_at:
                 if run.is_first:
                     _save(run)

@@ -17,6 +17,7 @@ from vidgan.disk.templates import filled, script_json
 from vidgan.errors import ConfigError
 from vidgan.generator import classes
 from vidgan.quality.validation import Measured, kept
+from vidgan.training.forecast import forecast
 from vidgan.training.log import Progress, commands, logged
 from vidgan.training.run_folder import grids, read_grid
 
@@ -47,6 +48,7 @@ def write(run: Path, measured: Sequence[Measured]) -> None:
         "COMMAND": html.escape("\n".join(lines)),
         "CONFIG": html.escape((run / "config.toml").read_text(encoding="utf-8", errors="replace")),
         "CLASSES": html.escape(_classes(run)),
+        "FORECAST": html.escape(_forecast(run, rows)),
         "DATA": script_json(content),
     }
     write_bytes(run / "report.html", filled(Path(__file__).with_name("report.html"), values))
@@ -66,6 +68,17 @@ def _classes(run: Path) -> str:
     except ConfigError:
         names = ()
     return f"One class after the other, row by row: {classes.listed(names)}." if names else ""
+
+
+def _forecast(run: Path, rows: Sequence[Progress]) -> str:
+    """What the run can be expected to show, and when; nothing until its speed is known."""
+    try:
+        settings = config.load(run / "config.toml")
+    except ConfigError:
+        return ""
+    speed, last = float(np.median([row.images_per_s for row in rows] or [0])), rows[-1:]
+    shown = [forecast(settings, row.images_seen, row.elapsed_s, speed, ends=False) for row in last]
+    return shown[0] if speed and shown else ""
 
 
 def _picture(path: Path) -> str:

@@ -1,0 +1,28 @@
+from vidgan import config
+from vidgan.training.forecast import DETAIL, SHAPES, forecast
+
+SQUARE = {"width": 64, "height": 64}
+
+
+def line(images_seen=1000, images_per_s=100.0, *, ends=True, **train):
+    settings = config.from_dict({"model": SQUARE, "train": train})
+    return forecast(settings, images_seen, images_seen / 100, images_per_s, ends=ends)
+
+
+def test_shapes_and_detail_come_when_their_images_are_seen():
+    assert "rough shapes after about 8 minutes, detail after about 50 minutes" in line()
+    assert "shapes" not in line(SHAPES, ends=False) and "detail" in line(SHAPES, ends=False)
+    assert line(DETAIL, ends=False) == "About 100 images/s here."
+
+
+def test_without_a_limit_it_says_when_the_run_ends_and_that_stopping_is_safe():
+    assert "This run ends after 6 hours, at about 2,000,000 images" in line()
+    assert line().endswith("Ctrl-C stops it at any time and keeps what it has learned.")
+
+
+def test_a_wish_that_the_time_does_not_meet_gets_one_suggestion():
+    assert "at about 24,000 images, before that; for shapes try --for 9m, or --size 32" in line(
+        duration_s=240
+    )
+    assert "--size 48" in line(duration_s=300) and "--size" not in line(duration_s=60)
+    assert "try" not in line(duration_s=600)

@@ -1,0 +1,51 @@
+"""What a run can be expected to show, and when. A GAN needs images, and each machine its time."""
+
+from vidgan.config import Config
+
+# Images until there are rough shapes, and until there is detail: what was seen at 64x64 on three
+# very different sets (see train/README.md). Other sizes were not measured.
+SHAPES, DETAIL = 50_000, 300_000
+_SMALLER = ("48", "32")  # sides, of which the least is taken that suffices
+
+
+def forecast(
+    settings: Config, images_seen: int, trained_s: float, images_per_s: float, *, ends: bool = True
+) -> str:
+    """One line, from the speed of a run so far. `ends` adds when the run will end."""
+    how, marks = settings.train, []
+    for what, images in (("rough shapes", SHAPES), ("detail", DETAIL)):
+        if images > images_seen:
+            at_s = trained_s + (images - images_seen) / images_per_s
+            marks.append(f"{what} after about {_duration(at_s)}")
+    line = f"About {images_per_s:.0f} images/s here"
+    line += f": expect {', '.join(marks)} of training." if marks else "."
+    if not ends:
+        return line
+    end_s = trained_s + (how.images - images_seen) / images_per_s
+    end_s = min(end_s, how.duration_s or end_s)
+    images = images_seen + (end_s - trained_s) * images_per_s
+    line += f" This run ends after {_duration(end_s)}, at about {_rounded(images):,} images"
+    if images < SHAPES:
+        line += f", before that; {_advice(settings, images, end_s * SHAPES / images)}"
+    return f"{line}. Ctrl-C stops it at any time and keeps what it has learned."
+
+
+def _advice(settings: Config, images: float, needed_s: float) -> str:
+    side = min(settings.model.width, settings.model.height)
+    longer = f"--for {max(1, round(needed_s / 60 + 0.5))}m"
+    for smaller in _SMALLER:
+        if images * (side / int(smaller)) ** 2 >= SHAPES:
+            return f"for shapes try {longer}, or --size {smaller}, which is faster"
+    return f"for shapes try {longer}"
+
+
+def _duration(seconds: float) -> str:
+    for unit, length_s in (("hour", 3600), ("minute", 60)):
+        if seconds >= 1.5 * length_s:
+            return f"{seconds / length_s:.0f} {unit}s"
+    return "a minute" if seconds >= 45 else f"{seconds:.0f} seconds"
+
+
+def _rounded(images: float) -> int:
+    step = 10 ** max(0, len(str(int(images))) - 2)
+    return round(images / step) * step
