@@ -213,7 +213,7 @@ def _loop(run: Run, received: list[int], progress: Callable[[Progress, float], N
                 break
             if run.is_first:
                 _keep_first(run)
-                if not foretold and not whole and now - began > _FORECAST_AFTER_S:
+                if not foretold and now - began > _FORECAST_AFTER_S:
                     images_per_s = (state.images_seen - first) / (now - began)
                     logger.info(
                         forecast(run.settings, state.images_seen, now - started, images_per_s)
