@@ -213,6 +213,9 @@ def _build_on(folder: Path, source: Films, size: Size, progress: Progress) -> di
     try:
         meta = _write(begun, source, size, progress)
         files.publish(begun, folder)
+    except KeyboardInterrupt:
+        logger.info(f"{source.config.source}: what is decoded is kept; the next run goes on there")
+        raise
     except Exception:
         files.remove(begun)
         raise
