@@ -112,6 +112,7 @@ WALKS = {
     "timed": {"constant_speed": True, "frames": 12},
     "sound": {"positions": [[0, 0.5, 0.25, 1]], "gain": [1, 0.6, 0, 0.9], "frames": 4},
 }
+WALKS["heard"] = WALKS["sound"] | {"audio": "a.wav", "audio_follow": ["bass"], "audio_part": [3]}
 
 
 @pytest.mark.parametrize("settings", WALKS.values(), ids=WALKS)

@@ -41,6 +41,7 @@ OPTIONS = {
     "render --audio": FORCE,  # the sound decides the number of frames
     "render --audio song.mp3 --audio-part": FORCE | {"--audio-part": "0:00.1-0:00.2"},
     "render --for-web": {"--seconds": "0.2", "--force": ""},
+    "render --walk walk.json,b.json --model": FORCE | {"--model": "generator.onnx,generator.onnx"},
     "render --walk": FORCE,  # walk.json says 4 frames
     "render --labels": FEW_FRAMES | {"--model": "classes.safetensors"},
     "sample": FORCE,
@@ -97,7 +98,8 @@ def stocked(tmp_path_factory, model_file, onnx_file):
     torch.save(zoo.Tutorial().state_dict(), folder / "weights.pt")
     generator = conftest.small_generator(class_names=tuple("0123456789"))
     conftest.save_model(folder / "classes.safetensors", *generator)
-    Walk(frames=4).bind(open_generator(model_file)).walk.save(folder / "walk.json")
+    for name in ("walk.json", "b.json"):
+        Walk(frames=4).bind(open_generator(model_file)).walk.save(folder / name)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("VIDGAN_CACHE", str(cache))

@@ -20,6 +20,7 @@ USUAL = {
     **{"truncation": 1, "labels": None, "grid": None, "constant_speed": False, "audio": None},
     **{"positions": None, "gain": None},
     **{"audio_part": None, "audio_follow": None, "audio_strength": 1, "audio_smoothing": 0.25},
+    **{"fade": 0, "generator": None},
 }
 NO_STOPS = ("circle", "walk", "noise")  # they pass through no keyframe but the first
 ALWAYS_CLOSED = ("circle", "noise")

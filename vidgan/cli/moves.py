@@ -52,6 +52,7 @@ class WalkOptions:
             250 Hz), voice or treble (above 4 kHz). For example bass,beat.
         audio_strength: How much the sound moves the walk, from 0 (not at all) to 10. By default 1.
         audio_smoothing: Seconds over which the movement is smoothed. By default 0.25.
+        fade: Seconds of cross-fade from each --walk to the next. By default 0.
     """
 
     frames: Whole | None = None
@@ -73,19 +74,23 @@ class WalkOptions:
     audio_follow: str | None = None
     audio_strength: float | None = None
     audio_smoothing: float | None = None
+    fade: float | None = None
 
 
-def walk_of(moves: WalkOptions, file: Path | None, model: Path) -> "Walk":
-    """The walk that options say, or that of a file, in which options replace keys.
+def walks_of(
+    moves: WalkOptions, files: str | None, model: str | None, source: Path
+) -> list["Walk"]:
+    """The walk that options say, or those of files, in which options replace keys.
 
-    model   the file of the generator, beside which favourites lie
+    source  the file of the generator, beside which favourites lie
     """
+    from vidgan.render import chapters
     from vidgan.render.walk import Walk
 
     given = {key: value for key, value in vars(moves).items() if value is not None}
     seconds = given.pop("seconds", None)
     parsed = {
-        "keyframes": _keyframes(given.pop("seeds", None), given.pop("keyframes", None), model),
+        "keyframes": _keyframes(given.pop("seeds", None), given.pop("keyframes", None), source),
         "closed": given.pop("loop", None),
         "truncation": numbers("--truncation", moves.truncation, float),
         "labels": labels_of(moves.labels),
@@ -97,21 +102,36 @@ def walk_of(moves: WalkOptions, file: Path | None, model: Path) -> "Walk":
     given |= {key: value for key, value in parsed.items() if value is not None}
     favourites = given["keyframes"] if isinstance(given.get("keyframes"), list) else []
     classes = [entry.pop("class", None) for entry in favourites]
-    base = Walk.load(file) if file else Walk()
+    walks = [one for file in names(files) for one in Walk.load_all(file)] if files else [Walk()]
+    several = len(walks) > 1
     if seconds is not None:
-        given["frames"] = _frames(seconds, moves.fps or base.fps, moves.frames)
-    walk = base.changed(given) if file else Walk(**given)
+        given["frames"] = _frames(seconds, moves.fps or walks[0].fps, moves.frames)
+    common = {"fps": walks[0].fps} | given
+    walks = [walk.changed(common) for walk in walks] if files else [Walk(**given)]
     if any(label is not None for label in classes) and not moves.labels:
         labels = [label or 0 for label in classes]  # a loop leaves out the last if it is the first
-        walk = replace(walk, labels=labels + labels[: int(walk.closed)])
-    if walk.audio and "frames" in given:
+        walks = [replace(one, labels=labels + labels[: int(one.closed)]) for one in walks]
+    if "frames" in given and (several or walks[0].audio):
         length = "--frames" if seconds is None else "--seconds"
-        of = "--audio" if moves.audio else f"the sound of {file}"
-        raise UsageError(f"{of} and {length}: the film is as long as the sound; omit {length}.")
+        of = files if several else "--audio" if moves.audio else f"the sound of {files}"
+        raise UsageError(f"{of} and {length}: the film is as long as the first; omit {length}.")
+    if moves.fade and not several:
+        raise UsageError("--fade: from walk to walk, so it needs several: --walk a.json,b.json.")
     for key in given:
-        if key.startswith("audio_") and not walk.audio:
+        if key.startswith("audio_") and not walks[0].audio:
             raise UsageError(f"--{key.replace('_', '-')}: there is no sound; add --audio song.mp3.")
-    return walk
+    if model:
+        models = names(model)
+        if len(models) not in (1, len(walks)):
+            raise UsageError(f"--model {model}: {len(models)} models for {len(walks)} of --walk.")
+        own = [str(one) if several else None for one in models] * (len(walks) // len(models))
+        walks = [replace(walk, generator=one) for walk, one in zip(walks, own, strict=True)]
+    return chapters.with_one_sound(walks) if several else walks
+
+
+def names(text: str) -> list[Path]:
+    """Files with commas between, or one that has commas in its name."""
+    return [Path(text)] if Path(text).exists() else [Path(name) for name in text.split(",")]
 
 
 def _part(text: str) -> list[float]:

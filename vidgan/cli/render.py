@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from vidgan.cli import terminal
 from vidgan.cli.choose import shown_classes
 from vidgan.cli.formats import FileOptions, sized, target_of
-from vidgan.cli.moves import WalkOptions, walk_of
+from vidgan.cli.moves import WalkOptions, names, walks_of
 from vidgan.disk.files import check_new
 from vidgan.errors import UsageError
 from vidgan.generator import runs
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vidgan.film.target import Target
     from vidgan.film.writer import VideoWriter
     from vidgan.generator.synthesis import Synthesize
+    from vidgan.render.chapters import Chapters
     from vidgan.render.walk import BoundWalk, Walk
 
 
@@ -28,8 +29,8 @@ def render(
     target: str,  # a Path would lose the slash that makes it a folder
     /,
     *,
-    model: Path | None = None,
-    walk: Path | None = None,
+    model: str | None = None,
+    walk: str | None = None,
     save_walk: Path | None = None,
     moves: WalkOptions = _USUAL_WALK,
     file: FileOptions = _USUAL_FILE,
@@ -50,6 +51,8 @@ def render(
             or RUN@50k: as it was at 50,000 images. By default the newest run in runs/, or else the
             generator that comes with vidgan, called earth.
         walk: Show the walk of a file that --save-walk wrote. Options of "The walk" win over it.
+            Several are shown one after the other: a.json,b.json, each of its --model if there are
+            as many: a.onnx,b.onnx.
         save_walk: Also write the walk to this file, for example walk.json, to render it again.
         force: Replace the target if it exists.
         resume: Continue a render that was stopped or killed. Repeat its command and add --resume.
@@ -65,9 +68,9 @@ def render(
     from vidgan.film.writer import VideoWriter, write_png
     from vidgan.render import pipeline
 
-    source, name = runs.find_model(model)
-    asked = walk_of(moves, walk, source)
-    out = target_of(target, file, fps=asked.fps)
+    source, name = runs.find_model(names(model)[0] if model else None)
+    asked = walks_of(moves, walk, model, source)
+    out = target_of(target, file, fps=asked[0].fps)
     share = _share()
     segments.check(out, resume=resume, world=share.world)
     # A render killed at its very end leaves both its segments and the finished film.
@@ -81,7 +84,7 @@ def render(
         if extra:
             check_new(extra, suffix=suffix, force=force or resume)
     signer = _signer(out, sign, sign_key)
-    pipeline.check_frames(asked.frames, yes=yes)
+    pipeline.check_frames(sum(one.frames for one in asked), yes=yes)
     files = runs.history(source) if through_training else [source]
     bound, generator, name = _bound(asked, out, files, name)
     frame = {"height": bound.generator.height, "width": bound.generator.width}
@@ -123,15 +126,20 @@ def _write(bound: "BoundWalk", writer: "VideoWriter", *, resume: bool, share: "S
 
 
 def _bound(
-    asked: "Walk", out: "Target", files: list[Path], name: str
-) -> "tuple[BoundWalk, Synthesize, str]":
-    """The walk through one generator, or through several; the last of them; what to call them."""
+    asked: "list[Walk]", out: "Target", files: list[Path], name: str
+) -> "tuple[BoundWalk | Chapters, Synthesize, str]":
+    """The walks through their generators, or one through several; the last of them; a name."""
     from vidgan.generator import synthesis
+    from vidgan.render import chapters
 
-    *_, last = stages = [synthesis.open_generator(path) for path in files]
-    bound = asked.bind(last, name=name, sound_into=out)
-    if len(stages) > 1:
-        bound, name = bound.through(stages), f"{len(stages)} generators up to {files[-1]}"
+    if len(files) == 1:
+        bound, last, name = chapters.bind(asked, *files, name, sound_into=out)
+    elif len(asked) > 1:
+        raise UsageError("--through-training: takes one walk; give one file to --walk.")
+    else:
+        *_, last = stages = [synthesis.open_generator(path) for path in files]
+        bound = asked[0].bind(last, name=name, sound_into=out).through(stages)
+        name = f"{len(stages)} generators up to {files[-1]}"
     return bound, last, name
 
 
@@ -147,7 +155,9 @@ def _signer(
     return c2pa.signer(out.path, certificate, key) if certificate else None
 
 
-def _say_what_is_in(target: str, bound: "BoundWalk", generator: "Synthesize", name: str) -> None:
+def _say_what_is_in(
+    target: str, bound: "BoundWalk | Chapters", generator: "Synthesize", name: str
+) -> None:
     plural = "s" * (bound.frames != 1)
     shown = shown_classes("shown", bound.walk.labels or [0], generator.class_names)
     frames = f"{bound.frames} frame{plural}"

@@ -4,6 +4,7 @@
     grid            several walks in one film
     growing         several generators in one film
     walk            all that decides the frames but the model, as options or a JSON file
+    chapters        walks one after the other in one film
     pipeline        path, generator and encoder at work at the same time
     max_size        a GIF or WebP that is not larger than asked
 

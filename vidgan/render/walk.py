@@ -32,6 +32,7 @@ from vidgan.render.growing import Growing
 logger = logging.getLogger(__name__)
 FORMAT, _FORMER = "vidgan-walk-2", "vidgan-walk-1"
 _MOST_CELLS = 144
+_NEWER = ("audio_part", "audio_follow", "audio_strength", "audio_smoothing", "fade", "generator")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,8 @@ class Walk:
     audio_follow: list[str] | None = None  # see `film.sound.listen`, as for the next two
     audio_strength: int | float = 1.0
     audio_smoothing: int | float = 0.25
+    fade: int | float = 0.0  # seconds of fading in from the walk before, in a list of walks
+    generator: str | None = None  # its file or run; None: the film's
     z_dim: int | None = None  # of the model; None before `bind`
     model: str | None = None  # SHA-256 of its file
     positions: list[list[int | float]] | None = None  # as measured: [cell][frame], from 0 to 1
@@ -64,11 +67,24 @@ class Walk:
     @classmethod
     def load(cls, source: Path) -> Self:
         """Read a file. Raises ConfigError for a key or a value that cannot be."""
+        first, *others = cls.load_all(source)
+        if others:
+            raise ConfigError(f"{source}: a list of walks; only vidgan render shows one as a film.")
+        return first
+
+    @classmethod
+    def load_all(cls, source: Path) -> list[Self]:
+        """Read a file that holds a walk or a list of them."""
         try:
             content = json.loads(source.read_text(), parse_int=_number)
         except (OSError, ValueError, RecursionError) as error:
             reason = getattr(error, "strerror", None) or f"not JSON: {error}"
             raise ConfigError(f"{source}: cannot be read as a walk ({reason}).") from error
+        entries = content if isinstance(content, list) and content else [content]
+        return [cls._of(entry, source) for entry in entries]
+
+    @classmethod
+    def _of(cls, content: object, source: Path) -> Self:
         if not isinstance(content, dict):
             content = {}
         if content.get("format") == _FORMER:
@@ -88,22 +104,27 @@ class Walk:
             raise ConfigError(f"{source}: {error}") from error
         if walk.z_dim is None:
             raise ConfigError(f"{source}: z_dim is missing; vidgan render --save-walk writes it.")
-        return replace(walk, audio=walk.audio and str(source.parent / walk.audio))
+        model = walk.generator
+        model = model if model in (None, "earth") else str(source.parent / model)
+        return replace(walk, audio=walk.audio and str(source.parent / walk.audio), generator=model)
 
     def save(self, target: Path, *, force: bool = True) -> None:
-        """Write a file with every key and every keyframe. The sound is named as seen from it."""
-        audio = self.audio
-        if audio and not Path(audio).is_absolute():
-            file, folder = Path(audio).resolve(), target.parent.resolve()
-            same_drive = file.drive == folder.drive
-            audio = Path(os.path.relpath(file, folder) if same_drive else file).as_posix()
+        """Write a file with every key and every keyframe. Files in it are named as seen from it."""
+        write_bytes(target, self.text(target.parent).encode() + b"\n", force=force)
+
+    def text(self, folder: Path) -> str:
+        """What a file in a folder says: a line for each key and each keyframe, for people."""
+        names = {key: _seen_from(folder, getattr(self, key)) for key in ("audio", "generator")}
         keyframes, fps = self.keyframes_in_full(), str(parse_fps(self.fps))
-        content = asdict(replace(self, audio=audio, keyframes=keyframes, fps=fps))
-        for key in [
-            k for k in content if k.startswith("audio_") and content[k] == getattr(Walk, k)
-        ]:
-            del content[key]  # players made before there was such a key can then play the walk
-        write_bytes(target, _as_json(content).encode() + b"\n", force=force)
+        lines = []
+        for key, value in asdict(replace(self, keyframes=keyframes, fps=fps, **names)).items():
+            text = json.dumps(value)
+            if key == "keyframes":
+                text = "[\n" + ",\n".join(f"    {json.dumps(entry)}" for entry in value) + "\n  ]"
+            # Players made before there were such keys can play a walk without them.
+            if key not in _NEWER or value != getattr(Walk, key):
+                lines.append(f'  "{key}": {text}')
+        return "{\n" + ",\n".join(lines) + "\n}"
 
     def changed(self, given: Mapping[str, object]) -> Self:
         """The same walk with other values of some fields, which may need to be measured again.
@@ -111,6 +132,7 @@ class Walk:
         Another fps alone keeps the duration and the path, which gets more frames, or fewer.
         """
         walk = replace(self, **given)
+        same = all(getattr(self, key) == value for key, value in given.items())
         if "seed" in given and "keyframes" not in given and isinstance(self.keyframes, list):
             walk = replace(walk, keyframes=len(self.keyframes))
         if "fps" in given and "frames" not in given:
@@ -118,7 +140,7 @@ class Walk:
             frames = max(1, round(self.frames * parse_fps(walk.fps) / parse_fps(self.fps)))
             walk = replace(walk, frames=frames, keyframes=count)
         measured = self.constant_speed or self.audio or walk.constant_speed or walk.audio
-        return replace(walk, positions=None, gain=None) if given and measured else walk
+        return replace(walk, positions=None, gain=None) if measured and not same else walk
 
     def bind(
         self, generator: Synthesize, *, name: str = "the model", sound_into: Target | None = None
@@ -245,15 +267,18 @@ class BoundWalk:
 
     def save(self, target: Path, *, force: bool = True) -> None:
         """Write the walk with all that was measured, so that others can play it."""
+        self.measured().save(target, force=force)
+
+    def measured(self) -> Walk:
         positions, gain = [path.positions for path in self.paths], self.paths[0].gain
         positions = None if positions[0] is None else [one.tolist() for one in positions]
-        gain = None if gain is None else gain.tolist()
-        replace(self.walk, positions=positions, gain=gain).save(target, force=force)
+        return replace(self.walk, positions=positions, gain=None if gain is None else gain.tolist())
 
     def comment(self) -> dict[str, object]:
         """What a film says of how it was made. It names none of the user's files."""
         walk, keyframes = self.walk, self.walk.keyframes_in_full()
-        walk = replace(walk, positions=None, gain=None)  # as many numbers as frames
+        # As many numbers as frames, and a name of the user's.
+        walk = replace(walk, positions=None, gain=None, generator=None)
         facts = {k: value for k, value in vars(walk).items() if value != getattr(Walk, k)}
         if any("latent" in entry for entry in keyframes):  # too many numbers for a comment
             facts["keyframes_sha256"] = hashlib.sha256(json.dumps(keyframes).encode()).hexdigest()
@@ -271,15 +296,11 @@ def _around(generator: Synthesize, walk: Walk) -> Synthesize:
     return Grid(generator, columns=columns, rows=rows) if walk.grid or walk.labels else generator
 
 
-def _as_json(content: Mapping[str, object]) -> str:
-    """A line for each key and for each keyframe, for people. A long table stays on one line."""
-    lines = []
-    for key, value in content.items():
-        text = json.dumps(value)
-        if key == "keyframes":
-            text = "[\n" + ",\n".join(f"    {json.dumps(entry)}" for entry in value) + "\n  ]"
-        lines.append(f'  "{key}": {text}')
-    return "{\n" + ",\n".join(lines) + "\n}"
+def _seen_from(folder: Path, name: str | None) -> str | None:
+    if name in (None, "earth") or Path(name).is_absolute():
+        return name
+    file, folder = Path(name).resolve(), folder.resolve()
+    return Path(os.path.relpath(file, folder) if file.drive == folder.drive else file).as_posix()
 
 
 def _number(digits: str) -> int | float:
