@@ -119,7 +119,7 @@ def test_a_stopped_film_of_chapters_goes_on(here):
         (["--walk", "a.json,b.json", "--fade", "1.1"], "walk 2 is 1 s long"),
         (["--walk", "a.json,b.json", "--fade", "-1"], "--fade -1: seconds"),
         (["--walk", "a.json,b.json", "--frames", "9"], "omit --frames"),
-        (["--walk", "a.json,b.json", "--model", "a,b,c"], "3 models for 2 walks"),
+        (["--walk", "a.json,b.json", "--model", "a,b,c"], "3 models for 2 of --walk"),
         (["--walk", "a.json,b.json", "--audio-strength", "2"], "no sound"),
         (["--walk", "a.json,b.json", "--model", "day.safetensors,wide.safetensors"], "of one size"),
     ],

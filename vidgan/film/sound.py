@@ -7,7 +7,7 @@ import heapq
 import itertools
 import math
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +18,7 @@ from av.container import InputContainer
 
 from vidgan.errors import DataError, SystemFault, UsageError
 from vidgan.film import codecs
+from vidgan.film.encoders import Comment
 from vidgan.film.target import Target
 from vidgan.marks import xmp
 
@@ -72,8 +73,8 @@ def listen(
     """
     bands = [BANDS_HZ[word] for word in follow if word in BANDS_HZ]
     if not {*follow} <= {*_DRIVES, *BANDS_HZ} or len(bands) > 1:
-        known = f"{' or '.join(_DRIVES)}, and one of {', '.join(BANDS_HZ)}"
-        raise UsageError(f"--audio-follow {','.join(follow)}: {known}, for example bass,beat.")
+        known = ", ".join((*_DRIVES, *BANDS_HZ))
+        raise UsageError(f"--audio-follow {','.join(follow)}: of {known}, for example bass,beat.")
     if not (0 <= strength <= 10 and 0 <= smoothing <= 60):
         raise UsageError("--audio-strength is from 0 to 10, --audio-smoothing to 60 seconds.")
     from_s, to_s = (*part, math.inf)[:2]
@@ -99,35 +100,28 @@ def listen(
     return Drive(speed, np.clip(1 - 0.4 * by_loud * strength * (1 - loud), 0, 1), loud, beat)
 
 
-def _heard(blocks: Iterator[np.ndarray], band: tuple[int, int] | None) -> tuple[array, array, int]:
+def _heard(blocks: Iterator[np.ndarray], band: tuple | None) -> tuple[array, array, int]:
     """How loud it is and how much begins at each hop, both also of one band; and all samples."""
     loudness, onset, samples = array("d"), array("d"), 0
     rest, before = np.zeros(0), None
     taper = np.hanning(_WINDOW) / (_WINDOW / 4)
-    hz = np.fft.rfftfreq(_WINDOW, 1 / _RATE)
-    heard = slice(*np.searchsorted(hz, band)) if band else slice(None)
+    heard = slice(*(round(hz * _WINDOW / _RATE) for hz in band)) if band else slice(None)
     for block in blocks:
         samples += len(block)
         rest = np.concatenate([rest, block])
         for start in range(0, len(rest) - _WINDOW + 1, _HOP):
             window = rest[start : start + _WINDOW]
             level = np.abs(np.fft.rfft(window * taper))[heard]
-            spectrum = np.log1p(100 * level)
-            rise = np.maximum(spectrum - before, 0).mean() if before is not None else 0.0
-            before = spectrum
+            now = np.log1p(100 * level)
+            onset.append(0.0 if before is None else np.maximum(now - before, 0).mean())
             loudness.append(np.sqrt(np.sum(level**2) / 3 if band else np.mean(window**2)))
-            onset.append(rise)
+            before = now
         rest = rest[max(0, (len(rest) - _WINDOW) // _HOP + 1) * _HOP :]
     return loudness, onset, samples
 
 
 def add_sound(
-    film: Path,
-    sound: Path,
-    target: Target,
-    comment: Mapping[str, object] | None = None,
-    *,
-    from_s: float = 0.0,
+    film: Path, sound: Path, target: Target, comment: Comment = None, from_s: float = 0.0
 ) -> None:
     """Put a sound into a finished film like the target, and mark it again. Raises SystemFault."""
     part, kind = film.with_name(f"{film.name}.sound"), target.kind

@@ -78,8 +78,7 @@ class VideoWriter:
     def complete(self, film: Path) -> None:
         """Add the sound to a film that has all frames, and call `finish`."""
         if self._sound:
-            from_s = self._sound_from_s
-            add_sound(film, self._sound, self.target, self._comment, from_s=from_s)
+            add_sound(film, self._sound, self.target, self._comment, self._sound_from_s)
         if self._finish:
             self._finish(film)
 

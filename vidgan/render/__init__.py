@@ -2,7 +2,7 @@
 
     constant_speed  moves frames along a path until all change equally much
     grid            several walks in one film
-    growing         several generators in one film
+    mixed           several generators in one film
     walk            all that decides the frames but the model, as options or a JSON file
     chapters        walks one after the other in one film
     pipeline        path, generator and encoder at work at the same time

@@ -27,7 +27,7 @@ from vidgan.latent import paths as curves
 from vidgan.latent import seeds
 from vidgan.render.constant_speed import constant_speed
 from vidgan.render.grid import Grid
-from vidgan.render.growing import Growing
+from vidgan.render.mixed import Mixed
 
 logger = logging.getLogger(__name__)
 FORMAT, _FORMER = "vidgan-walk-2", "vidgan-walk-1"
@@ -237,7 +237,7 @@ class BoundWalk:
     """A walk through the latent space of one model: a `pipeline.LatentPath`.
 
     Its rows, float32 [n, cells * (Z + classes)], hold for each cell of the grid a latent and then
-    its class weights, if it has labels. With several stages, each ends with the time, from 0 to 1.
+    its class weights, if it has labels. With several stages, each begins with their shares.
     `generator` makes a frame of such a row.
     """
 
@@ -248,8 +248,9 @@ class BoundWalk:
 
     def through(self, generators: Sequence[Synthesize]) -> Self:
         """The same walk, while one generator after the other makes the frames."""
-        growing = Growing([_around(generator, self.walk) for generator in generators])
-        return replace(self, generator=growing, stages=len(generators))
+        stages = [_around(generator, self.walk) for generator in generators]
+        mixed = Mixed(stages, [slice(len(stages), None)] * len(stages))
+        return replace(self, generator=mixed, stages=len(stages))
 
     @property
     def frames(self) -> int:
@@ -261,8 +262,9 @@ class BoundWalk:
             weights = path.class_weights(start, stop)
             parts += [path.latents(start, stop)] + ([] if weights is None else [weights])
         if self.stages > 1:
-            time = np.arange(start, stop, dtype=np.float32) / max(self.frames - 1, 1)
-            parts.append(time[:, None])
+            at = np.arange(start, stop) * ((self.stages - 1) / max(self.frames - 1, 1))
+            shares = 1 - np.abs(at[:, None] - np.arange(self.stages))
+            parts.insert(0, shares.clip(min=0).astype(np.float32))
         return np.concatenate(parts, axis=1)
 
     def save(self, target: Path, *, force: bool = True) -> None:
