@@ -116,8 +116,8 @@ def test_a_stopped_film_of_chapters_goes_on(here):
     ("words", "says"),
     [
         (["--walk", "a.json", "--fade", "1"], "needs several"),
-        (["--walk", "a.json,b.json", "--fade", "1.1"], "walk 2 is 1 s long"),
-        (["--walk", "a.json,b.json", "--fade", "-1"], "--fade -1: seconds"),
+        (["--walk", "a.json,b.json", "--fade", "1.1"], "one of the walks is 1 s long"),
+        (["--walk", "a.json,b.json", "--fade", "-1"], "--fade -1: "),
         (["--walk", "a.json,b.json", "--frames", "9"], "omit --frames"),
         (["--walk", "a.json,b.json", "--model", "a,b,c"], "3 models for 2 of --walk"),
         (["--walk", "a.json,b.json", "--audio-strength", "2"], "no sound"),

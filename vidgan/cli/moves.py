@@ -1,6 +1,7 @@
 """The options of "The walk", which say what a film shows, as a `render.walk.Walk`."""
 
 import contextlib
+import itertools
 import math
 import re
 from dataclasses import dataclass, replace
@@ -120,12 +121,12 @@ def walks_of(
     for key in given:
         if key.startswith("audio_") and not walks[0].audio:
             raise UsageError(f"--{key.replace('_', '-')}: there is no sound; add --audio song.mp3.")
-    if model:
-        models = names(model)
-        if len(models) not in (1, len(walks)):
-            raise UsageError(f"--model {model}: {len(models)} models for {len(walks)} of --walk.")
-        own = [str(one) if several else None for one in models] * (len(walks) // len(models))
-        walks = [replace(walk, generator=one) for walk, one in zip(walks, own, strict=True)]
+    models = names(model) if model else []
+    if len(models) > 1 and len(models) != len(walks):
+        raise UsageError(f"--model {model}: {len(models)} models for {len(walks)} of --walk.")
+    if models:  # that of a single walk is no part of it
+        own = itertools.cycle([str(one) if several else None for one in models])
+        walks = [replace(walk, generator=next(own)) for walk in walks]
     return chapters.with_one_sound(walks) if several else walks
 
 

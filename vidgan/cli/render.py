@@ -37,6 +37,7 @@ def render(
     force: bool = False,
     resume: bool = False,
     contact_sheet: bool = False,
+    plot: Path | None = None,
     through_training: bool = False,
     sign: Path | None = None,
     sign_key: Path | None = None,
@@ -57,6 +58,8 @@ def render(
         force: Replace the target if it exists.
         resume: Continue a render that was stopped or killed. Repeat its command and add --resume.
         contact_sheet: Also write out-sheet.png, one picture of 32 frames spread over the film.
+        plot: Also draw how fast the walk goes and what the sound does, over time, as plot.png. It
+            is there before the film.
         through_training: Show the walk while the generator of a run learns, from its first pictures
             to those of now, or of RUN@50k.
         sign: Sign the film (C2PA) with this certificate and its chain, a PEM file. See vidgan
@@ -80,7 +83,7 @@ def render(
         return
     out.check(force=replace)
     sheet = out.path.with_name(f"{out.path.stem}-sheet.png") if contact_sheet else None
-    for extra, suffix in ((save_walk, ".json"), (sheet, ".png")):
+    for extra, suffix in ((save_walk, ".json"), (sheet, ".png"), (plot, ".png")):
         if extra:
             check_new(extra, suffix=suffix, force=force or resume)
     signer = _signer(out, sign, sign_key)
@@ -91,6 +94,10 @@ def render(
     encoders.check_size(out := sized(out, file, **frame), **frame, yes=yes)
     pipeline.check_frames(bound.frames, yes=yes)  # of a sound, only now known
     comment, again = bound.comment(), force or resume
+    if plot and share.rank == 0:
+        from vidgan.render.plot import plot as curves
+
+        write_png(plot, curves(bound), synthetic=False, force=again)
 
     def finish(film: Path) -> None:
         """Runs before the film gets its name, so that a killed render can be resumed to here."""

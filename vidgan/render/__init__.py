@@ -5,6 +5,7 @@
     mixed           several generators in one film
     walk            all that decides the frames but the model, as options or a JSON file
     chapters        walks one after the other in one film
+    plot            a picture of what moves when
     pipeline        path, generator and encoder at work at the same time
     max_size        a GIF or WebP that is not larger than asked
 

@@ -23,29 +23,25 @@ from vidgan.render.walk import BoundWalk, Walk
 
 def _placed(walks: Sequence[Walk]) -> tuple[list[int], list[int]]:
     """The frame at which each walk begins, and the end; the frames of each fade, 0 at both ends."""
-    firsts, fades = [0], [0]
-    for walk in walks[1:]:
-        if not 0 <= walk.fade < 1e6:
-            raise UsageError(f"--fade {walk.fade:g}: seconds, for example 1.")
-        fades.append(round(walk.fade * parse_fps(walk.fps)))
-    fades.append(0)
-    for number, walk in enumerate(walks):
-        firsts.append(firsts[-1] + walk.frames - fades[number + 1])
-        if fades[number] + fades[number + 1] > walk.frames:
-            seconds = float(walk.frames / parse_fps(walk.fps))
-            raise UsageError(f"--fade: walk {number + 1} is {seconds:g} s long; fade less.")
+    fps, firsts = parse_fps(walks[0].fps), [0]
+    fades = [0, *(round(walk.fade * fps) if walk.fade < 1e6 else -1 for walk in walks[1:]), 0]
+    for walk, before, after in zip(walks, fades, fades[1:], strict=False):
+        if min(before, after) < 0 or before + after > walk.frames:
+            long = f"one of the walks is {float(walk.frames / fps):g} s long"
+            raise UsageError(f"--fade {walks[-1].fade:g}: {long}; give 0 or a shorter time.")
+        firsts.append(firsts[-1] + walk.frames - after)
     return firsts, fades
 
 
 def with_one_sound(walks: Sequence[Walk]) -> list[Walk]:
     """The walks, each to that part of the sound of the first which the film plays meanwhile."""
-    first, moved = walks[0], []
-    fps, from_s = parse_fps(first.fps), (first.audio_part or [0])[0]
+    audio, from_s = walks[0].audio, (walks[0].audio_part or [0])[0]
+    heard = []
     for begin, walk in zip(_placed(walks)[0], walks, strict=False):
-        span = [from_s + float(frame / fps) for frame in (begin, begin + walk.frames)]
-        part = span if first.audio else None
-        moved.append(walk.changed({"audio": first.audio, "audio_part": part}))
-    return moved
+        span = (begin / parse_fps(walk.fps), (begin + walk.frames) / parse_fps(walk.fps))
+        part = [from_s + float(at_s) for at_s in span] if audio else None
+        heard.append(walk.changed({"audio": audio, "audio_part": part}))
+    return heard
 
 
 def bind(
@@ -54,15 +50,13 @@ def bind(
     """A film of walks, through their generators or else that of `source`; a generator; a name."""
     opened, bound = {}, []
     for walk in walks:
-        if walk.generator not in opened:
-            file = (source, name) if walk.generator is None else find_model(Path(walk.generator))
-            opened[walk.generator] = synthesis.open_generator(file[0]), file[1]
-        generator, its_name = opened[walk.generator]
-        bound.append(walk.bind(generator, name=its_name, sound_into=sound_into))
-    if len(walks) == 1:
-        return bound[0], generator, its_name
-    film = Chapters(bound)
-    return film, film.generator, ", ".join(name for _, name in opened.values())
+        if (own := walk.generator) not in opened:
+            file, its_name = find_model(Path(own)) if own else (source, name)
+            opened[own] = synthesis.open_generator(file), its_name
+        bound.append(walk.bind(opened[own][0], name=opened[own][1], sound_into=sound_into))
+    film = bound[0] if len(bound) == 1 else Chapters(bound)
+    generator = opened[own][0] if len(bound) == 1 else film.generator
+    return film, generator, ", ".join(its_name for _, its_name in opened.values())
 
 
 class Chapters:
