@@ -86,7 +86,7 @@ def test_one_sound_goes_through_all_walks(here):
     assert first["gain"] != second["gain"] and np.ptp(speed) > 0
     render("--walk", "f.json", "again.mkv", "--model", "day.safetensors")
     assert (here / "again.mkv").read_bytes() == (here / "a.mkv").read_bytes()
-    with pytest.raises(UsageError, match=r"song\.wav is only 2\.5 seconds long"):
+    with pytest.raises(UsageError, match=r"song\.wav: is only 2\.5 seconds long"):
         render(*common, "--audio", "song.wav", "--audio-part", "0:01-", "b.mkv")
 
 

@@ -89,8 +89,8 @@ def listen(
     for i in range(1, len(beat)):  # an onset dies away like a struck string
         beat[i] = max(beat[i], beat[i - 1] * decay)
     reach = round((smoothing * _RATE / _HOP - 1) / 2)
-    window = np.full(2 * reach + 1, 1 / (2 * reach + 1))
-    loud = np.convolve(np.pad(loud, reach, mode="edge"), window, mode="valid")
+    window, near = np.ones(2 * reach + 1), slice(reach, reach + len(loud))
+    loud = np.convolve(loud, window)[near] / np.convolve(np.ones(len(loud)), window)[near]
     at_s = (np.arange(max(1, round(Fraction(samples, _RATE) * fps))) + 0.5) / float(fps)
     hop_s = (np.arange(len(loud)) * _HOP + _WINDOW / 2) / _RATE
     loud, beat = np.interp(at_s, hop_s, loud), np.interp(at_s, hop_s, beat)
@@ -180,8 +180,8 @@ def _mono(sound: Path, from_s: float, to_s: float) -> Iterator[np.ndarray]:
             if at >= end:
                 return
     if at and (first >= at or math.inf > end > at + _RATE / 10):
-        long = f"{sound} is only {at / _RATE:.1f} seconds long"
-        raise UsageError(f"--audio-part {from_s:g}-{to_s:g}: {long}.")
+        long = f"is only {at / _RATE:.1f} seconds long"
+        raise UsageError(f"{sound}: {long}, which --audio-part, or the film, goes beyond.")
 
 
 def _decoded(song: InputContainer) -> Iterator[av.AudioFrame]:
