@@ -95,9 +95,7 @@ def render(
     pipeline.check_frames(bound.frames, yes=yes)  # of a sound, only now known
     comment, again = bound.comment(), force or resume
     if plot and share.rank == 0:
-        from vidgan.render.plot import plot as curves
-
-        write_png(plot, curves(bound), synthetic=False, force=again)
+        _draw(plot, bound, force=again)
 
     def finish(film: Path) -> None:
         """Runs before the film gets its name, so that a killed render can be resumed to here."""
@@ -109,17 +107,25 @@ def render(
         if save_walk:
             bound.save(save_walk, force=again)
 
-    sound = bound.walk.audio and Path(bound.walk.audio)
-    from_s = (bound.walk.audio_part or [0])[0]
+    song, from_s = bound.walk.audio, (bound.walk.audio_part or [0])[0]
     writer = VideoWriter(
-        out, force=replace, sound=sound, sound_from_s=from_s, finish=finish, comment=comment
+        out, force=replace, sound=song, sound_from_s=from_s, finish=finish, comment=comment
     )
     chosen = _write(bound, writer, resume=resume, share=share)
     if share.rank == 0:
         _say_what_is_in(target + chosen, bound, generator, name)
 
 
-def _write(bound: "BoundWalk", writer: "VideoWriter", *, resume: bool, share: "Share") -> str:
+def _draw(target: Path, bound: "BoundWalk | Chapters", *, force: bool) -> None:
+    from vidgan.film.writer import write_png
+    from vidgan.render.plot import plot  # which imports Pillow
+
+    write_png(target, plot(bound), synthetic=False, force=force)
+
+
+def _write(
+    bound: "BoundWalk | Chapters", writer: "VideoWriter", *, resume: bool, share: "Share"
+) -> str:
     """Returns what --max-size has chosen, to be said."""
     from vidgan.render import max_size, pipeline
 

@@ -42,7 +42,7 @@ class VideoWriter:
         *,
         fps: Fraction | float | str = 30,
         force: bool = False,
-        sound: Path | None = None,
+        sound: Path | str | None = None,
         sound_from_s: float = 0.0,
         finish: Callable[[Path], None] | None = None,
         comment: Comment = None,
@@ -78,7 +78,7 @@ class VideoWriter:
     def complete(self, film: Path) -> None:
         """Add the sound to a film that has all frames, and call `finish`."""
         if self._sound:
-            add_sound(film, self._sound, self.target, self._comment, self._sound_from_s)
+            add_sound(film, Path(self._sound), self.target, self._comment, self._sound_from_s)
         if self._finish:
             self._finish(film)
 
