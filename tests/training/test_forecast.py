@@ -16,7 +16,7 @@ def test_shapes_and_detail_come_when_their_images_are_seen():
 
 
 def test_without_a_limit_it_says_when_the_run_ends_and_that_stopping_is_safe():
-    assert "This run ends after 6 hours, at about 2,000,000 images" in line()
+    assert "This run ends after 5.6 hours, at about 2,000,000 images" in line()
     assert line().endswith("Ctrl-C stops it at any time and keeps what it has learned.")
 
 
@@ -26,3 +26,8 @@ def test_a_wish_that_the_time_does_not_meet_gets_one_suggestion():
     )
     assert "--size 48" in line(duration_s=300) and "--size" not in line(duration_s=60)
     assert "try" not in line(duration_s=600)
+
+
+def test_the_end_of_a_run_is_that_which_was_asked_for():
+    for asked_s, said in ((80, "80 seconds"), (600, "10 minutes"), (9000, "2.5 hours")):
+        assert f"This run ends after {said}," in line(duration_s=asked_s)

@@ -5,7 +5,7 @@ from vidgan.config import Config
 # Images until there are rough shapes, and until there is detail: what was seen at 64x64 on three
 # very different sets (see train/README.md). Other sizes were not measured.
 SHAPES, DETAIL = 50_000, 300_000
-_SMALLER = ("48", "32")  # sides, of which the least is taken that suffices
+_SMALLER = (48, 32)  # sides, of which the first is taken that suffices
 
 
 def forecast(
@@ -24,7 +24,9 @@ def forecast(
     end_s = trained_s + (how.images - images_seen) / images_per_s
     end_s = min(end_s, how.duration_s or end_s)
     images = images_seen + (end_s - trained_s) * images_per_s
-    line += f" This run ends after {_duration(end_s)}, at about {_rounded(images):,} images"
+    line += (
+        f" This run ends after {_duration(end_s)}, at about {float(f'{images:.2g}'):,.0f} images"
+    )
     if images < SHAPES:
         line += f", before that; {_advice(settings, images, end_s * SHAPES / images)}"
     return f"{line}. Ctrl-C stops it at any time and keeps what it has learned."
@@ -34,18 +36,12 @@ def _advice(settings: Config, images: float, needed_s: float) -> str:
     side = min(settings.model.width, settings.model.height)
     longer = f"--for {max(1, round(needed_s / 60 + 0.5))}m"
     for smaller in _SMALLER:
-        if images * (side / int(smaller)) ** 2 >= SHAPES:
+        if images * (side / smaller) ** 2 >= SHAPES:
             return f"for shapes try {longer}, or --size {smaller}, which is faster"
     return f"for shapes try {longer}"
 
 
 def _duration(seconds: float) -> str:
-    for unit, length_s in (("hour", 3600), ("minute", 60)):
-        if seconds >= 1.5 * length_s:
-            return f"{seconds / length_s:.0f} {unit}s"
-    return "a minute" if seconds >= 45 else f"{seconds:.0f} seconds"
-
-
-def _rounded(images: float) -> int:
-    step = 10 ** max(0, len(str(int(images))) - 2)
-    return round(images / step) * step
+    if seconds >= 5400:
+        return f"{seconds / 3600:.1f} hours".replace(".0 ", " ")
+    return f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds"

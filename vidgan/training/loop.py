@@ -34,9 +34,8 @@ from vidgan.training.state import Run, keep, restore, save
 from vidgan.training.step import Outcome, Step
 
 logger = logging.getLogger(__name__)
-_FORECAST_AFTER_S = 15.0
 ENDLESS = 10**15  # images, of a run that only a time ends
-_LOG_EVERY_S, _FIRST_S = 1.0, 60.0
+_LOG_EVERY_S, _FORECAST_AFTER_S, _FIRST_S = 1.0, 15.0, 60.0
 _FINISHING = "Stopping: this step ends and the run is saved. A second signal leaves at once."
 
 
@@ -214,11 +213,8 @@ def _loop(run: Run, received: list[int], progress: Callable[[Progress, float], N
             if run.is_first:
                 _keep_first(run)
                 if not foretold and now - began > _FORECAST_AFTER_S:
-                    images_per_s = (state.images_seen - first) / (now - began)
-                    logger.info(
-                        forecast(run.settings, state.images_seen, now - started, images_per_s)
-                    )
-                    foretold = True
+                    speed, foretold = (state.images_seen - first) / (now - began), True
+                    logger.info(forecast(run.settings, state.images_seen, state.trained_s, speed))
             if state.images_seen >= save_at:
                 if run.is_first:
                     _save(run)

@@ -43,12 +43,13 @@ def write(run: Path, measured: Sequence[Measured]) -> None:
     first, *more = commands(run) or [None]
     lines = [first.command] if first else []
     lines += [f"{command.command}  # from {command.images_seen:,} images on" for command in more]
+    shows, expect = _notes(run, rows)
     values = {
         "TITLE": html.escape(run.resolve().name),
         "COMMAND": html.escape("\n".join(lines)),
         "CONFIG": html.escape((run / "config.toml").read_text(encoding="utf-8", errors="replace")),
-        "CLASSES": html.escape(_classes(run)),
-        "FORECAST": html.escape(_forecast(run, rows)),
+        "CLASSES": html.escape(shows),
+        "FORECAST": html.escape(expect),
         "DATA": script_json(content),
     }
     write_bytes(run / "report.html", filled(Path(__file__).with_name("report.html"), values))
@@ -61,24 +62,20 @@ def _mean(rows: Sequence[Progress], key: str) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _classes(run: Path) -> str:
-    """Which classes the samples show; nothing if the settings are damaged."""
-    try:
-        names = config.load(run / "config.toml").model.class_names
-    except ConfigError:
-        names = ()
-    return f"One class after the other, row by row: {classes.listed(names)}." if names else ""
-
-
-def _forecast(run: Path, rows: Sequence[Progress]) -> str:
-    """What the run can be expected to show, and when; nothing until its speed is known."""
+def _notes(run: Path, rows: Sequence[Progress]) -> tuple[str, str]:
+    """Which classes the samples show, and what to expect of the run once its speed is known;
+    nothing if the settings are damaged."""
     try:
         settings = config.load(run / "config.toml")
     except ConfigError:
-        return ""
-    speed, last = float(np.median([row.images_per_s for row in rows] or [0])), rows[-1:]
-    shown = [forecast(settings, row.images_seen, row.elapsed_s, speed, ends=False) for row in last]
-    return shown[0] if speed and shown else ""
+        return "", ""
+    shows, expect, names = "", "", settings.model.class_names
+    if names:
+        shows = f"One class after the other, row by row: {classes.listed(names)}."
+    if speed := float(np.median([row.images_per_s for row in rows] or [0])):
+        seen, elapsed_s = rows[-1].images_seen, rows[-1].elapsed_s
+        expect = forecast(settings, seen, elapsed_s, speed, ends=False)
+    return shows, expect
 
 
 def _picture(path: Path) -> str:

@@ -66,12 +66,8 @@ def locked(run: Path) -> Iterator[None]:
         with disk_faults(note):
             note.write_text(f"{os.getpid()} {here}\n", encoding="utf-8")
         try:
-            for folder in (
-                run,
-                run / "checkpoints",
-                run / "generators",
-            ):  # under the lock nobody will end these
-                remove_dead(folder)
+            for folder in (run, run / "checkpoints", run / "generators"):
+                remove_dead(folder)  # under the lock nobody will end these
             with signals.undone(lambda: note.unlink(missing_ok=True)):
                 yield
         finally:
