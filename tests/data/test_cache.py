@@ -13,9 +13,10 @@ from tests.conftest import listening
 from tests.data.conftest import caches, colours, opened, pixels_of, refusal, size_of
 from tests.data.making import BLUE, GREEN, RED, paint, png, zipped
 from tests.films import noise, write
-from tests.waiting import wait_until
+from tests.waiting import another_process_in, wait_until
 from vidgan.config import DataConfig
 from vidgan.data import cache, pictures
+from vidgan.disk import locks
 from vidgan.disk.places import cache_root
 from vidgan.errors import DataError, SystemFault
 
@@ -305,6 +306,47 @@ def test_what_was_begun_of_another_state_of_the_films_is_deleted(films, monkeypa
     assert len(decode(films)) == 15 and [path.name[0] for path in caches()] == ["f"]
 
 
+def test_what_was_begun_of_other_films_of_that_name_is_kept(films, monkeypatch, tmp_path):
+    monkeypatch.setattr(cache, "_SAVE_EVERY_S", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        decode(films, progress=interrupted_at(20))
+    shutil.copytree(films, tmp_path / "other/films")
+    assert len(decode(tmp_path / "other/films")) == 30 and len(caches()) == 2
+    done = []
+    decode(films, progress=lambda now, total: done.append(now))
+    assert done[0] == 20
+
+
+def test_what_another_process_is_decoding_is_kept(films, monkeypatch):
+    monkeypatch.setattr(cache, "_SAVE_EVERY_S", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        decode(films, progress=interrupted_at(20))
+    (begun,) = caches()
+    (films / "b.mp4").unlink()
+    with another_process_in(locks.locked, begun.with_suffix(".lock")) as other:
+        assert len(decode(films)) == 15 and begun.exists()
+        other.kill()
+
+
+@pytest.mark.parametrize("damaged", ["{}", "[]", "{"])
+def test_a_damaged_note_of_what_was_begun_is_as_none(films, monkeypatch, damaged):
+    monkeypatch.setattr(cache, "_SAVE_EVERY_S", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        decode(films, progress=interrupted_at(20))
+    (begun,) = caches()
+    (begun / "begun.json").write_text(damaged)
+    done = []
+    assert len(decode(films, progress=lambda now, total: done.append(now))) == 30
+    assert done[0] == 1
+
+
+def test_a_damaged_cache_of_films_leaves_nothing_behind(films):
+    decode(films)
+    (cached,) = caches()
+    (cached / "images.u8").write_bytes(b"")
+    assert len(decode(films)) == 30 and caches() == [cached]
+
+
 def test_a_long_film_gives_some_pictures_at_once_and_all_later(films, monkeypatch):
     monkeypatch.setattr(cache, "_LONG", 20)
     monkeypatch.setattr(cache, "_SOME", 4)
@@ -315,6 +357,31 @@ def test_a_long_film_gives_some_pictures_at_once_and_all_later(films, monkeypatc
     whole = some.whole.get()
     assert some.whole.is_there() and len(whole) == 30 and whole.whole is None
     assert decode(films, early=True).whole is None  # it is decoded
+
+
+def test_films_smaller_than_the_pictures_give_some_of_their_size(films, monkeypatch):
+    monkeypatch.setattr(cache, "_LONG", 20)
+    monkeypatch.setattr(cache, "_SOME", 4)
+    write(films / "c.mp4", noise(30), scale=1)
+    config = DataConfig(source=str(films), every=2)
+    some = cache.open_dataset(config, width=48, height=48, early=True)
+    assert pixels_of(some).shape == (3, 48, 48, 3)
+    some.whole.stop()
+
+
+def test_pictures_that_wait_for_another_process_can_be_left(films, monkeypatch, said):
+    monkeypatch.setattr(cache, "_LONG", 20)
+    monkeypatch.setattr(cache, "_SOME", 4)
+    first = pixels_of(decode(films))
+    (cached,) = caches()
+    shutil.rmtree(cached)
+    with another_process_in(locks.locked, cached.with_name(f".{cached.name}.lock")) as other:
+        some = decode(films, early=True)
+        wait_until(lambda: any("waiting for it" in line for line in said))
+        some.whole.stop()
+        assert other.poll() is None and some.whole.is_there() and not caches()
+        other.kill()
+    assert np.array_equal(pixels_of(decode(films)), first)
 
 
 def test_a_short_film_is_waited_for(films):

@@ -148,6 +148,8 @@ def test_some_frames_are_from_all_over_the_film(tmp_path):
     levels = [int(f.mean()) for f in reader.some_frames(path, 10, size=(16, 16))]
     assert len(levels) == 10 and levels == sorted(levels) and levels[0] < 5 and levels[-1] > 170
     assert reader.frames_in(path) == 200
+    levels = [int(f.mean()) for f in reader.some_frames(path, 100, size=(16, 16))]
+    assert 20 <= len(levels) == len(set(levels)), levels  # there are 20 keyframes
 
 
 def turned(path: Path, matrix: tuple[int, ...]) -> Path:

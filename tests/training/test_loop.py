@@ -588,3 +588,12 @@ def test_a_run_that_ends_before_its_film_is_decoded_is_whole(tmp_path, monkeypat
     monkeypatch.setattr(cache.Later, "is_there", lambda later: False)
     run = loop.train(settings(film, images=16, duration_s=600), runs=tmp_path)
     assert logged(run)[-1].images_seen == 16 and (run / "generator.safetensors").exists()
+
+
+def test_grey_that_is_asked_for_of_a_film_is_known_when_all_is_decoded(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "_LONG", 20)
+    monkeypatch.setattr(cache, "_SOME", 4)
+    grey = [np.full((32, 32, 3), 6 * i, np.uint8) for i in range(40)]
+    film = write(tmp_path / "film.mkv", grey, scale=1, lossless=True)
+    how = settings(film, model={"colours": 1}, images=8, duration_s=600)
+    assert logged(loop.train(how, runs=tmp_path))[-1].images_seen == 8

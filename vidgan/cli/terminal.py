@@ -165,33 +165,28 @@ class _TrainingBar:
     def __init__(self, progress: object | None) -> None:
         self._progress = progress
         self._task = progress.add_task("starting", total=1.0) if progress else None
-        self._started = time.monotonic()
-        self._next_s, self._first = _LINE_EVERY_S, None
+        self._next, self._first = time.monotonic() + _LINE_EVERY_S, None
 
     def decoding(self, done: int, total: int) -> None:
         """Show how many pictures of the data are decoded."""
-        now = time.monotonic() - self._started
-        if self._first is None:
-            self._first = (now, done)
-        since, before = self._first
+        if not total:
+            return
+        now = time.monotonic()
+        since, before = self._first = self._first or (now, done)
         speed = (done - before) / max(now - since, 1e-9)
         left = timedelta(seconds=round((total - done) / speed)) if speed else "?"
-        self._show(
-            done / max(total, 1),
-            f"decoding {done:,} of {total:,}, {speed:.0f}/s, {left} left",
-            now,
-        )
+        self._show(done / total, f"decoding {done:,} of {total:,}, {speed:.0f}/s, {left} left")
 
     def training(self, now: Numbers, share: float) -> None:
         """Show the numbers of a step, and the share of the run that is done."""
-        self._show(share, _numbers(now, share), time.monotonic() - self._started, last=share == 1)
+        self._show(share, _numbers(now, share), last=share == 1)
 
-    def _show(self, share: float, text: str, now_s: float, *, last: bool = False) -> None:
+    def _show(self, share: float, text: str, *, last: bool = False) -> None:
         if self._progress:
             text = "measuring and saving" if last else text
             self._progress.update(self._task, completed=share, description=text)
-        elif now_s >= self._next_s or last:
-            self._next_s = now_s + _LINE_EVERY_S
+        elif (now := time.monotonic()) >= self._next or last:
+            self._next = now + _LINE_EVERY_S
             to_stderr(f"{share:4.0%}  {text}")
 
 

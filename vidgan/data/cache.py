@@ -24,10 +24,11 @@ from vidgan.data.pictures import Size
 from vidgan.data.sources import READS, Films, Source, find
 from vidgan.disk import files, locks
 from vidgan.disk.places import cache_root
-from vidgan.errors import DataError, Interrupted
+from vidgan.errors import DataError, Interrupted, SystemFault
 
 logger = logging.getLogger(__name__)
-Progress = Callable[[int, int], None]  # takes how many items are decoded, and of how many
+# Takes how many items are decoded, and of how many; of 0 while another process decodes them.
+Progress = Callable[[int, int], None]
 _BEGUN, _SAVE_EVERY_S = "begun.json", 1.0
 _LONG, _SOME = 2000, 256  # frames of a film that is worth an early start, and those it starts with
 CACHE_FORMAT = 4  # to be raised when the cache or the making of pixels changes; rebuilds all caches
@@ -189,7 +190,8 @@ def _read_meta(folder: Path) -> dict | None:
 
 def _build(folder: Path, source: Source, size: Size, progress: Progress) -> dict:
     """Decode everything once into `folder`. Other processes that want the same wait for it."""
-    with locks.locked(folder.with_name(f".{folder.name}.lock")):
+    lock = folder.with_name(f".{folder.name}.lock")
+    with locks.locked(lock, waiting=lambda: progress(0, 0)):
         if meta := _read_meta(folder):
             return meta  # another process has just built it
         logger.info(f"{source.config.source}: decoding once into {folder}")
@@ -207,11 +209,17 @@ def _build_on(folder: Path, source: Films, size: Size, progress: Progress) -> di
     and the next one goes on there. It deletes what is left of other states of these films."""
     begun = folder.with_name(f".{folder.name}.begun")
     for other in folder.parent.glob(f".{source.name}-{size[0]}x{size[1]}-*.begun"):
-        if other != begun:
-            files.remove(other)
+        # It may be of another film of that name, or another process may be writing it.
+        if other != begun and _begun(other, 0)["source"] in ("", _place(source)):
+            with (
+                contextlib.suppress(SystemFault),
+                locks.locked(other.with_suffix(".lock"), busy="-"),
+            ):
+                files.remove(other)
     begun.mkdir(exist_ok=True)
     try:
         meta = _write(begun, source, size, progress)
+        files.remove(folder)  # if there is one, it is damaged
         files.publish(begun, folder)
     except KeyboardInterrupt:
         logger.info(f"{source.config.source}: what is decoded is kept; the next run goes on there")
@@ -263,7 +271,7 @@ def _write(folder: Path, source: Source, size: Size, progress: Progress) -> dict
                 if place and time.monotonic() > save_at:
                     images.flush()
                     now = {"count": len(labels), "done": done, "place": place}
-                    now |= {"faults": faults, "notices": notices}
+                    now |= {"faults": faults, "notices": notices, "source": _place(source)}
                     files.write_bytes(folder / _BEGUN, json.dumps(now).encode())
                     save_at = time.monotonic() + _SAVE_EVERY_S
         image_bytes = images.tell()
@@ -291,11 +299,16 @@ def _write(folder: Path, source: Source, size: Size, progress: Progress) -> dict
 
 def _begun(folder: Path, picture_bytes: int) -> dict:
     """How far an earlier try came."""
-    with contextlib.suppress(OSError, ValueError):
-        begun = json.loads((folder / _BEGUN).read_text(encoding="utf-8"))
-        if (folder / "images.u8").stat().st_size >= begun["count"] * picture_bytes:
-            return begun
-    return {"count": 0, "done": 0, "place": None, "faults": [], "notices": []}
+    begun = {"source": "", "count": 0, "done": 0, "place": None, "faults": [], "notices": []}
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        found = begun | json.loads((folder / _BEGUN).read_text(encoding="utf-8"))
+        if (folder / "images.u8").stat().st_size >= found["count"] * picture_bytes:
+            return found
+    return begun
+
+
+def _place(source: Source) -> str:
+    return str(Path(source.config.source).expanduser().resolve())
 
 
 def _class_names(source: Source, labels: Sequence[int]) -> list[str]:

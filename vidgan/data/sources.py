@@ -303,10 +303,9 @@ class Films(Source):
         return sum(self._length(path) for path in self.paths) // self.config.every
 
     def _length(self, path: Path) -> int:
-        if suffix(path.name) not in VIDEO_SUFFIXES:
-            return 0
         with contextlib.suppress(DataError):  # which `pictures` will tell
-            return reader.frames_in(path)
+            if suffix(path.name) in VIDEO_SUFFIXES:
+                return reader.frames_in(path)
         return 0
 
     def some(self, size: Size, count: int) -> np.ndarray:
@@ -315,7 +314,8 @@ class Films(Source):
         for path in self.paths[:count]:
             if suffix(path.name) in VIDEO_SUFFIXES:
                 with contextlib.suppress(DataError):
-                    found += reader.some_frames(path, share, size=size)
+                    frames = reader.some_frames(path, share, size=size)
+                    found += [_enlarged(frame, size) for frame in frames]
         fresh = [f for f, before in zip(found[1:], found, strict=False) if self._differ(f, before)]
         return np.stack(found[:1] + fresh) if found else np.empty((0, *size[::-1], 3), np.uint8)
 
@@ -350,8 +350,7 @@ class Films(Source):
         every = self.config.every
         if suffix(path.name) in VIDEO_SUFFIXES:
             for at, frame in reader.read_on(path, after, every=every, size=size, notice=notice):
-                fits = frame.shape[1::-1] == size  # else the film is smaller than that
-                yield at, frame if fits else pictures.resized(Image.fromarray(frame), size)
+                yield at, _enlarged(frame, size)
             return
         try:
             frames = itertools.islice(enumerate(sequences.frames(path), 1), after.frames, None)
@@ -359,6 +358,12 @@ class Films(Source):
                 yield Place(number), pictures.fitted(frame, size, self.config.background)
         except Exception as error:
             raise DataError(f"{path}: cannot be read as film ({reason(error)}).") from error
+
+
+def _enlarged(frame: np.ndarray, size: Size) -> np.ndarray:
+    """A frame of a film that may be smaller than the size asked for."""
+    fits = frame.shape[1::-1] == size
+    return frame if fits else pictures.resized(Image.fromarray(frame), size)
 
 
 @dataclass(frozen=True, kw_only=True)

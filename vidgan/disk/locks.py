@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import filelock
@@ -14,10 +14,13 @@ logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, busy: str = "") -> Iterator[None]:
+def locked(
+    path: Path, *, busy: str = "", waiting: Callable[[], None] = lambda: None
+) -> Iterator[None]:
     """Lock a file during the block, and make its folder if there is none.
 
-    If another process has locked it, raise SystemFault(busy), or without `busy` wait for it.
+    If another process has locked it, raise SystemFault(busy), or without `busy` wait for it, and
+    call `waiting` now and then, which may raise.
     """
     lock = filelock.FileLock(path, thread_local=False)
     with disk_faults(path):
@@ -27,6 +30,6 @@ def locked(path: Path, *, busy: str = "") -> Iterator[None]:
             if busy:
                 raise SystemFault(busy) from None
             logger.info(f"{path}: another process holds this lock; waiting for it.")
-            held = lock.acquire()
+            held = lock.acquire(cancel_check=waiting)
     with held:
         yield

@@ -100,15 +100,16 @@ def read_on(
 def some_frames(source: Path | str, count: int, *, size: Size) -> Iterator[np.ndarray]:
     """At most `count` frames, evenly spaced over the film, found without decoding all of it."""
     with _opened(source) as (container, stream):
-        convert, start_us = _Converter(stream, size), container.start_time or 0
+        convert, start_us, last = _Converter(stream, size), container.start_time or 0, None
         for number in range(count):
             at_us = start_us + (container.duration or 0) * number // count
             with contextlib.suppress(av.FFmpegError, StopIteration):
                 container.seek(at_us)  # to the last keyframe before
-                _check_pixels(
-                    source, *_display_size(frame := next(container.decode(stream)), stream)
-                )
-                yield convert(frame)
+                frame = next(container.decode(stream))
+                _check_pixels(source, *_display_size(frame, stream))
+                if last is None or frame.pts != last:
+                    yield convert(frame)
+                last = frame.pts
 
 
 class _Converter:
@@ -122,13 +123,9 @@ class _Converter:
         turns = round(frame.rotation / 90)  # counter-clockwise; a mirrored frame stays mirrored
         whole = _display_size(frame, self._stream)
         width, height = self._size[::-1] if self._size and turns % 2 else self._size or whole
-        share = max(width / whole[0], height / whole[1])
-        shrinks = self._size is not None and share < 1
-        scaled = (
-            (max(width, round(whole[0] * share)), max(height, round(whole[1] * share)))
-            if shrinks
-            else whole
-        )
+        share, scaled = max(width / whole[0], height / whole[1]), whole
+        if shrinks := share < 1:
+            scaled = max(width, round(whole[0] * share)), max(height, round(whole[1] * share))
         matrix = _colorspace(frame)
         if shrinks and frame.interlaced_frame and frame.height >= 2 * scaled[1]:
             frame = self._fields.first_of(frame)
@@ -158,16 +155,9 @@ class _Fields:
         kind = (frame.width, frame.height, frame.format.name)
         if kind != self._kind:  # a film may change its size
             self._graph, self._kind = av.filter.Graph(), kind
-            source = self._graph.add_buffer(
-                width=frame.width,
-                height=frame.height,
-                format=frame.format,
-                time_base=frame.time_base or Fraction(1, 25),
-            )
+            source = self._graph.add_buffer(None, *kind, time_base=frame.time_base or 1)
             field, sink = self._graph.add("field"), self._graph.add("buffersink")
-            source.link_to(field)
-            field.link_to(sink)
-            self._graph.configure()
+            self._graph.link_nodes(source, field, sink).configure()
         self._graph.push(frame)
         return self._graph.pull()
 

@@ -77,20 +77,21 @@ def open_data(
 ) -> tuple[config.Config, cache.Dataset]:
     """Open the data, and replace every "auto" in the settings. An error names the resumed run.
 
-    A new run with a time limit does not wait until a long film is decoded.
+    A new run with a time limit does not wait until a long film is decoded, except to know that all
+    of it is grey where that is asked for.
     """
     model = settings.model
     try:
         if not model.width:
             width, height = cache.native_size(settings.data)
             model = replace(model, width=width, height=height)
-        alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+        early = not of_run and settings.train.duration_s > 0 and model.colours != 1
         dataset = cache.open_dataset(
             settings.data,
             width=model.width,
             height=model.height,
             progress=progress,
-            early=alone and not of_run and settings.train.duration_s > 0,
+            early=early and int(os.environ.get("WORLD_SIZE", "1")) == 1,
         )
     except DataError as error:
         if not of_run:
