@@ -72,21 +72,27 @@ def _walks(folder: Path) -> dict[str, bytes]:
         "sound": {"audio": str(folder / "song.wav"), "path": "circle"},
     }.items():
         Walk(z_dim=8, model="painter", **settings).save(folder / f"{name}.json")
+    walks = [json.loads((folder / f"{name}.json").read_text()) for name in ("plain", "list")]
+    walks[1]["fade"] = 0.5
+    (folder / "chapters.json").write_text(json.dumps(walks))
     (folder / "song.wav").unlink()
     return _files(folder)
 
 
 def _read_walk(path: Path) -> None:
-    from vidgan.render import pipeline
+    from vidgan.render import chapters, pipeline
     from vidgan.render.walk import Walk
 
-    walk = Walk.load(path)
-    pipeline.check_frames(walk.frames, yes=False)
-    bound = walk.bind(Painter())
-    pipeline.check_frames(bound.frames, yes=False)
-    bound.comment()
-    for index in {0, bound.frames // 2, bound.frames - 1}:
-        bound.generator(bound.latents(index, index + 1))
+    walks = Walk.load_all(path)
+    pipeline.check_frames(sum(walk.frames for walk in walks), yes=False)
+    if len(walks) > 1:
+        walks = chapters.with_one_sound(walks)
+    bound = [walk.bind(Painter()) for walk in walks]
+    film = chapters.Chapters(bound) if len(bound) > 1 else bound[0]
+    pipeline.check_frames(film.frames, yes=False)
+    film.comment()
+    for index in {0, film.frames // 2, film.frames - 1}:
+        film.generator(film.latents(index, index + 1))
 
 
 def _recipes(folder: Path) -> dict[str, bytes]:
