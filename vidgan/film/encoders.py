@@ -50,7 +50,7 @@ class Encoder:
     def __init__(self, job: Job, height: int, width: int) -> None:
         self._job, self._frames, self._packets, target = job, 0, 0, job.target
         codec, kind = target.codec, target.kind
-        self._fit = fit_of(target, height, width, codec.pixel_format)
+        self._fit = fit_of(target, height, width)
         self._scale, height, width = size_of(target, height, width)
         self._time_base = Fraction(1, kind.ticks_per_s) if kind.ticks_per_s else 1 / target.fps
         self._converter = VideoReformatter()  # one per file, because each takes megabytes
@@ -160,9 +160,7 @@ class _Gif(Encoder):
         super().__init__(job, height, width)
         if job.target.fps > 50:
             job.log_once("browsers show at most 50 fps of a GIF; .mp4 and .webp can show more.")
-        if self._fit:
-            self._fit = fit_of(job.target, height, width, "rgb24")
-            width, height = job.target.resolution
+        width, height = job.target.resolution or (width, height)
         self._palette = _palette_graph(height, width)
 
     def _convert(self, frame: np.ndarray) -> av.VideoFrame:
@@ -180,7 +178,7 @@ class _PngFolder:
 
     def __init__(self, job: Job, height: int, width: int) -> None:
         self._job, self._frames = job, 0
-        self._fit = fit_of(job.target, height, width, "rgb24")
+        self._fit = fit_of(job.target, height, width)
         self._scale, *_ = size_of(job.target, height, width)
         job.part.mkdir()
 
@@ -215,12 +213,14 @@ def size_of(target: Target, height: int, width: int) -> tuple[int, int, int]:
     return scale, *sides
 
 
-def fit_of(target: Target, height: int, width: int, pixel_format: str) -> Fit | None:
+def fit_of(target: Target, height: int, width: int) -> Fit | None:
     """What brings frames to the exact size that is asked for."""
     if not (size := target.resolution):
         return None
-    matrix = _NAMES[target.codec.matrix]
-    return Fit((width, height), size, how=target.fit, pixel_format=pixel_format, matrix=matrix)
+    codec = target.codec
+    pixels = "rgb24" if codec.pixel_format == "pal8" else codec.pixel_format
+    matrix = _NAMES[codec.matrix]
+    return Fit((width, height), size, how=target.fit, pixel_format=pixels, matrix=matrix)
 
 
 def check_size(target: Target, height: int, width: int, *, yes: bool) -> None:

@@ -48,7 +48,7 @@ def find_model(model: Path | None) -> tuple[Path, str]:
 def _of_newest_run() -> Path | None:
     """The newest generator below runs/. Raises ModelError if runs have none."""
     path, newest = (
-        max(Path("runs").glob(f"*/{name}"), key=_written, default=None)
+        max(Path("runs").glob(f"*/{name}"), key=lambda path: path.stat().st_mtime_ns, default=None)
         for name in ("generator.safetensors", "config.toml")
     )
     lacks = newest and not newest.with_name("generator.safetensors").exists()
@@ -64,10 +64,6 @@ def _of_newest_run() -> Path | None:
 
 def _is_run(folder: Path) -> bool:
     return (folder / "config.toml").is_file()
-
-
-def _written(path: Path) -> int:
-    return path.stat().st_mtime_ns
 
 
 def snapshot_file(run: Path, images_seen: int) -> Path:
