@@ -21,10 +21,10 @@ def test_without_a_limit_it_says_when_the_run_ends_and_that_stopping_is_safe():
 
 
 def test_a_wish_that_the_time_does_not_meet_gets_one_suggestion():
-    assert "at about 24,000 images, before that; for shapes try --for 9m, or --size 32" in line(
+    assert "at about 24,000 images, before that; for shapes try --for 9m, or --size 32x32" in line(
         duration_s=240
     )
-    assert "--size 48" in line(duration_s=300) and "--size" not in line(duration_s=60)
+    assert "--size 48x48" in line(duration_s=300) and "--size" not in line(duration_s=60)
     assert "try" not in line(duration_s=600)
 
 

@@ -33,11 +33,12 @@ def forecast(
 
 
 def _advice(settings: Config, images: float, needed_s: float) -> str:
-    side = min(settings.model.width, settings.model.height)
+    model, side = settings.model, min(settings.model.width, settings.model.height)
     longer = f"--for {max(1, round(needed_s / 60 + 0.5))}m"
     for smaller in _SMALLER:
         if images * (side / smaller) ** 2 >= SHAPES:
-            return f"for shapes try {longer}, or --size {smaller}, which is faster"
+            width, height = (8 * round(n * smaller / side / 8) for n in (model.width, model.height))
+            return f"for shapes try {longer}, or --size {width}x{height}, which is faster"
     return f"for shapes try {longer}"
 
 
