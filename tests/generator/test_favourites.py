@@ -34,6 +34,11 @@ def test_keyframes_are_favourites_and_seeds_in_the_order_given(tmp_path):
         {"seed": 203, "index": 0},
         {"seed": 17, "index": 0, "class": 2},
     ]
+    other = tmp_path.parent / f"{tmp_path.name}-newer" / "generator.safetensors"
+    other.parent.mkdir()
+    with pytest.raises(UsageError, match=f"kept in another run, add --model {tmp_path.parent}"):
+        favourites.keyframes_of(other, "coast")
+    assert favourites.keyframes_of(model, "coast, 203,") == found[:2]
     with pytest.raises(UsageError, match=r"--keyframes cost: no favourite .* kept are coast"):
         favourites.keyframes_of(model, "coast,cost")
 

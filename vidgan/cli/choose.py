@@ -115,7 +115,9 @@ def keep(
         facts = [f"{key} {keyframe[key]}" for key in ("seed", "class") if key in keyframe]
         terminal.to_stdout(f"{favourite}: {', '.join(facts)}")
     if not kept:
-        terminal.to_stdout(f"nothing is kept beside {file}; to keep: vidgan keep 17 coast")
+        terminal.to_stdout(
+            f"nothing is kept beside {file}; in a run, to keep: vidgan keep 17 coast"
+        )
 
 
 def shown_classes(how: str, numbers: list[int], names: Sequence[str]) -> list[str]:

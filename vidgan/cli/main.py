@@ -66,6 +66,7 @@ def _said_of(error: BaseException | None) -> tuple[str, int]:
             said = " ".join(str(error).split())
             if isinstance(error, UnusedCliTokensError):
                 said = f"{' '.join(error.unused_tokens)}: more than the command takes."
+                said += " Lists have commas: 3,5,7."
             elif isinstance(error, UnknownOptionError):
                 typed = (error.token.keyword or error.token.value).partition("=")[0]
                 if meant := _MEANT.get(verb.split()[-1], {}).get(typed.strip("-")):

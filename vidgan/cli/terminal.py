@@ -175,7 +175,8 @@ class _TrainingBar:
         since, before = self._first = self._first or (now, done)
         speed = (done - before) / max(now - since, 1e-9)
         left = timedelta(seconds=round((total - done) / speed)) if speed else "?"
-        self._show(done / total, f"decoding {done:,} of {total:,}, {speed:.0f}/s, {left} left")
+        rest = f"of {total:,}, {speed:.0f}/s, {left} left"
+        self._show(done / total, f"decoding {done:,} {rest if done < total else 'done; starting'}")
 
     def training(self, now: Numbers, share: float) -> None:
         """Show the numbers of a step, and the share of the run that is done."""

@@ -1,5 +1,6 @@
 """Pictures that a person keeps by name, as keyframes, in favourites.json beside the generator."""
 
+import contextlib
 import json
 import re
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 from vidgan.disk.files import write_bytes
 from vidgan.disk.places import bundled
-from vidgan.errors import UsageError
+from vidgan.errors import ModelError, UsageError
 from vidgan.generator import metadata
 
 
@@ -40,9 +41,20 @@ def keep(model: Path, name: str, keyframe: dict[str, int], *, force: bool) -> No
 def keyframes_of(model: Path, text: str) -> list[dict[str, Any]]:
     """The keyframes of "coast,17,flag": favourites, and seeds. Raises UsageError and ModelError."""
     kept, found = favourites(model), []
-    for name in re.split("[,>]", text):
+    for name in filter(None, map(str.strip, re.split("[,>]", text))):
         if name not in kept and not re.fullmatch("[0-9]{1,20}", name):
             known = f"kept are {', '.join(kept)}" if kept else "keep one with vidgan keep 17 coast"
+            if elsewhere := _other_run(model, name):
+                known = f"it is kept in another run, add --model {elsewhere}"
             raise UsageError(f"--keyframes {name}: no favourite beside {model}; {known}.")
         found.append(dict(kept[name]) if name in kept else {"seed": int(name), "index": 0})
     return found
+
+
+def _other_run(model: Path, name: str) -> Path | None:
+    """A run beside that of the model in which there is a favourite of this name."""
+    for file in sorted(file_of(model).parent.parent.glob("*/favourites.json"), reverse=True):
+        with contextlib.suppress(ModelError, ValueError):
+            if name in metadata.read(file, {}):
+                return file.parent
+    return None
