@@ -56,7 +56,8 @@ def render(
             as many: a.onnx,b.onnx.
         save_walk: Also write the walk to this file, for example walk.json, to render it again.
         force: Replace the target if it exists.
-        resume: Continue a render that was stopped or killed. Repeat its command and add --resume.
+        resume: Keep what is done if this is stopped or killed, and go on from there when the same
+            command is given again. Say it from the start on.
         contact_sheet: Also write out-sheet.png, one picture of 32 frames spread over the film.
         plot: Also draw how fast the walk goes and what the sound does, over time, as plot.png. It
             is there before the film.
