@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from safetensors.numpy import save_file
 
 from tests.sounds import write_sound
@@ -140,6 +141,10 @@ WRONG_COMMANDS = [
     (4, "run: has no generator yet", "render --model run out.mp4"),
     (2, "give the file another name", "render --model MODEL folder.mp4"),
     (2, "or --force to replace it", "render --model MODEL mine.mp4"),
+    (2, "mine.mp4: is not of vidgan", "render --model MODEL --force mine.mp4"),
+    (2, "grey.png: is not of vidgan", "sample --model MODEL --force grey.png"),
+    (2, "notes.onnx: is not of vidgan", "export --model MODEL --force notes.onnx"),
+    (2, "frame000001.png: is not of vidgan", "render --model MODEL --force theirs"),
     (2, "or --force", "render --model MODEL frames"),
     (2, "is not a folder", "render --model MODEL --force mine/"),
     (2, "holds more than frames (photo.png)", "render --model MODEL --force frames"),
@@ -196,8 +201,10 @@ WRONG_COMMANDS = [
 
 def prepare(folder: Path) -> None:
     """Make the files and folders that the commands name, in the folder where they are run."""
-    for name in ("empty", "frames", "site", "folder.mp4"):
+    for name in ("empty", "frames", "site", "folder.mp4", "theirs"):
         (folder / name).mkdir()
+    for name in ("grey.png", "theirs/frame000001.png"):
+        Image.new("L", (8, 8)).save(folder / name)
     for name in ("mine", "mine.mp4", "frames/photo.png", "site/mine.txt", "site/model.onnx"):
         (folder / name).write_text("mine")
     for suffix in ("txt", "onnx", "safetensors"):

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import shutil
 import subprocess
@@ -226,3 +227,12 @@ def test_a_read_only_disk_is_a_fault_of_one_line(tmp_path):
     if "not permitted" in done.stderr:
         pytest.skip("needs the right to mount")
     assert done.stdout == "SystemFault('a: cannot be written (Read-only file system).')\n"
+
+
+def test_force_replaces_only_what_names_vidgan(tmp_path):
+    target = tmp_path / "film.mp4"
+    for content, ours in ((b"", True), (b"mine", False), (b"marked by vidgan", True)):
+        target.write_bytes(content)
+        refused = contextlib.nullcontext() if ours else pytest.raises(UsageError, match="not of")
+        with refused:
+            files.check_new(target, suffix=".mp4", force=True)

@@ -1,4 +1,5 @@
 import errno
+import shutil
 import tempfile
 from fractions import Fraction
 
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.films import write
+from vidgan.disk.places import bundled
 from vidgan.errors import SystemFault, UsageError
 from vidgan.film.target import Target, parse_fps
 
@@ -15,6 +17,16 @@ FRAMES = [np.zeros((32, 32, 3), np.uint8)]
 def test_an_empty_folder_may_be_filled(tmp_path):
     (tmp_path / "frames").mkdir()
     assert len(list(write(tmp_path / "frames", FRAMES).iterdir())) == 1
+
+
+def test_force_replaces_no_film_of_another_program(tmp_path):
+    film = tmp_path / "film.mp4"
+    shutil.copy(bundled("assets/earth.mp4"), film)
+    with pytest.raises(UsageError, match=r"film\.mp4: is not of vidgan"):
+        Target.parse(film).check(force=True)
+    film.unlink()
+    write(film, FRAMES)
+    Target.parse(film).check(force=True)
 
 
 def test_a_folder_that_takes_no_files_is_the_fault_of_the_machine(tmp_path, monkeypatch):

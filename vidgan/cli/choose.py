@@ -41,7 +41,7 @@ def sample(
             generator that comes with vidgan, called earth.
         seed: The number of the first picture. The others follow it.
         numbers: Draw the number of each picture into the grid.
-        force: Replace the target if it exists.
+        force: Replace the target, if vidgan wrote it.
     """
     from vidgan.film.target import Target
     from vidgan.film.writer import write_png

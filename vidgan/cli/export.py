@@ -62,7 +62,7 @@ def export(
         seed: The seed of a --walk that is not a file.
         least_psnr: Fail if the frames are further from those of torch, as PSNR in dB: by default
             60, or 38 for --int8.
-        force: Replace the target if it exists.
+        force: Replace the target, if vidgan wrote it.
     """
     if [target, html, site].count(None) != 2:
         raise UsageError("export: give one of generator.onnx, --html player.html, --site DIR.")
@@ -238,7 +238,7 @@ def import_(
         output: What the last layer goes through; none is for a network that ends without it.
         upsample: How the maps are enlarged; bilinear-corners is align_corners=True.
         eps: That of the BatchNorms, for example 0.8; or one for each, for example 1e-5,0.8,0.8.
-        force: Replace the target if it exists.
+        force: Replace the target, if vidgan wrote it.
     """
     check_new(target, suffix=".safetensors", force=force)
     try:

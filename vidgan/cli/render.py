@@ -55,7 +55,7 @@ def render(
             Several are shown one after the other: a.json,b.json, each of its --model if there are
             as many: a.onnx,b.onnx.
         save_walk: Also write the walk to this file, for example walk.json, to render it again.
-        force: Replace the target if it exists.
+        force: Replace the target, if vidgan wrote it.
         resume: Keep what is done if this is stopped or killed, and go on from there when the same
             command is given again. Say it from the start on.
         contact_sheet: Also write out-sheet.png, one picture of 32 frames spread over the film.

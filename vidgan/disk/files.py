@@ -20,6 +20,7 @@ from vidgan.errors import ModelError, SystemFault, UsageError
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NO_REPLACE, _EXCHANGE = 1, 2  # what Linux calls RENAME_NOREPLACE and RENAME_EXCHANGE
 _HERE = -100  # AT_FDCWD
+_END_BYTES = 32 << 20
 
 
 @contextlib.contextmanager
@@ -55,10 +56,31 @@ def check_new(target: Path, *, force: bool, suffix: str = "") -> None:
             raise UsageError(
                 f"{target}: exists already; give another name, or --force to replace it."
             )
+        if suffix and target.is_file():
+            check_ours(target)
     try:
         tempfile.TemporaryFile(dir=target.parent).close()
     except OSError as error:
         raise SystemFault(f"{target.parent}: cannot be written to ({error.strerror}).") from error
+
+
+def check_ours(path: Path) -> None:
+    """Raise UsageError for a file that is not empty and does not name vidgan, so that --force does
+    not replace a person's own work. All that vidgan writes names it."""
+    content = read_ends(path)
+    if content and b"vidgan" not in content:
+        raise UsageError(
+            f"{path}: is not of vidgan, and --force replaces nothing else; give another name, or "
+            "delete it first."
+        )
+
+
+def read_ends(path: Path) -> bytes:
+    """Read a file, or both ends of a huge one, where all known programs write what it is."""
+    with path.open("rb") as file:
+        head = file.read(_END_BYTES)
+        file.seek(max(len(head), path.stat().st_size - _END_BYTES))
+        return head + file.read(_END_BYTES)
 
 
 def check_file(path: Path) -> None:

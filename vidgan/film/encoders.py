@@ -241,6 +241,7 @@ def save_png(path: Path, frame: np.ndarray, comment: Comment, *, synthetic: bool
     from PIL.PngImagePlugin import PngInfo
 
     mark = PngInfo()
+    mark.add_text("Software", "vidgan")
     if synthetic:
         mark.add_itxt(xmp.PNG_KEYWORD, xmp.xmp_packet(comment).decode())
     Image.fromarray(frame).save(path, format="png", pnginfo=mark)

@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Self
 
-from vidgan.disk.files import check_new
+from vidgan.disk.files import check_new, check_ours
 from vidgan.errors import SystemFault, UsageError
 from vidgan.film import codecs
 from vidgan.film.fit import FITS
@@ -138,3 +138,5 @@ def _check_folder(path: Path, *, force: bool) -> None:
     if other := [file.name for file in files if not re.fullmatch(r"frame\d{6,}\.png", file.name)]:
         # --force replaces the frames of an earlier render, and no other pictures.
         raise UsageError(f"{path}: holds more than frames ({other[0]}); give another name.")
+    for first in files[:1]:
+        check_ours(first)

@@ -14,8 +14,9 @@ from types import ModuleType
 from typing import BinaryIO
 
 from vidgan import __version__
+from vidgan.disk.files import read_ends
 from vidgan.errors import SystemFault, UsageError
-from vidgan.marks.xmp import DIGITAL_SOURCE_TYPE, MODEL_KEY, is_synthetic, read_ends
+from vidgan.marks.xmp import DIGITAL_SOURCE_TYPE, MODEL_KEY, is_synthetic
 
 # The names of the formats in C2PA. APNG is left out, because FFmpeg takes a signed one for a still.
 _FORMATS = {"": "png", ".mp4": "mp4", ".mov": "mov", ".gif": "gif", ".webp": "webp"}

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vidgan import __version__
+from vidgan.disk.files import read_ends
 from vidgan.errors import UsageError
 
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -32,7 +33,6 @@ _WEBP_XMP_FLAG, _WEBP_ALPHA_FLAG = 0x04, 0x10  # in the first byte of the VP8X c
 # then arrives in these falling bytes, the byte there is the distance to the final zero.
 _GIF_TRAILER = b"\x01" + bytes(range(0xFF, -1, -1)) + b"\x00"
 _MAX_PACKET_BYTES = 4 << 20  # a file may be hostile
-_END_BYTES = 32 << 20
 # The key and the value in protobuf (ONNX), JSON (safetensors) and Matroska.
 _TAG = re.compile(
     rb"(?is)digital_source_type(?:\x12.|\"\s?:\s?\"|\x44\x87.)([\w:/.-]{,200}?algorithmicMedia)"
@@ -165,14 +165,6 @@ def _packets(data: bytes) -> Iterator[str]:
         if start >= 0:
             yield data[start:end].decode("utf-8", errors="replace")
         at = end + 1
-
-
-def read_ends(path: Path) -> bytes:
-    """Read a file, or both ends of a huge one, where all known programs write the mark."""
-    with path.open("rb") as file:
-        head = file.read(_END_BYTES)
-        file.seek(max(len(head), path.stat().st_size - _END_BYTES))
-        return head + file.read(_END_BYTES)
 
 
 def _parse_packet(packet: str) -> dict[str, object]:
