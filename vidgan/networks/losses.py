@@ -115,22 +115,28 @@ def per_picture(maps: Maps) -> torch.Tensor:
     return sum(x.flatten(1).mean(1) if x.ndim > 1 else x for x in maps)
 
 
-def squared_gradient(maps: Maps, image: torch.Tensor) -> torch.Tensor:
+def squared_gradient(
+    maps: Maps, image: torch.Tensor, scale: torch.Tensor | float = 1.0
+) -> torch.Tensor:
     """Squared norm of the gradient of each picture's logit by its pixels, float32 [B].
 
     Times gamma / 2 it is R1 on reals (Mescheder et al. 2018, equation 9) and R2 on fakes. `image`
-    requires grad. The sum is float32 whatever the network computed in.
+    requires grad. The sum is float32 whatever the network computed in. On its way through a network
+    in fp16, the gradient is `scale` times as large, for small numbers would become 0 there.
     """
-    (gradient,) = torch.autograd.grad(per_picture(maps).sum(), image, create_graph=True)
-    return gradient.float().flatten(1).square().sum(1)
+    logit = per_picture(maps).sum() * scale
+    (gradient,) = torch.autograd.grad(logit, image, create_graph=True)
+    return (gradient.float() / scale).flatten(1).square().sum(1)
 
 
-def gradient_penalty(maps: Maps, between: torch.Tensor) -> torch.Tensor:
+def gradient_penalty(
+    maps: Maps, between: torch.Tensor, scale: torch.Tensor | float = 1.0
+) -> torch.Tensor:
     """Squared difference of the gradient's norm from 1, float32 [B].
 
     `between` lie between reals and fakes (Gulrajani et al. 2017, equation 3, without its weight).
     """
-    return (squared_gradient(maps, between).clamp_min(1e-12).sqrt() - 1).square()
+    return (squared_gradient(maps, between, scale).clamp_min(1e-12).sqrt() - 1).square()
 
 
 def feature_distance(real: Maps, fake: Maps) -> torch.Tensor:

@@ -75,7 +75,7 @@ class Log:
                 self._board = SummaryWriter(str(run))
 
     def write(self, now: Progress) -> None:
-        if self._file is None:
+        if self._file is None or not _finite(now):  # fp16 skips a step now and then
             return
         with disk_faults(self._path):
             self._file.write(_line(now))
@@ -129,6 +129,10 @@ def _line(row: object) -> bytes:
     return json.dumps(asdict(row)).encode() + b"\n"
 
 
+def _finite(row: object) -> bool:
+    return all(math.isfinite(x) for x in vars(row).values() if isinstance(x, int | float))
+
+
 def _opened(path: Path) -> BinaryIO:
     """The file to append lines to. A last line that a kill has cut stays a line of its own."""
     with disk_faults(path):
@@ -151,7 +155,7 @@ def _rows(path: Path, kind: type[Row]) -> tuple[list[Row], int]:
         # Whatever lies there: not UTF-8, no JSON, another table, NaN, lists a million deep.
         with suppress(ValueError, TypeError, OverflowError, RecursionError, ConfigError):
             row = config.from_dict(json.loads(line), kind)
-            if all(math.isfinite(x) for x in vars(row).values() if isinstance(x, int | float)):
+            if _finite(row):
                 rows.append(row)
     return rows, len(lines) - len(rows)
 

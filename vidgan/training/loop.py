@@ -5,6 +5,7 @@ bitwise the same weights as one that is not, on the same machine.
 """
 
 import logging
+import math
 import os
 import shlex
 import sys
@@ -294,7 +295,7 @@ def _progress(run: Run, watch: Watch, outcome: Outcome, images_per_s: float) -> 
     gradient_g, gradient_d = outcome.gradient_g.item(), outcome.gradient_d.item()
     watch.certainty(sure_real, sure_fake, state.images_seen)
     watch.augmentation(state.ada[0].item() / augment.ADA_CAP, state.images_seen)
-    if state.scaler is None:  # which scales the gradients of fp16
+    if math.isfinite(gradient_g + gradient_d):  # else the scaler of fp16 has skipped this step
         watch.gradients(gradient_g, gradient_d)
     watch.fakes(pixels.to_frames(outcome.fake).cpu().numpy(), state.images_seen)
     return Progress(

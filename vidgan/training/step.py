@@ -6,7 +6,7 @@ B batch   H W pixels   r, f lists of D's logits on reals and on fakes
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from vidgan.errors import DivergedError
@@ -37,9 +37,9 @@ class Step:
 
     def __init__(self, run: Run) -> None:
         self._run, self._state, self._how = run, run.state, run.settings.train
-        setup, state = run.fabric.setup, run.state
-        self._generator, self._adam_g = setup(state.generator, state.adam_g)
-        self._discriminator, self._adam_d = setup(state.discriminator, state.adam_d)
+        state = run.state
+        self._generator = run.fabric.setup(state.generator)
+        self._discriminator = run.fabric.setup(state.discriminator)
         self._weights, self._own = state.discriminator.map_weights, state.discriminator.own_maps
         self._loss, self._augmentation = losses.LOSSES[self._how.loss], augmentation(run)
         self._loss_g = self._gradient_g = torch.zeros(())
@@ -63,27 +63,22 @@ class Step:
             fake_seen = state.discriminator.sight(fake_seen)  # serves G, too
         r, mismatch = self._judge_reals(real_seen, batch)
         f = _float(self._discriminator([x.detach() for x in fake_seen], batch.classes))
-        loss_d = self._loss.of_d(r, f, self._weights) + mismatch
-        loss_d = loss_d + self._penalty(batch, real, fake)
-        self._adam_d.zero_grad()
-        self._run.fabric.backward(loss_d)
-        gradient_d = _gradient_norm(state.discriminator)
+        judged = self._loss.of_d(r, f, self._weights) + mismatch
+        loss_d = judged + self._penalty(batch, real, fake)
+        gradient_d = self._differentiate(loss_d, state.discriminator, state.adam_d)
 
         # G learns to make fakes that D takes for real. D stands still.
         if g_learns:
             self._set_d_trains(False)
             with self._run.fabric.autocast():
                 self._loss_g = self._loss_of_g(batch, r, real_seen, fake_seen)
-            self._adam_g.zero_grad()
-            self._run.fabric.backward(self._loss_g)
+            self._gradient_g = self._differentiate(self._loss_g, state.generator, state.adam_g)
             self._set_d_trains(True)
-            self._gradient_g = _gradient_norm(state.generator)
 
         # Both gradients are checked before a weight changes.
-        self._check_finite(loss_d, gradient_d)
-        self._adam_d.step()
+        self._check_finite(judged, loss_d, gradient_d)
+        self._update(state.adam_d, *[state.adam_g] * g_learns)
         if g_learns:
-            self._adam_g.step()
             state.generator.after_step()
         state.images_seen += how.batch_size
         update_average(self._run)
@@ -120,13 +115,16 @@ class Step:
                 seen = self._augment(leaf, draws)
                 return _float(self._state.discriminator.own_logits(seen, batch.classes)), leaf
 
+        scaler = self._state.scaler
+        scale = scaler.scale(torch.ones((), device=real.device)) if scaler else 1.0
         pairs = ((how.r1, real, batch.draws_real), (how.r2, fake, batch.draws_fake))
         for gamma, image, draws in pairs:
             if gamma:
-                total = total + gamma / 2 * losses.squared_gradient(*judged(image, draws)).mean()
+                squared = losses.squared_gradient(*judged(image, draws), scale)
+                total = total + gamma / 2 * squared.mean()
         if how.gradient_penalty:
             between = real.lerp(fake.float(), batch.share[:, None, None, None])
-            penalty = losses.gradient_penalty(*judged(between, batch.draws_real)).mean()
+            penalty = losses.gradient_penalty(*judged(between, batch.draws_real), scale).mean()
             total = total + how.gradient_penalty * penalty
         return how.penalty_every_steps * total
 
@@ -151,6 +149,23 @@ class Step:
             distance = losses.feature_distance(wanted, d.features(fake[0]))
             loss = loss + how.feature_matching * distance
         return loss
+
+    def _differentiate(self, loss: Tensor, network: nn.Module, adam: torch.optim.Adam) -> Tensor:
+        """Fill the gradients of a network. Returns their norm, without the scale of fp16."""
+        adam.zero_grad()
+        self._run.fabric.backward(loss)
+        if self._state.scaler:
+            self._state.scaler.unscale_(adam)
+        return _gradient_norm(network)
+
+    def _update(self, *adams: torch.optim.Adam) -> None:
+        """Step all optimizers. Only then may the scale of fp16 change, because the gradients of all
+        of them have the one that they were computed with."""
+        scaler = self._state.scaler
+        for adam in adams:
+            scaler.step(adam) if scaler else adam.step()
+        if scaler:
+            scaler.update()
 
     def _set_d_trains(self, trains: bool) -> None:
         """Turn gradients of D's weights on or off. Its frozen parameters stay frozen."""
@@ -181,11 +196,16 @@ class Step:
             for network in (self._state.generator, self._state.discriminator, self._state.average):
                 network.growth = growth
 
-    def _check_finite(self, loss_d: Tensor, gradient_d: Tensor) -> None:
-        """Raise DivergedError if training diverged, before a weight is NaN."""
-        total = loss_d + self._loss_g
-        if self._state.scaler is None:  # which skips infinite gradients of fp16
-            total = total + gradient_d + self._gradient_g
+    def _check_finite(self, judged: Tensor, loss_d: Tensor, gradient_d: Tensor) -> None:
+        """Raise DivergedError if training diverged, before a weight is NaN.
+
+        With fp16, gradients and penalties may be infinite: the scaler then skips the step and
+        halves the scale. If that does not help, the scale falls to nothing.
+        """
+        if scaler := self._state.scaler:
+            total = judged + self._loss_g + 1 / scaler.scale(torch.ones_like(judged))
+        else:
+            total = loss_d + self._loss_g + gradient_d + self._gradient_g
         if not torch.isfinite(total):
             raise DivergedError(
                 f"{self._run.folder}: training diverged after {self._state.images_seen:,} images: "
