@@ -31,6 +31,7 @@ def train(
     channels: Whole | None = None,
     flip: Annotated[bool | None, Parameter(negative="--no-flip")] = None,
     seed: Whole | None = None,
+    start: str | None = None,
     precision: str | None = None,
     every: Whole | None = None,
     stop: Annotated[bool | None, Parameter(negative="--no-stop")] = None,
@@ -61,6 +62,8 @@ def train(
         channels: Width of the networks; fewer train faster. By default 32 on a CPU and 64 on a GPU.
         flip: Also learn from mirror images. Good for faces and landscapes, wrong for writing.
         seed: A number that decides everything random. The same seed gives the same run.
+        start: Begin with the networks of another run instead of random ones: its folder, its
+            generator.safetensors, or one of its checkpoints. Or starter, which comes with vidgan.
         precision: Arithmetic: auto (bf16 where the device is built for it, else fp32), fp32, bf16
             or fp16.
         every: Of a video, use only every n-th frame, for example 5.
@@ -69,11 +72,7 @@ def train(
         allow_data_change: With --resume: go on though pictures were added, removed or changed.
         runs: The folder in which this run gets a folder of its own.
     """
-    if more:
-        raise UsageError(
-            f"{source} and {', '.join(more)[:60]}: only one source; for several files give the "
-            "folder that they lie in."
-        )
+    _check_one(source, more)
     base = _base(recipe, resume)
     width, height = _size(size) if size else (None, None)
     for option, value in (("--batch-size", batch_size), ("--channels", channels)):
@@ -81,7 +80,13 @@ def train(
             raise UsageError(f"{option} 0: leave it out for the default, or give a number.")
     asked = _override(base, "data", source=source, every=every)
     asked = _override(asked, "model", name=model, width=width, height=height, channels=channels)
-    how = {"batch_size": batch_size, "flip": flip, "seed": seed, "precision": precision}
+    how = {
+        "batch_size": batch_size,
+        "flip": flip,
+        "seed": seed,
+        "start": start,
+        "precision": precision,
+    }
     asked = _override(asked, "train", **how)
     if allow_data_change and not resume:
         raise UsageError("--allow-data-change: only with --resume; a new run takes any data.")
@@ -141,6 +146,14 @@ def evaluate(
         made, against, count=count, seed=seed, metrics=names, inception=inception
     )
     terminal.to_stdout(*lines)
+
+
+def _check_one(source: str | None, more: tuple[str, ...]) -> None:
+    if more:
+        raise UsageError(
+            f"{source} and {', '.join(more)[:60]}: only one source; for several files give the "
+            "folder that they lie in."
+        )
 
 
 def _base(recipe: Path | None, resume: Path | None) -> config.Config:

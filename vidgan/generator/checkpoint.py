@@ -104,7 +104,9 @@ def write(path: Path, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, ob
         file.writelines((content[:start], checksum, content[end:]))
 
 
-def read(path: Path, *, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
+def read(
+    path: Path, *, kind: str | None = None
+) -> tuple[dict[str, torch.Tensor], dict[str, object]]:
     """Tensors and description of a file of `write`, verified. Raises ModelError."""
     check_file(path)
     try:
@@ -130,7 +132,7 @@ def read(path: Path, *, kind: str) -> tuple[dict[str, torch.Tensor], dict[str, o
     if meta["format_version"] > FORMAT_VERSION:
         version = meta["vidgan_version"]
         raise ModelError(f"{path}: made by vidgan {version}, newer than this; update vidgan.")
-    if meta["kind"] != kind:
+    if kind and meta["kind"] != kind:
         raise ModelError(f"{path}: holds a {meta['kind']}, not a {kind}.")
     if not checksum_fits:
         raise _damaged(path)

@@ -3,6 +3,7 @@
     log         the lines of stats.jsonl and commands.jsonl
     run_folder  the folder of a run: its name, its lock and its pictures
     state       all that a step changes, saved and restored
+    start       the networks of another run, to begin with
     faults      out of memory, and lost processes
     batches     what one process trains on in one step
     setup       device, data and networks, before the first step

@@ -24,7 +24,7 @@ from vidgan.generator import classes
 from vidgan.networks import augment, losses, pixels
 from vidgan.quality import validation
 from vidgan.quality.watch import Watch
-from vidgan.training import report, run_folder
+from vidgan.training import report, run_folder, start
 from vidgan.training.average import averaged_generator, make_samples, measure
 from vidgan.training.batches import batches
 from vidgan.training.faults import explained
@@ -65,6 +65,8 @@ def train(
     try:
         settings, dataset = open_data(settings, of_run=resume, progress=decoding)
         state, model = build(settings, fabric), settings.model
+        if settings.train.start and not resume:
+            start.begin(state, settings.train.start)
         if fabric.is_global_zero and not resume:
             folder = run_folder.new_run(runs, dataset, model)
         folder = fabric.broadcast(folder) if fabric.world_size > 1 else folder

@@ -18,6 +18,7 @@ from vidgan import config
 from vidgan.data import cache
 from vidgan.errors import ConfigError, DataError, UsageError
 from vidgan.networks import architectures, lite0
+from vidgan.training import start
 from vidgan.training.state import State
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,8 @@ def open_data(
     A new run with a time limit does not wait until a long film is decoded, except to know that all
     of it is grey where that is asked for.
     """
+    if settings.train.start and not of_run:
+        settings = start.like(settings)
     model = settings.model
     try:
         if not model.width:
