@@ -8,10 +8,10 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from PIL import Image
 
 from vidgan.cli.main import app
 from vidgan.config import ModelConfig
-from vidgan.film.writer import write_png
 from vidgan.generator import checkpoint, export
 from vidgan.latent.paths import Path as LatentPath
 from vidgan.networks.architectures import make_generator
@@ -131,7 +131,7 @@ def contents(folder: Path) -> dict[Path, bytes | bool]:
 def write_pictures(folder: Path, frames: Iterable[np.ndarray]) -> Path:
     folder.mkdir(parents=True)
     for number, frame in enumerate(frames):
-        write_png(folder / f"{number:02d}.png", frame)
+        Image.fromarray(frame).save(folder / f"{number:02d}.png")
     return folder
 
 

@@ -8,6 +8,7 @@ from tests.data.conftest import colours, opened, pixels_of, refusal, size_of
 from tests.data.making import BLUE, GREEN, RED, grey_frames, paint
 from tests.films import write
 from vidgan.data import sources
+from vidgan.film.writer import write_png
 
 
 def test_a_folder_is_read_recursively_in_the_order_of_names(folder):
@@ -81,7 +82,28 @@ def test_pictures_win_over_films_in_one_folder_and_a_line_says_so(clip, folder):
     paint(folder / "a.png")
     shutil.copy(clip, folder)
     dataset, lines = opened(folder)
-    assert len(dataset) == 1 and any("1 x .mp4" in line for line in lines)
+    (line,) = (line for line in lines if "1 x .mp4" in line)
+    assert len(dataset) == 1 and "to learn from a film, name it" in line
+    assert line in opened(folder)[1]  # also where the pictures are decoded already
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.webm", "film.gif", "film.webp", "film.apng"])
+def test_what_vidgan_made_is_left_out_and_counted_unless_there_is_nothing_else(name, folder):
+    write(folder / name, grey_frames(range(0, 250, 25), (16, 16)), scale=1)
+    write_png(folder / "samples.png", np.zeros((8, 8, 3), np.uint8))
+    write_png(folder / "plot.png", np.zeros((8, 8, 3), np.uint8), synthetic=False)
+    for run in ("runs/00000-earth", "runs/00001-earth"):
+        paint(folder / run / "reals.png")
+        (folder / run / "config.toml").touch()
+        (folder / run / "checkpoints").mkdir()
+    assert len(opened(folder)[0]) == (2 + (name[-4:] in (".gif", "webp", "apng")))
+    paint(folder / "photo.png", GREEN)
+    dataset, lines = opened(folder)
+    assert colours(dataset) == [GREEN]
+    assert f"{folder}: left out what vidgan made of other pictures (3)." in lines
+    assert f"{folder}: left out runs (2)." in lines
+    assert len(opened(folder / "runs/00000-earth")[0]) == 1
+    assert len(opened(folder / name, min_change=0)[0]) == 10
 
 
 def test_a_cut_film_gives_its_readable_part_and_a_notice_every_time(tmp_path):

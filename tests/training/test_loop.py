@@ -102,6 +102,13 @@ def test_a_cell_of_the_samples_is_the_picture_of_its_number_as_seed(pictures, tm
     assert np.abs(open_generator(run / "generator.safetensors")(z)[0] - cell).max() <= 1
 
 
+@pytest.mark.parametrize(("different", "warns"), [(1, True), (9, True), (10, False)])
+def test_fewer_than_ten_different_pictures_are_a_warning(different, warns, tmp_path, said):
+    frames = noise(10)[:different] + noise(10)[:1] * 3
+    loop.train(settings(write_pictures(tmp_path / "few", frames), images=8), runs=tmp_path / "runs")
+    assert any(f"only {different} different picture" in line for line in said) == warns
+
+
 def test_a_run_that_goes_on_is_rendered_from_its_first_minute_on(pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "_FIRST_S", 0.0)
     seen = []

@@ -5,6 +5,7 @@
     sequences  many pictures in one file: pages of a TIFF, frames of an animation
     archives   zip files, read in place
     downloads  the sets that are fetched by their name
+    folders    what is in a folder to learn from
     sources    a folder, zip, film or set, told apart by names and heads
     cache      pictures decoded once into a file that is mapped into memory
     order      which pictures are used, and in what order

@@ -96,6 +96,8 @@ def open_dataset(
     early      of a long film that is not decoded yet, give some pictures now and the rest later
     """
     source, size = find(config), (width, height)
+    for note in source.notes():
+        logger.warning(f"{config.source}: left out {note}.")
     if config.every > 1 and not source.has_frames:
         logger.warning(f"{config.source}: no film, so every = {config.every} changes nothing.")
     facts = [json.dumps(fact) + "\n" for fact in (CACHE_FORMAT, size, *source.identity())]
@@ -153,6 +155,12 @@ def spread(dataset: Dataset) -> float:
     some = dataset.take(np.linspace(0, len(dataset) - 1, 500).astype(int))
     planes = np.ascontiguousarray(some.transpose(0, 3, 1, 2))  # [N, 3, H, W]
     return float(2 * (planes / np.float32(127.5)).var(0).mean())
+
+
+def different(dataset: Dataset) -> int:
+    """How many pictures are not the same, among 64 of them."""
+    some = dataset.take(np.linspace(0, len(dataset) - 1, 64).astype(int))
+    return len({picture.tobytes() for picture in some})
 
 
 def _first(faults: Sequence[Sequence[str]]) -> str:

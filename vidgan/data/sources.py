@@ -14,7 +14,7 @@ import typing
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, ClassVar, NamedTuple
 
@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from vidgan.config import DataConfig
-from vidgan.data import archives, downloads, pictures, sequences
+from vidgan.data import archives, downloads, folders, pictures, sequences
 from vidgan.data.archives import is_hidden, parts, suffix
 from vidgan.data.pictures import SUFFIXES, Size, reason
 from vidgan.disk.places import bundled
@@ -60,7 +60,12 @@ class Source:
 
     config: DataConfig
     name: str  # short, safe in a file name
+    left_out: tuple[str, ...] = ()  # of a folder, in words
     has_frames: ClassVar[bool] = False  # of which data.every takes some
+
+    def notes(self) -> Sequence[str]:
+        """What is not learned from."""
+        return self.left_out
 
     def class_names(self) -> Sequence[str]:
         return ()
@@ -106,8 +111,9 @@ def _look(where: str, config: DataConfig) -> Source:
 
 
 def _look_into_folder(config: DataConfig, folder: Path) -> Source:
-    files = sorted(path.relative_to(folder).as_posix() for path in _walk(folder))
-    return _of_files(config, _slug(folder.resolve().name), folder, files)
+    found = folders.listed(folder)
+    source = _of_files(config, _slug(folder.resolve().name), folder, found.files)
+    return replace(source, left_out=found.left_out)
 
 
 def _of_files(config: DataConfig, name: str, folder: Path, files: Sequence[str]) -> Source:
@@ -143,21 +149,6 @@ def _kinds(files: Iterable[str]) -> str:
     """Count files by suffix: "12 x .heic, 1 x .json"."""
     kinds = Counter(suffix(name) or "no suffix" for name in files if not name.endswith("/"))
     return ", ".join(f"{count} x {kind}" for kind, count in kinds.most_common(3))
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """All plain files below. Links are followed, but no folder is entered twice."""
-
-    def refuse(error: OSError) -> typing.NoReturn:
-        raise error
-
-    seen = set()
-    for here, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
-        real = Path(here).resolve()
-        folders[:] = [] if real in seen else sorted(f for f in folders if not is_hidden(f))
-        if real not in seen:
-            yield from (p for f in files if not is_hidden(f) and (p := Path(here, f)).is_file())
-        seen.add(real)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -222,6 +213,14 @@ class _Stills(Source):
     def files(self) -> int:
         return len(self.members)
 
+    def notes(self) -> Sequence[str]:
+        other = [file for file in self.found if suffix(file) not in SUFFIXES | {".txt"}]
+        if not (kinds := _kinds(file for file in other if not any(map(is_hidden, parts(file))))):
+            return self.left_out
+        films = any(suffix(file) in VIDEO_SUFFIXES for file in other)
+        advice = "; to learn from a film, name it" * films
+        return (*self.left_out, f"files that are no pictures ({kinds}){advice}")
+
     def class_names(self) -> Sequence[str]:
         return _classes(self.members)[1]
 
@@ -232,9 +231,6 @@ class _Stills(Source):
                     yield pictures.display_size(pictures.open_picture(file))
 
     def pictures(self, size: Size, notice: Notice) -> Iterator[Picture]:
-        other = [file for file in self.found if suffix(file) not in SUFFIXES | {".txt"}]
-        if kinds := _kinds(file for file in other if not any(map(is_hidden, parts(file)))):
-            notice(f"{self.config.source}: left out files that are no pictures ({kinds}).")
         fit = functools.partial(pictures.fitted, size=size, background=self.config.background)
         labels, white = _classes(self.members)[0], 0
         with self._opened() as open_member:

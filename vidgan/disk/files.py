@@ -65,22 +65,26 @@ def check_new(target: Path, *, force: bool, suffix: str = "") -> None:
 
 
 def check_ours(path: Path) -> None:
-    """Raise UsageError for a file that is not empty and does not name vidgan, so that --force does
-    not replace a person's own work. All that vidgan writes names it."""
-    content = read_ends(path)
-    if content and b"vidgan" not in content:
+    """Raise UsageError for a file that vidgan did not write, so that --force does not replace a
+    person's own work. An empty one is nobody's."""
+    if path.stat().st_size and not is_ours(path):
         raise UsageError(
             f"{path}: is not of vidgan, and --force replaces nothing else; give another name, or "
             "delete it first."
         )
 
 
-def read_ends(path: Path) -> bytes:
-    """Read a file, or both ends of a huge one, where all known programs write what it is."""
+def is_ours(path: Path, end_bytes: int = _END_BYTES) -> bool:
+    """Whether a file names vidgan near its ends, as all that vidgan writes does."""
+    return b"vidgan" in read_ends(path, end_bytes)
+
+
+def read_ends(path: Path, end_bytes: int = _END_BYTES) -> bytes:
+    """Read a file, or both ends of a larger one, where all known programs write what it is."""
     with path.open("rb") as file:
-        head = file.read(_END_BYTES)
-        file.seek(max(len(head), path.stat().st_size - _END_BYTES))
-        return head + file.read(_END_BYTES)
+        head = file.read(end_bytes)
+        file.seek(max(len(head), path.stat().st_size - end_bytes))
+        return head + file.read(end_bytes)
 
 
 def check_file(path: Path) -> None:

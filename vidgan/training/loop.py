@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from vidgan import config, signals
+from vidgan.data import cache
 from vidgan.disk import files
 from vidgan.generator import classes
 from vidgan.networks import augment, losses, pixels
@@ -37,6 +38,7 @@ from vidgan.training.step import Outcome, Step
 logger = logging.getLogger(__name__)
 ENDLESS = 10**15  # images, of a run that only a time ends
 _LOG_EVERY_S, _FORECAST_AFTER_S, _FIRST_S = 1.0, 15.0, 60.0
+_FEW = 10  # pictures
 _FINISHING = "Stopping: this step ends and the run is saved. A second signal leaves at once."
 
 
@@ -94,6 +96,11 @@ def train(
                 f"{fabric.device.type} x {fabric.world_size}, "
                 f"{precision_for(settings.train.precision)}"
             )
+            if (few := cache.different(dataset)) < _FEW:
+                logger.warning(
+                    f"{settings.data.source}: only {few} different picture{'s' * (few != 1)}, "
+                    "which a generator learns by heart; give it some hundreds."
+                )
             if model.classes:
                 logger.info(
                     f"classes: {classes.listed(model.class_names)}; samples show each in turn"

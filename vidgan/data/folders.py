@@ -1,0 +1,64 @@
+"""What is in a folder to learn from: not runs, nor what vidgan made of the other pictures there."""
+
+import contextlib
+import functools
+import itertools
+import os
+import typing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from vidgan.data.archives import is_hidden, suffix
+from vidgan.data.pictures import SUFFIXES
+from vidgan.disk.files import is_ours
+from vidgan.film.reader import VIDEO_SUFFIXES
+
+# What vidgan writes pictures and films into, and how near to an end of them it names itself.
+_WRITTEN, _NAMED_BYTES = VIDEO_SUFFIXES | {".png", ".apng", ".gif", ".webp"}, 1 << 14
+
+
+class Listed(NamedTuple):
+    files: Sequence[str]  # of every kind, sorted
+    left_out: tuple[str, ...]  # in words
+
+
+def listed(folder: Path) -> Listed:
+    """If vidgan made all pictures and films in a folder, they are learned from."""
+    runs: list[Path] = []
+    files = sorted(path.relative_to(folder).as_posix() for path in _walk(folder, runs))
+    may_be_own = [file for file in files if suffix(file) in _WRITTEN]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        found = list(pool.map(functools.partial(_is_own, folder), may_be_own))
+    own = set(itertools.compress(may_be_own, found))
+    others = [file for file in files if file not in own]
+    if not any(suffix(file) in VIDEO_SUFFIXES | SUFFIXES for file in others):
+        own, others = set(), files
+    counts = {"what vidgan made of other pictures": len(own), "runs": len(runs)}
+    return Listed(others, tuple(f"{what} ({count})" for what, count in counts.items() if count))
+
+
+def _is_own(folder: Path, file: str) -> bool:
+    with contextlib.suppress(OSError):  # which decoding will tell
+        return is_ours(folder / file, _NAMED_BYTES)
+    return False
+
+
+def _walk(folder: Path, runs: list[Path]) -> Iterator[Path]:
+    """All plain files below. Links are followed, but no folder is entered twice, and no run, which
+    becomes one of `runs`."""
+
+    def refuse(error: OSError) -> typing.NoReturn:
+        raise error
+
+    seen = set()
+    for here, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
+        if here != str(folder) and "config.toml" in files and "checkpoints" in folders:
+            runs.append(Path(here))
+            folders[:] = files[:] = []
+        real = Path(here).resolve()
+        folders[:] = [] if real in seen else sorted(f for f in folders if not is_hidden(f))
+        if real not in seen:
+            yield from (p for f in files if not is_hidden(f) and (p := Path(here, f)).is_file())
+        seen.add(real)
