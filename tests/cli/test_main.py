@@ -1,6 +1,7 @@
 import gc
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -142,6 +143,22 @@ def test_samples_as_a_grid_and_as_a_folder(vidgan, model_file, tmp_path):
     assert len(list((tmp_path / "stills").glob("*.png"))) == 5
 
 
+def test_a_sample_of_chosen_pictures_shows_them_in_turn(vidgan, model_file, tmp_path):
+    shutil.copy(model_file, tmp_path / "model.safetensors")
+    model = ("--model", "model.safetensors")
+    vidgan("keep", *model, 15, "coast")
+    vidgan("sample", *model, "--count", 21, "stills")
+    vidgan("sample", *model, "--seeds", "3,20,4,5,6,7,8,9,10", "seeds.png")
+    vidgan("sample", *model, "--keyframes", "coast,20", "kept.png")
+    stills = [np.asarray(Image.open(f)) for f in sorted((tmp_path / "stills").iterdir())]
+    two = [stills[10], *[np.zeros_like(stills[0])] * 7]
+    rows = [[stills[i] for i in (3, 20, 4, 5, 6, 7, 8, 9)], two]
+    wanted = np.concatenate([np.concatenate(row, 1) for row in rows])
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "seeds.png")), wanted)
+    wanted = np.concatenate([stills[15], stills[20]], 1)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "kept.png")), wanted)
+
+
 def test_the_number_of_a_picture_is_its_seed_everywhere(vidgan, model_file, tmp_path):
     model = ("--model", model_file)
     vidgan("sample", *model, "--grid", "4x3", "--seed", 15, "--numbers", "sheet.png")
@@ -230,6 +247,17 @@ def test_a_sample_shows_all_classes_and_says_where(vidgan, model_of_classes, tmp
     stills = [np.asarray(Image.open(f)) for f in sorted((tmp_path / "stills").iterdir())]
     assert np.array_equal(stills, wanted)
     assert find_mark(tmp_path / "all.png")["comment"]["labels"] == [0, 1, 2]
+
+
+def test_a_sample_of_a_favourite_shows_its_class(vidgan, model_of_classes, tmp_path):
+    shutil.copy(model_of_classes, tmp_path / "model.safetensors")
+    model = ("--model", "model.safetensors")
+    vidgan("keep", *model, 15, "coast", "--label", "2")
+    assert "old maps" in vidgan("sample", *model, "--keyframes", "coast,20", "kept.png").stdout
+    vidgan("sample", *model, "--seeds", "15,20", "all.png")
+    kept, rows = (np.asarray(Image.open(tmp_path / f"{n}.png")) for n in ("kept", "all"))
+    assert rows.shape == (3 * 64, 2 * 64, 3)  # a class in each row
+    assert np.array_equal(kept, np.concatenate([rows[128:, :64], rows[:64, 64:]], 1))
 
 
 def test_export_then_render_the_exported_file(vidgan, model_file):

@@ -3,13 +3,20 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vidgan.cli import terminal
-from vidgan.cli.moves import labels_of
+from vidgan.cli import moves, terminal
 from vidgan.cli.terminal import Whole
 from vidgan.disk.files import check_new
 from vidgan.errors import UsageError
-from vidgan.latent import seeds
+from vidgan.latent.seeds import check_seed
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vidgan.generator.synthesis import Synthesize
+
+Cell = tuple[dict[str, int], int | None]  # a keyframe, and the class that it is shown in
 
 
 def sample(
@@ -21,6 +28,8 @@ def sample(
     labels: str | None = None,
     model: Path | None = None,
     seed: Whole = 0,
+    seeds: str | None = None,
+    keyframes: str | None = None,
     numbers: bool = False,
     force: bool = False,
 ) -> None:
@@ -40,16 +49,18 @@ def sample(
             or RUN@50k: as it was at 50,000 images. By default the newest run in runs/, or else the
             generator that comes with vidgan, called earth.
         seed: The number of the first picture. The others follow it.
+        seeds: Only these pictures, side by side, for example 17,203.
+        keyframes: Only favourites (see vidgan keep) and seeds, for example coast,5.
         numbers: Draw the number of each picture into the grid.
         force: Replace the target, if vidgan wrote it.
     """
     from vidgan.film.target import Target
     from vidgan.film.writer import write_png
-    from vidgan.generator import classes, synthesis
+    from vidgan.generator import classes, runs, synthesis
     from vidgan.render import pipeline
 
-    if grid and count is not None:
-        raise UsageError("--grid and --count: one of the two.")
+    if [grid, count, seeds, keyframes].count(None) < 3:
+        raise UsageError("--grid, --count, --seeds and --keyframes: one of these.")
     if numbers and count is not None:
         raise UsageError("--numbers: for --grid; the files of --count have numbers as names.")
     size = terminal.pair("--grid", grid) if grid else None
@@ -61,21 +72,66 @@ def sample(
         raise UsageError(f"{target}: --count writes a folder of PNG; --grid writes one PNG.")
     else:
         Target.parse(f"{target}/").check(force=force)
-    generator, _ = synthesis.open_default(model)
-    names, which = generator.class_names, labels_of(labels)
+    source, _ = runs.find_model(model)
+    picked = moves.picked(seeds, keyframes, source)
+    generator = synthesis.open_generator(source)
+    names, which = generator.class_names, moves.labels_of(labels)
     shown = classes.numbers_of(which, names) if which else list(range(len(names)))
-    if count is None:
-        columns, rows = size or _usual_grid(len(shown))
-        shown = shown[:rows]
-        picture = pipeline.grid_of_stills(
-            generator, seed=seed, columns=columns, rows=rows, labels=shown, numbers=numbers
-        )
-        comment = {"model": generator.sha256, "seed": seed} | ({"labels": shown} if shown else {})
-        write_png(target, picture, comment, force=force)
-    else:
+    if count is not None:
         pipeline.write_stills(generator, target, seed=seed, count=count, labels=shown, force=force)
-    what = "rows" if count is None else "pictures"
-    terminal.to_stdout(str(target), *shown_classes(f"{what} in turn", shown, names))
+        terminal.to_stdout(str(target), *shown_classes("pictures in turn", shown, names))
+        return
+    comment = {"model": generator.sha256} | ({"keyframes": picked} if picked else {"seed": seed})
+    if picked:
+        cells, columns = _cells_of(picked, shown, own=not which)
+    else:
+        columns, rows = size or _usual_grid(len(shown))
+        pipeline.check_grid(generator, columns, rows)
+        numbered = [{"seed": seed + i, "index": 0} for i in range(columns * rows)]
+        cells = _rows(numbered, shown, columns, rows)
+    shown = list(dict.fromkeys(label for _, label in cells if label is not None))
+    comment |= {"labels": shown} if shown else {}
+    write_png(target, _grid(generator, cells, columns, numbers=numbers), comment, force=force)
+    terminal.to_stdout(str(target), *shown_classes("rows in turn", shown, names))
+
+
+def _cells_of(
+    picked: list[dict[str, int]], shown: list[int], *, own: bool
+) -> tuple[list[Cell], int]:
+    """Keyframes with their classes, row by row, and the columns. `own`: each with its own class."""
+    columns = min(8, len(picked))
+    if own and any("class" in keyframe for keyframe in picked):
+        return [(keyframe, keyframe.get("class", 0)) for keyframe in picked], columns
+    columns = len(picked) if shown else columns
+    return _rows(picked, shown, columns, -(-len(picked) // columns) * max(len(shown), 1)), columns
+
+
+def _rows(keyframes: list[dict[str, int]], shown: list[int], columns: int, rows: int) -> list[Cell]:
+    """Each row shows one of the classes, over and over, so that a column shows a latent in all."""
+    turns, cells = max(len(shown), 1), []
+    for row in range(rows):
+        label = shown[row % turns] if shown else None
+        part = keyframes[row // turns * columns :][:columns]
+        cells += [(keyframe, label) for keyframe in part]
+    return cells
+
+
+def _grid(
+    generator: "Synthesize", cells: list[Cell], columns: int, *, numbers: bool
+) -> "np.ndarray":
+    import numpy as np
+
+    from vidgan.render import pipeline
+    from vidgan.render.walk import latent_of
+
+    latents = [{k: v for k, v in keyframe.items() if k != "class"} for keyframe, _ in cells]
+    return pipeline.grid_of_stills(
+        generator,
+        np.stack([latent_of(entry, generator.z_dim) for entry in latents]),
+        columns=columns,
+        labels=[label for _, label in cells if label is not None],
+        numbers=[keyframe.get("seed", 0) for keyframe, _ in cells] if numbers else [],
+    )
 
 
 def keep(
@@ -105,7 +161,7 @@ def keep(
     if seed is not None:
         if name is None or not re.fullmatch("[0-9]{1,20}", seed):
             raise UsageError("keep: a number and then a name, for example vidgan keep 17 coast.")
-        seeds.check_seed(int(seed))
+        check_seed(int(seed))
         keyframe = {"seed": int(seed), "index": 0}
         if label is not None:
             keyframe["class"] = classes.numbers_of([label], names)[0]

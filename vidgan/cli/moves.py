@@ -162,7 +162,7 @@ def _keyframes(seeds: str | None, keyframes: str | None, model: Path) -> list | 
     if seeds is not None and keyframes is not None:
         raise UsageError("--seeds and --keyframes: one of the two.")
     if seeds is not None:
-        return [{"seed": seed, "index": 0} for seed in numbers("--seeds", seeds, int)]
+        return picked(seeds, None, model)
     if keyframes is None:
         return None
     with contextlib.suppress(ValueError):
@@ -177,6 +177,15 @@ def _keyframes(seeds: str | None, keyframes: str | None, model: Path) -> list | 
         return [{"latent": row.tolist()} for row in npy.read_latents(file)]
     except UsageError as error:
         raise UsageError(f"--keyframes {error}") from error
+
+
+def picked(seeds: str | None, keyframes: str | None, model: Path) -> list[dict[str, int]]:
+    """The keyframes of --seeds 17,203 or of --keyframes coast,5."""
+    from vidgan.generator import favourites
+
+    if keyframes is not None:
+        return favourites.keyframes_of(model, keyframes)
+    return [{"seed": seed, "index": 0} for seed in numbers("--seeds", seeds, int) or ()]
 
 
 def labels_of(text: str | None) -> list[int | str] | None:

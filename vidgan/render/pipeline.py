@@ -108,29 +108,29 @@ def contact_sheet(generator: Synthesize, path: LatentPath) -> np.ndarray:
     return tile(np.concatenate(small), columns)
 
 
-def grid_of_stills(
-    generator: Synthesize,
-    *,
-    seed: int,
-    columns: int,
-    rows: int,
-    labels: Sequence[int] = (),
-    numbers: bool = False,
-) -> np.ndarray:
-    """Pictures of seed, seed + 1, ... side by side: uint8 [rows * H, columns * W, 3].
-
-    Each row shows one of the labels, over and over, so that a column shows a latent in all of them.
-    With `numbers`, each picture carries that of its seed.
-    """
+def check_grid(generator: Synthesize, columns: int, rows: int) -> None:
     most = min(10_000, _MOST_PIXELS // (generator.height * generator.width))
     if columns < 1 or rows < 1 or columns * rows > most:
         raise UsageError(f"--grid {columns}x{rows}: from 1x1 to {most:,} pictures, like 8x4.")
-    turn, which = np.divmod(np.arange(rows), max(len(labels), 1))
-    index = (turn if labels else np.arange(rows))[:, None] * columns + np.arange(columns)
-    given = np.repeat(np.array(labels)[which], columns) if labels else None
-    shown = [seed + number for number in index.ravel().tolist()]
-    pictures = np.concatenate(list(_stills(generator, shown, given)))
-    return tile(numbered(pictures, shown) if numbers else pictures, columns)
+
+
+def grid_of_stills(
+    generator: Synthesize,
+    z: np.ndarray,
+    *,
+    columns: int,
+    labels: Sequence[int] = (),
+    numbers: Sequence[int] = (),
+) -> np.ndarray:
+    """Pictures of latents, and of a class for each, side by side: uint8 [rows * H, columns * W, 3].
+
+    The end of the last row may be black. `numbers` are drawn into the pictures.
+    """
+    rows = -(-len(z) // columns)
+    check_grid(generator, columns, rows)
+    pictures = np.concatenate(list(_stills(generator, z, np.array(labels) if labels else None)))
+    pictures = numbered(pictures, numbers) if numbers else pictures
+    return tile(np.pad(pictures, [(0, rows * columns - len(z)), *[(0, 0)] * 3]), columns)
 
 
 def write_stills(
@@ -154,15 +154,15 @@ def write_stills(
         for start in range(0, count, _LATENTS):
             index = np.arange(start, min(start + _LATENTS, count))
             given = np.array(labels)[index % len(labels)] if labels else None
-            for batch in _stills(generator, [seed + i for i in index.tolist()], given):
+            z = seeds.numbered([seed + i for i in index.tolist()], z_dim=generator.z_dim)
+            for batch in _stills(generator, z, given):
                 for picture in batch:
                     writer.write(picture)
 
 
 def _stills(
-    generator: Synthesize, numbers: Sequence[int], labels: np.ndarray | None
+    generator: Synthesize, z: np.ndarray, labels: np.ndarray | None
 ) -> Iterator[np.ndarray]:
-    z = seeds.numbered(numbers, z_dim=generator.z_dim)
     one_hot = np.eye(generator.classes, dtype=np.float32)
     return _synthesize(generator, z, *([] if labels is None else [one_hot[labels]]))
 

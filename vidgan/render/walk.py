@@ -229,7 +229,7 @@ class Walk:
             return seeded
         if self.grid:
             raise UsageError("--grid: each cell has keyframes of its own seed; give only --seed.")
-        return replace(seeded, given=np.stack([_latent(entry, self.z_dim) for entry in given]))
+        return replace(seeded, given=np.stack([latent_of(entry, self.z_dim) for entry in given]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -314,7 +314,7 @@ def _of_seed(seed: int, count: int) -> list[dict[str, int]]:
     return [{"seed": seed, "index": index} for index in range(count)]
 
 
-def _latent(entry: object, z_dim: int) -> np.ndarray:
+def latent_of(entry: object, z_dim: int) -> np.ndarray:
     """The latent float32 [Z] that a keyframe of a file stands for."""
     match entry:
         case {"seed": int(seed), "index": int(index)} if len(entry) == 2 and 0 <= index < 2**32:
