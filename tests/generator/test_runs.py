@@ -15,6 +15,7 @@ from vidgan.errors import ModelError
 from vidgan.generator import runs
 from vidgan.generator.synthesis import open_generator
 from vidgan.latent import seeds
+from vidgan.render.walk import Walk
 from vidgan.training import loop
 
 
@@ -141,3 +142,33 @@ def test_a_history_ends_where_it_is_asked_to(trained, model_file):
     for model in (every[0], model_file):
         with pytest.raises(ModelError, match="--through-training: there are no generators"):
             runs.history(model)
+
+
+def test_a_run_is_found_by_its_number_and_by_the_beginning_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("00001-earth-dcgan64", "00012-emoji-dcgan64", "00012-emoji-dcgan48"):
+        Path("runs", name).mkdir(parents=True)
+        Path("runs", name, "config.toml").touch()
+    first = Path("runs/00001-earth-dcgan64")
+    for text in ("runs/00001", "runs/1", "1", "00001", "runs/00001-ea", first):
+        assert runs.named_run(Path(text)) == first
+    for text in ("runs/12", "runs/00012", "runs/0001", "runs", "other", "2", "runs/2"):
+        wanted = first if text == "runs/0001" else Path(text)
+        assert runs.named_run(Path(text)) == wanted
+    with pytest.raises(ModelError, match=f"{first}: has kept no generators"):
+        runs.find_model(Path("runs/1@50k"))
+
+
+def test_a_walk_names_the_run_that_it_was_saved_with(tmp_path, monkeypatch, model_file, said):
+    monkeypatch.chdir(tmp_path)
+    Path("runs/00000-a-dcgan64").mkdir(parents=True)
+    shutil.copy(model_file, "runs/00000-a-dcgan64/generator.safetensors")
+    earth = open_generator(bundled("assets/generator.safetensors"))
+    Walk(frames=4, model=open_generator(model_file).sha256).bind(earth)
+    Walk(frames=4, model=earth.sha256).bind(open_generator(model_file))
+    Walk(frames=4, model="0" * 64).bind(earth)
+    assert [line.partition("differ.")[2] for line in said] == [
+        " Saved with: --model runs/00000-a-dcgan64",
+        " Saved with: --model earth",
+        "",
+    ]

@@ -13,6 +13,7 @@ from vidgan.cli import terminal
 from vidgan.cli.terminal import Whole
 from vidgan.disk import places
 from vidgan.errors import ConfigError, UsageError
+from vidgan.generator.runs import named_run
 from vidgan.training import log
 
 # Options that are not called as the key that they set.
@@ -73,6 +74,7 @@ def train(
         runs: The folder in which this run gets a folder of its own.
     """
     _check_one(source, more)
+    resume = resume and named_run(resume)
     base = _base(recipe, resume)
     width, height = _size(size) if size else (None, None)
     for option, value in (("--batch-size", batch_size), ("--channels", channels)):

@@ -3,6 +3,9 @@
 A run writes a snapshot of its generator whenever it writes samples. Of many it keeps some.
 """
 
+import contextlib
+import glob
+import hashlib
 import logging
 import math
 import re
@@ -29,11 +32,12 @@ def find_model(model: Path | None) -> tuple[Path, str]:
         return path or bundled("assets/generator.safetensors"), str(path or "the shipped generator")
     if str(model) == "earth" and not model.exists():
         return bundled("assets/generator.safetensors"), "the shipped generator"
+    model = named_run(model)
     run, _, moment = str(model).rpartition("@")
     if moment and not model.exists():
         if number := re.fullmatch(r"(\d{1,15}(?:\.\d+)?)(k|M)?", moment):
             images = float(number[1]) * {"k": 1e3, "M": 1e6}.get(number[2], 1)
-            folder = Path(run) if run else (_of_newest_run() or Path("runs/none")).parent
+            folder = named_run(Path(run)) if run else (_of_newest_run() or Path("runs/none")).parent
             return _nearest(folder, round(images))
         if _is_run(Path(run)):
             raise ModelError(f"{model}: after @ stands a number of images, as in {run}@50k.")
@@ -43,6 +47,27 @@ def find_model(model: Path | None) -> tuple[Path, str]:
     if path != model and not path.exists():
         raise ModelError(f"{model}: has no generator yet; a run saves one after a minute.")
     return path, str(path)
+
+
+def named_run(path: Path) -> Path:
+    """The only run whose name begins like a path, as runs/00003, or whose number it is, as runs/3
+    or 3. Else the path itself."""
+    start = f"{int(path.name):05d}-" if re.fullmatch("[0-9]{1,5}", path.name) else path.name
+    folders = [path.parent] + [Path("runs")] * (path.parent == Path())
+    found = [
+        run for folder in folders for run in folder.glob(f"{glob.escape(start)}*") if _is_run(run)
+    ]
+    return found[0] if start and len(found) == 1 and not path.exists() else path
+
+
+def of_weights(sha256: str) -> str | None:
+    """What to give as --model for weights that have a hash: a run in runs/, or earth."""
+    files = {str(path.parent): path for path in Path("runs").glob("*/generator.safetensors")}
+    for name, path in ({"earth": bundled("assets/generator.safetensors")} | files).items():
+        with contextlib.suppress(OSError):
+            if hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
+                return name
+    return None
 
 
 def _of_newest_run() -> Path | None:

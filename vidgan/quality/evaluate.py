@@ -72,6 +72,7 @@ def evaluate(
     metrics    names in STANDARD, measured by torch-fidelity
     inception  file of Inception's weights; None: torch's own cache
     """
+    made = made and runs.named_run(made)
     generator, name = None, str(made)
     of_run = made and (made / "config.toml").is_file()
     if not made or of_run or made.suffix.lower() in (".safetensors", ".onnx"):

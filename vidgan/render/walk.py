@@ -21,7 +21,7 @@ from vidgan.disk.files import write_bytes
 from vidgan.errors import ConfigError, ModelError, UsageError
 from vidgan.film import sound
 from vidgan.film.target import Target, parse_fps
-from vidgan.generator import classes
+from vidgan.generator import classes, runs
 from vidgan.generator.synthesis import Synthesize
 from vidgan.latent import paths as curves
 from vidgan.latent import seeds
@@ -158,7 +158,11 @@ class Walk:
         if self.labels:
             walk = replace(walk, labels=classes.numbers_of(self.labels, generator.class_names))
         if self.model not in (None, generator.weights_sha256):
-            logger.warning(f"the walk was saved with another model than {name}; frames differ.")
+            fits = runs.of_weights(self.model)
+            advice = f" Saved with: --model {fits}" if fits else ""
+            logger.warning(
+                f"the walk was saved with another model than {name}; frames differ.{advice}"
+            )
             if self.constant_speed:
                 walk = replace(walk, positions=None, gain=None)
         drive, measured = None, walk.positions is not None
