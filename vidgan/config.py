@@ -34,7 +34,7 @@ class ModelConfig:
     """The generator, and the pictures that both networks work on. Part of every model file."""
 
     name: str = "dcgan"  # architecture of the generator: dcgan or r3gan; imported: see `layers`
-    width: int = 0  # pixels, a multiple of 8; 0 = choose by the data, short side 64
+    width: int = 0  # pixels, a multiple of 8; 0 = choose by the data, short side about 64
     height: int = 0  # pixels, a multiple of 8; give both sides or neither
     z_dim: int = 100  # length of a latent
     channels: int = 0  # feature maps at half resolution; 0 = auto: 32 on a CPU, 64 on a GPU

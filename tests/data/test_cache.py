@@ -212,11 +212,11 @@ def test_a_cache_folder_that_cannot_be_made_is_a_system_fault(folder, tmp_path, 
     [
         ([(100, 100)], (64, 64)),
         ([(66, 64)], (64, 64)),
-        ([(160, 90)], (112, 64)),
-        ([(90, 160)], (64, 112)),
-        ([(160, 120)], (88, 64)),
-        ([(900, 100)], (256, 64)),
-        ([(160, 90)] * 9 + [(100, 100)], (112, 64)),
+        ([(160, 90)], (128, 72)),
+        ([(90, 160)], (72, 128)),
+        ([(160, 120)], (96, 72)),
+        ([(900, 100)], (256, 56)),
+        ([(160, 90)] * 9 + [(100, 100)], (128, 72)),
         ([(150, 100)] * 5 + [(100, 150)] * 5, (64, 64)),
         ([(1, 1)], (64, 64)),
     ],
@@ -231,13 +231,13 @@ def test_the_size_is_that_of_the_upright_picture(folder):
     exif = Image.Exif()
     exif[0x0112] = 6
     paint(folder / "a.jpg", size=(160, 90), exif=exif)
-    assert size_of(folder) == (64, 112)
+    assert size_of(folder) == (72, 128)
 
 
 def test_films_and_zips_have_a_size_too_and_nothing_has_none(clip, folder, tmp_path):
-    assert size_of(clip) == (112, 64)
+    assert size_of(clip) == (128, 72)
     archive = zipped(tmp_path / "a.zip", {"a.png": png(size=(90, 160)), "b.png": b"bad"})
-    assert size_of(archive) == (64, 112)
+    assert size_of(archive) == (72, 128)
     with pytest.raises(DataError):
         size_of(folder)
 

@@ -121,7 +121,7 @@ def test_an_animation_by_itself_is_a_film(tmp_path, name, how):
     path = animate(tmp_path / name, grey_frames(levels, (18, 32)), **how)
     assert greys(opened(path)[0]) == [0, 40, 80, 120, 160]  # without the near-duplicate
     assert greys(opened(path, every=3)[0])[0] == 0 and len(opened(path, every=3)[0]) == 2
-    assert size_of(path) == (112, 64)
+    assert size_of(path) == (128, 72)
 
 
 def test_the_still_that_a_png_shows_instead_of_its_animation_is_no_frame(tmp_path):

@@ -1,6 +1,5 @@
 """The verbs that train a generator and measure how good it is: train, evaluate."""
 
-import math
 import re
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -54,8 +53,9 @@ def train(
         for_: How long to train: a time (90s, 10m, 2h), or a number of pictures to show (50000,
             200k, 2M). With --resume: this much longer, or until so many were shown in all.
         size: Pixels of the pictures: 64 for squares, or width x height, for example 128x72. Each
-            side is a multiple of 8 from 32 to 256. A ratio takes the sides of about 64 pixels that
-            are nearest to it: 16:9 (128x72), 9:16 (72x128), 4:5 (64x80), 1:1 (64x64).
+            side is a multiple of 8 from 32 to 256. A ratio, by default that of the data, takes the
+            sides of about 64 pixels that are nearest to it: 16:9 (128x72), 9:16 (72x128), 4:5
+            (64x80), 1:1 (64x64).
         model: Architecture of the networks: dcgan (the default), or r3gan (slower; see
             train/README.md).
         batch_size: Pictures per training step, on all devices together. By default 32 on a CPU and
@@ -220,16 +220,14 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _of_ratio(text: str) -> tuple[int, int]:
-    """'16:9' -> (128, 72): of all sides that can be trained, with 56 to 72 pixels for the short
-    one, those nearest to the ratio, or else nearest to 64."""
+    """'16:9' -> (128, 72)."""
+    from vidgan.data.pictures import sides_for
+
     match = re.fullmatch(r"(\d+(?:\.\d+)?):(\d+(?:\.\d+)?)", text)
     wide, high = map(float, match.groups()) if match else (0, 0)
     if not (high and 1 / 4 <= wide / high <= 4):
         raise UsageError(f"--size {text}: a ratio from 1:4 to 4:1, for example 16:9.")
-    ratio = max(wide / high, high / wide)
-    pairs = [(min(256, 8 * round(short * ratio / 8)), short) for short in (64, 72, 56)]
-    long, short = min(pairs, key=lambda pair: abs(math.log(pair[0] / pair[1] / ratio)))
-    width, height = (long, short) if wide >= high else (short, long)
+    width, height = sides_for(wide / high)
     if terminal.is_first_process():
         terminal.to_stderr(f"--size {text}: trains on {width}x{height} pixels.")
     return width, height

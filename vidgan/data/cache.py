@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from vidgan.config import DataConfig
-from vidgan.data.pictures import Size
+from vidgan.data.pictures import Size, sides_for
 from vidgan.data.sources import READS, Films, Source, find
 from vidgan.disk import files, locks
 from vidgan.disk.places import cache_root
@@ -134,7 +134,7 @@ def _open(source: Source, folder: Path, size: Size, progress: Progress) -> Datas
 
 
 def native_size(config: DataConfig) -> Size:
-    """The width and height that suit the data: short side 64, long side a multiple of 8 up to 256.
+    """The width and height that suit the data, as `pictures.sides_for` finds them.
 
     It follows from at most 64 items, evenly spaced. It is square where aspect ratios differ widely
     and where nothing can be read, which `open_dataset` reports. Raises DataError without any item.
@@ -146,8 +146,7 @@ def native_size(config: DataConfig) -> Size:
     low, aspect, high = np.quantile([width / height for width, height in shapes], (0.1, 0.5, 0.9))
     if high / low > 1.5:  # 4:3 beside 16:9 is one look, portrait beside landscape is not
         return 64, 64
-    long = min(256, 8 * math.floor(8 * max(aspect, 1 / aspect) + 0.5))
-    return (long, 64) if aspect >= 1 else (64, long)
+    return sides_for(aspect)
 
 
 def spread(dataset: Dataset) -> float:

@@ -5,6 +5,7 @@ Grey of 16 bits becomes round(255 * value / white). White is 2^n - 1, where n is
 of a camera so keeps its contrast, and all pictures of a folder are converted alike.
 """
 
+import math
 from typing import BinaryIO
 
 import numpy as np
@@ -37,6 +38,15 @@ def check_size(image: Image.Image) -> None:
 def display_size(image: Image.Image) -> Size:
     turned = image.getexif().get(0x0112, 1) >= 5  # EXIF orientation
     return (image.height, image.width) if turned else image.size
+
+
+def sides_for(aspect: float) -> Size:
+    """Of all sizes that can be trained, with 56 to 72 pixels for the short side, the nearest to
+    width / height, or else the nearest to 64."""
+    ratio = max(aspect, 1 / aspect)
+    pairs = [(min(256, 8 * round(short * ratio / 8)), short) for short in (64, 72, 56)]
+    long, short = min(pairs, key=lambda pair: abs(math.log(pair[0] / pair[1] / ratio)))
+    return (long, short) if aspect >= 1 else (short, long)
 
 
 def is_deep(image: Image.Image) -> bool:
