@@ -7,9 +7,9 @@ import pytest
 from onnx import numpy_helper
 
 from vidgan.disk.places import cache_root
-from vidgan.errors import ModelError
+from vidgan.errors import ModelError, SystemFault, UsageError
+from vidgan.generator import export, selftest
 from vidgan.generator import onnx_file as runtime
-from vidgan.generator import selftest
 from vidgan.generator.synthesis import open_generator
 
 CPU, CUDA, TENSORRT = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt"))
@@ -58,9 +58,56 @@ def test_each_local_rank_uses_its_own_gpu(rank, gpus, own, monkeypatch):
     assert runtime.local_gpu() == own
 
 
-def test_if_the_gpu_fails_the_cpu_runs_the_file_and_says_so(onnx_file, monkeypatch):
-    monkeypatch.setattr(runtime, "candidates", lambda _: [[("NoSuchProvider", {}), CPU], [CPU]])
-    assert runtime.OnnxFile(onnx_file).runs_on.endswith("on CPU")
+@pytest.fixture
+def cuda(monkeypatch):
+    """A machine on which ONNX Runtime tries CUDA, which cannot work here."""
+    runtime._say.cache_clear()
+    monkeypatch.setattr(runtime, "candidates", lambda _: [[(CUDA, {}), CPU], [CPU]])
+
+
+def test_if_the_gpu_fails_the_cpu_runs_the_file_and_says_why_once(onnx_file, cuda, said):
+    for _ in range(2):
+        assert runtime.OnnxFile(onnx_file).runs_on.endswith("on CPU")
+    (line,) = said
+    assert line.startswith("no GPU runs ONNX files here, the CPU does (") and len(line) > 60
+    with pytest.raises(SystemFault, match=r"no GPU runs it .*--device cpu"):
+        runtime.OnnxFile(onnx_file, device="cuda")
+    with pytest.raises(UsageError, match="--device mps: an ONNX file runs on cpu or cuda"):
+        runtime.OnnxFile(onnx_file, device="mps")
+    assert len(said) == 1
+
+
+def test_a_gpu_that_opens_a_file_and_cannot_run_it_is_found_out_before_the_first_frame(
+    onnx_file, cuda, said, monkeypatch
+):
+    class Old:
+        """A session on a GPU for which the package has no kernels."""
+
+        def __init__(self, session):
+            self._session = session
+
+        def __getattr__(self, name):
+            return getattr(self._session, name)
+
+        def get_providers(self):
+            return [CUDA, CPU]
+
+        def io_binding(self):
+            raise RuntimeError("no kernel image is available for execution on the device")
+
+    tried = lambda *_: (Old(runtime.cpu_session(onnx_file.read_bytes())), "")  # noqa: E731
+    monkeypatch.setattr(runtime, "_tried", tried)
+    generator = open_generator(onnx_file)
+    assert generator.runs_on.endswith("on CPU") and generator(np.zeros((3, 100))).shape[0] == 3
+    assert len(said) == 1 and "no kernel image is available" in said[0]
+
+
+def test_a_proof_is_on_the_cpu_whatever_the_machine_has(model_file, tmp_path, monkeypatch):
+    def candidates(_):
+        raise AssertionError("a GPU was looked for")
+
+    monkeypatch.setattr(runtime, "candidates", candidates)
+    export.export(model_file, tmp_path / "generator.onnx")
 
 
 def test_threads_do_not_spin(onnx_file):

@@ -117,7 +117,7 @@ def export(
         exact = form.weights != "int8"
         meta["self_test"] = selftest.vectors(first, output[:_SELF_TEST_ROWS], exact=exact)
         meta["onnx_sha256"] = _write(part, proto, meta)
-        selftest.verify(part)
+        selftest.verify(part, device="cpu")
         proofs[-1] = replace(proofs[-1], size_bytes=part.stat().st_size)  # with the self-test
         side.write_text(json.dumps(meta, indent=1))
     return proofs
@@ -262,7 +262,7 @@ def _prove(
     file: Path, weights: str, inputs: dict[str, np.ndarray], expected: np.ndarray
 ) -> tuple[np.ndarray, Proof]:
     """Run the file in batches and then row by row, and compare the output with that of torch."""
-    opened = onnx_file.OnnxFile(file)
+    opened = onnx_file.OnnxFile(file, device="cpu")
     ends = np.cumsum(_PROOF_BATCHES)[:-1]
     batches = zip(*(np.split(x, ends) for x in inputs.values()), strict=True)
     output = np.concatenate([opened.run(dict(zip(inputs, b, strict=True))) for b in batches])

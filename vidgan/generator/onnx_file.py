@@ -6,7 +6,9 @@ other files that the model names. This module imports no torch.
 
 import contextlib
 import ctypes
+import functools
 import hashlib
+import logging
 import os
 import re
 import sys
@@ -17,8 +19,9 @@ import numpy as np
 
 from vidgan.disk.files import check_file
 from vidgan.disk.places import cache_root
-from vidgan.errors import ModelError, SystemFault
+from vidgan.errors import ModelError, SystemFault, UsageError
 
+logger = logging.getLogger(__name__)
 GENERATOR, WALK = "vidgan-generator-1", "vidgan-walk-1"  # values of the metadata key `contract`
 _LARGEST_BATCH, _LARGEST_BATCH_BYTES = 16, 16_000_000  # bytes of frames
 _LARGEST_SIZE, _MOST_PIXELS = 2**16, 2**26  # of a latent or a side; of a frame
@@ -32,10 +35,15 @@ _TENSORRT = "nvinfer_10.dll" if sys.platform == "win32" else "libnvinfer.so.10"
 
 
 class OnnxFile:
-    """An opened file. `run` maps inputs by name to `frames` (or `image`). Raises ModelError, and
-    SystemFault without ONNX Runtime."""
+    """An opened file. `run` maps inputs by name to `frames` (or `image`).
 
-    def __init__(self, path: Path) -> None:
+    If the GPU fails, the CPU runs it and the reason is said, once; with `device` "cuda" it is an
+    error. Raises ModelError, UsageError, and SystemFault, also without ONNX Runtime.
+    """
+
+    def __init__(self, path: Path, *, device: str = "auto") -> None:
+        if device not in ("auto", "cpu", "cuda"):
+            raise UsageError(f"--device {device}: an ONNX file runs on cpu or cuda; so does auto.")
         try:
             import onnxruntime
         except ImportError as error:
@@ -45,7 +53,7 @@ class OnnxFile:
             ) from error
         content = _read(path)
         try:
-            self.session = _open(onnxruntime, content)
+            self.session, why = _open(onnxruntime, content, device)
             self.meta: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
             finite = _has_finite_weights(content)
         except Exception as error:  # ONNX Runtime's exceptions share no base of their own
@@ -60,6 +68,25 @@ class OnnxFile:
         except (KeyError, ValueError) as error:
             raise ModelError(f"{path}: breaks its contract ({error}); export it again.") from error
         self.path, self.sha256 = path, hashlib.sha256(content).hexdigest()
+        self._name_device(onnxruntime)
+        if self.device != "cpu":  # some fail only now: this GPU may be too old for the package
+            zeros = {
+                i.name: np.zeros((1, *i.shape[1:]), "f4" if "float" in i.type else "i4")
+                for i in self.session.get_inputs()
+            }
+            try:
+                self.run(zeros)
+            except ModelError as error:
+                why, self.session = str(error), cpu_session(content)
+                self._name_device(onnxruntime)
+        if self.device == "cpu" and device == "cuda":
+            raise SystemFault(
+                f"{path}: no GPU runs it ({why}). See vidgan doctor, or --device cpu."
+            )
+        if self.device == "cpu" and why and device == "auto":
+            _say(f"no GPU runs ONNX files here, the CPU does ({why})")
+
+    def _name_device(self, onnxruntime: object) -> None:
         provider = self.session.get_providers()[0].removesuffix("ExecutionProvider")
         self.device = "cpu" if provider == "CPU" else "cuda"
         self.runs_on = f"ONNX Runtime {onnxruntime.__version__} on {provider}"
@@ -206,19 +233,76 @@ def _options(onnxruntime: object) -> object:
     return options
 
 
-def _open(onnxruntime: object, content: bytes) -> object:
+def gpu_works() -> str:
+    """Whether a session on a GPU runs, in words; "" if this ONNX Runtime has no provider for it."""
+    import onnxruntime
+    from onnx import TensorProto, helper
+
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        return ""
+    x, y, w = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1, side, side])
+        for name, side in (("x", 4), ("y", 2), ("w", 3))
+    )
+    graph = helper.make_graph([helper.make_node("Conv", ["x", "w"], ["y"])], "one", [x, w], [y])
+    opset = [helper.make_opsetid("", 18)]
+    content = helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString()
+    onnxruntime.preload_dlls()
+    options, providers = (
+        _options(onnxruntime),
+        [("CUDAExecutionProvider", {}), "CPUExecutionProvider"],
+    )
+    session, why = _tried(onnxruntime, content, options, providers)
+    try:
+        if session:
+            ones = {"x": np.ones((1, 1, 4, 4), "f4"), "w": np.ones((1, 1, 3, 3), "f4")}
+            session.run(None, ones)
+    except Exception as error:
+        why = _reason(error)
+    driver = "" if _loads(_DRIVER) else f"there is no driver {_DRIVER}, and "
+    return f"fails: {driver}{why}" if why else "works"
+
+
+@functools.cache
+def _say(line: str) -> None:
+    """Say something once, however many files are opened."""
+    logger.warning(line)
+
+
+def _open(onnxruntime: object, content: bytes, device: str) -> tuple[object, str]:
+    """A session, and why it is on none of the GPUs."""
     options = _options(onnxruntime)
-    *accelerated, cpu = candidates(onnxruntime)
+    *accelerated, cpu = [["CPUExecutionProvider"]] if device == "cpu" else candidates(onnxruntime)
+    why = "" if device == "auto" else "no CUDA in this ONNX Runtime, or no driver"
     for providers in accelerated:
-        try:  # no fallback by ONNX Runtime itself, which prints to stdout
-            session = onnxruntime.InferenceSession(
-                content, options, providers=providers, enable_fallback=0
-            )
-        except Exception:  # noqa: S112  the CPU comes last and raises what is wrong with the file
-            continue
-        if session.get_providers()[0] == providers[0][0]:
-            return session
-    return onnxruntime.InferenceSession(content, options, providers=cpu, enable_fallback=0)
+        session, why = _tried(onnxruntime, content, options, providers)
+        if session:
+            return session, ""
+    session = onnxruntime.InferenceSession(content, options, providers=cpu, enable_fallback=0)
+    return session, why
+
+
+def _tried(
+    onnxruntime: object, content: bytes, options: object, providers: list
+) -> tuple[object | None, str]:
+    """A session on the first of the providers, or why there is none."""
+    name, _ = providers[0]
+    try:  # no fallback by ONNX Runtime itself, which prints to stdout
+        session = onnxruntime.InferenceSession(
+            content, options, providers=providers, enable_fallback=0
+        )
+    except Exception as error:
+        return None, _reason(error)
+    if session.get_providers()[0] == name:
+        return session, ""
+    # It says nothing of why it fell back. Mostly a library is missing, which its own one names.
+    short = name.removesuffix("ExecutionProvider").lower()
+    library = Path(onnxruntime.__file__).parent / f"capi/libonnxruntime_providers_{short}.so"
+    try:
+        ctypes.CDLL(str(library))
+    except OSError as error:
+        return None, str(error)
+    return None, f"{name} gives no reason"
 
 
 def _reason(error: Exception) -> str:

@@ -53,9 +53,9 @@ def vectors(inputs: dict[str, np.ndarray], output: np.ndarray, *, exact: bool) -
     }
 
 
-def verify(path: Path) -> str:
+def verify(path: Path, *, device: str = "auto") -> str:
     """Run the self-test of a file. Returns the result in words; raises ModelError if it fails."""
-    model = onnx_file.OnnxFile(path)
+    model = onnx_file.OnnxFile(path, device=device)
     side = path.with_suffix(".json")
     if side.is_file():  # model.json of a site has no checksum
         own = metadata.read(side, {"onnx_sha256": str | None}).get("onnx_sha256")
