@@ -170,6 +170,8 @@ class TrainConfig:
             _at_least(f"train.{key}", getattr(self, key), least)
         if self.seed >= 2**64:
             raise ConfigError(f"train.seed = {self.seed}: below 2^64.")
+        if self.precision == "fp16" and self.unrolled_steps:
+            raise ConfigError("train.unrolled_steps: not in fp16; choose another train.precision.")
         _at_least("train.batch_size", self.batch_size or 2, 2)
         for key in ("learning_rate_g", "learning_rate_d"):
             if not 0 < getattr(self, key) < 1:

@@ -1,11 +1,13 @@
 import gc
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 
 import numpy as np
+import onnxruntime
 import pytest
 from PIL import Image
 from safetensors.numpy import save_file
@@ -332,6 +334,8 @@ def test_doctor_names_device_precision_and_encoders(vidgan):
     facts = vidgan("doctor").stdout
     for word in ("torch", "device", "precision", "libx264", "onnxruntime"):
         assert word in facts
+    works = re.findall(r"^GPU session   (works|fails: .{9,})$", facts, re.MULTILINE)
+    assert len(works) == ("CUDAExecutionProvider" in onnxruntime.get_available_providers())
 
 
 def test_evaluate_prints_distances(vidgan, model_file, pictures, tmp_path, monkeypatch):

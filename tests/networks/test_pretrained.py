@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from vidgan.config import DiscriminatorConfig, ModelConfig
-from vidgan.networks import architectures, losses
+from vidgan.networks import architectures, losses, pretrained
 
 
 def pair(**keys):
@@ -68,3 +68,9 @@ def test_a_class_enters_the_critic_too():
     image = torch.randn(1, 3, 64, 64).repeat(2, 1, 1, 1)
     for logits in d(image, torch.tensor([0, 1], dtype=torch.int32)):
         assert not torch.allclose(logits[0], logits[1])
+
+
+def test_the_random_mixing_is_that_of_the_cpu_wherever_the_network_is_made():
+    with torch.device("meta"):  # a GPU would refuse the CPU's random numbers
+        mixing = pretrained._Mixing((8,))
+    assert torch.equal(mixing.across_0, pretrained._Mixing((8,)).across_0)

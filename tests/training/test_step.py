@@ -1,14 +1,24 @@
 import contextlib
+import itertools
 import json
 import math
 
 import pytest
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.accelerators import CPUAccelerator
 from lightning_fabric.plugins import MixedPrecision
+from lightning_fabric.strategies import SingleDeviceStrategy
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from tests.training.test_loop import newest_state, same_runs, same_weights, settings
-from vidgan.training import loop
+from tests.training.test_loop import classes, newest_state, same_runs, same_weights, settings
+from vidgan.training import loop, setup
+from vidgan.training.batches import batches
+from vidgan.training.state import Run
+from vidgan.training.step import Step
+
+__all__ = ["classes"]
 
 
 class Scaled(MixedPrecision):
@@ -67,3 +77,47 @@ def test_a_run_in_fp16_resumes_with_its_scale(pictures, tmp_path, half):
     part = loop.train(settings(pictures, images=80), runs=tmp_path / "part")
     loop.train(settings(pictures, images=160), runs=tmp_path, resume=part)
     assert same_runs(whole, part)
+
+
+KINDS = {
+    "dcgan": {},
+    "r3gan": {"model": {"name": "r3gan"}, "penalty_every_steps": 1},
+    "wgan": {"loss": "wgan", "discriminator_steps": 2},
+    "growing": {"grow_every_images": 8},
+    "unrolled": {"unrolled_steps": 1, "precision": "fp32", "augment": "none"},
+    "feature matching": {"feature_matching": 1.0, "mismatch": 1.0},
+    "ada": {"augment": "ada"},
+    "pretrained": {"discriminator": {"pretrained_weight": 0.5}},
+}
+
+
+class Shapes(CPUAccelerator):
+    def setup_device(self, device):
+        pass
+
+
+class OneDevice(TorchDispatchMode):
+    """Every operation but a copy must find all its tensors on one device, numbers apart."""
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
+        devices = {str(x.device) for x in tensors if x.ndim}
+        assert len(devices) < 2 or "copy" in str(operation), f"{operation}: {devices}"
+        return operation(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_step_mixes_tensors_of_two_devices(classes, tmp_path, monkeypatch, kind):
+    """On a device that knows only shapes, and is not where tensors are made by default."""
+    how, dataset = setup.open_data(settings(classes, images=80, **KINDS[kind]))
+    fabric = Fabric(strategy=SingleDeviceStrategy(torch.device("meta"), Shapes()))
+    # They look at numbers, of which there are none.
+    monkeypatch.setattr(Step, "_check_finite", lambda *_: None)
+    monkeypatch.setattr(Step, "_adapt", lambda *_: None)
+    monkeypatch.setattr(torch.Tensor, "item", lambda _: 0.5)
+    with OneDevice():
+        run = Run(how, dataset, fabric, setup.build(how, fabric), tmp_path)
+        step = Step(run)
+        for batch in itertools.islice(batches(run), 3):
+            outcome = step(batch)
+        assert outcome.fake.is_meta and outcome.loss_d.is_meta and outcome.gradient_g.is_meta

@@ -31,6 +31,7 @@ def sample(
     seeds: str | None = None,
     keyframes: str | None = None,
     numbers: bool = False,
+    device: str = "auto",
     force: bool = False,
 ) -> None:
     """Write pictures: with --grid 8x4 grid.png one file, with --count 100 stills/ a folder.
@@ -52,6 +53,7 @@ def sample(
         seeds: Only these pictures, side by side, for example 17,203.
         keyframes: Only favourites (see vidgan keep) and seeds, for example coast,5.
         numbers: Draw the number of each picture into the grid.
+        device: Where the generator runs: auto, cpu, cuda or mps.
         force: Replace the target, if vidgan wrote it.
     """
     from vidgan.film.target import Target
@@ -74,7 +76,7 @@ def sample(
         Target.parse(f"{target}/").check(force=force)
     source, _ = runs.find_model(model)
     picked = moves.picked(seeds, keyframes, source)
-    generator = synthesis.open_generator(source)
+    generator = synthesis.open_generator(source, device=device)
     names, which = generator.class_names, moves.labels_of(labels)
     shown = classes.numbers_of(which, names) if which else list(range(len(names)))
     if count is not None:

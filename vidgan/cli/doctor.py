@@ -47,13 +47,15 @@ def _version(package: str) -> str:
 def _torch() -> list[str]:
     import torch
 
-    from vidgan.training import setup
+    from vidgan.networks.device import chosen, precision_for
 
-    if torch.cuda.is_available():
-        device = torch.cuda.get_device_name()
-    else:
-        device = f"CPU, {torch.get_num_threads()} threads"
-    return [f"device        {device}", f"precision     {setup.precision_for('auto')}"]
+    device = chosen()
+    name = f"CPU, {torch.get_num_threads()} threads"
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    elif torch.backends.mps.is_available():
+        name += " (there is a GPU for --device mps, which is untried)"
+    return [f"device        {name}", f"precision     {precision_for('auto', device)}"]
 
 
 def _onnxruntime() -> list[str]:
@@ -69,8 +71,11 @@ def _onnxruntime() -> list[str]:
         ]
     import onnxruntime
 
+    from vidgan.generator import onnx_file
+
     devices = sorted({d.ep_name for d in onnxruntime.get_ep_devices()})
-    return [*lines, f"runs on       {', '.join(devices)}"]
+    gpu = onnx_file.gpu_works()
+    return [*lines, f"runs on       {', '.join(devices)}", *[f"GPU session   {gpu}"] * bool(gpu)]
 
 
 def _encoders() -> list[str]:

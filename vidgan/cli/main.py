@@ -1,6 +1,7 @@
 """The command `vidgan`: its verbs, and errors made into one line and an exit code."""
 
 import gc
+import os
 import signal
 import sys
 
@@ -32,6 +33,7 @@ for verb in (export.serve, export.verify, export.import_, doctor.doctor):
 
 def main() -> None:
     """Run the command in sys.argv, and end with its exit code."""
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")  # what MPS lacks runs on the CPU
     with signals.caught() as received:
         error = None
         try:

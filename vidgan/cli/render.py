@@ -39,6 +39,7 @@ def render(
     contact_sheet: bool = False,
     plot: Path | None = None,
     through_training: bool = False,
+    device: str = "auto",
     sign: Path | None = None,
     sign_key: Path | None = None,
     yes: bool = False,
@@ -63,6 +64,7 @@ def render(
             is there before the film.
         through_training: Show the walk while the generator of a run learns, from its first pictures
             to those of now, or of RUN@50k.
+        device: Where the generator runs: auto (a GPU if there is one that works), cpu, cuda or mps.
         sign: Sign the film (C2PA) with this certificate and its chain, a PEM file. See vidgan
             verify.
         sign_key: The private key of that certificate, a PEM file.
@@ -90,7 +92,7 @@ def render(
     signer = _signer(out, sign, sign_key)
     pipeline.check_frames(sum(one.frames for one in asked), yes=yes)
     files = runs.history(source) if through_training else [source]
-    bound, generator, name = _bound(asked, out, files, name)
+    bound, generator, name = _bound(asked, out, files, name, device)
     frame = {"height": bound.generator.height, "width": bound.generator.width}
     encoders.check_size(out := sized(out, file, **frame), **frame, yes=yes)
     pipeline.check_frames(bound.frames, yes=yes)  # of a sound, only now known
@@ -103,8 +105,7 @@ def render(
         if signer:
             signer(film)
         if sheet:
-            picture = pipeline.contact_sheet(bound.generator, bound)
-            write_png(sheet, picture, comment, force=again)
+            write_png(sheet, pipeline.contact_sheet(bound.generator, bound), comment, force=again)
         if save_walk:
             bound.save(save_walk, force=again)
 
@@ -140,18 +141,18 @@ def _write(
 
 
 def _bound(
-    asked: "list[Walk]", out: "Target", files: list[Path], name: str
+    asked: "list[Walk]", out: "Target", files: list[Path], name: str, device: str
 ) -> "tuple[BoundWalk | Chapters, Synthesize, str]":
     """The walks through their generators, or one through several; the last of them; a name."""
     from vidgan.generator import synthesis
     from vidgan.render import chapters
 
     if len(files) == 1:
-        bound, last, name = chapters.bind(asked, *files, name, sound_into=out)
+        bound, last, name = chapters.bind(asked, *files, name, sound_into=out, device=device)
     elif len(asked) > 1:
         raise UsageError("--through-training: takes one walk; give one file to --walk.")
     else:
-        *_, last = stages = [synthesis.open_generator(path) for path in files]
+        *_, last = stages = [synthesis.open_generator(path, device=device) for path in files]
         bound = asked[0].bind(last, name=name, sound_into=out).through(stages)
         name = f"{len(stages)} generators up to {files[-1]}"
     return bound, last, name

@@ -33,6 +33,7 @@ def train(
     seed: Whole | None = None,
     start: str | None = None,
     precision: str | None = None,
+    device: str = "auto",
     every: Whole | None = None,
     stop: Annotated[bool | None, Parameter(negative="--no-stop")] = None,
     allow_data_change: bool = False,
@@ -66,7 +67,9 @@ def train(
         start: Begin with the networks of another run instead of random ones: its folder, its
             generator.safetensors, or one of its checkpoints. Or starter, which comes with vidgan.
         precision: Arithmetic: auto (bf16 where the device is built for it, else fp32), fp32, bf16
-            or fp16.
+            or fp16 (CUDA only).
+        device: Where to train: auto (a CUDA GPU if there is one, else the CPU), cpu, cuda, or mps,
+            the GPU of a Mac, which is untried.
         every: Of a video, use only every n-th frame, for example 5.
         stop: Stop when the generator gets worse: three distances in a row above 1.5 times the best.
             In any case the best generator is kept.
@@ -109,6 +112,7 @@ def train(
             resume=resume,
             more_s=more_s or 0.0,
             any_data=allow_data_change,
+            device=device,
             progress=bar.training,
             decoding=bar.decoding,
         )
@@ -124,6 +128,7 @@ def evaluate(
     metrics: str = "",
     inception: Path | None = None,
     seed: Whole = 0,
+    device: str = "auto",
 ) -> None:
     """Measure how far generated pictures are from the pictures that they should look like.
 
@@ -140,12 +145,13 @@ def evaluate(
         inception: The file of the Inception network for fid, kid and is, if it is not in torch's
             cache.
         seed: The number that decides which pictures the generator makes.
+        device: Where the generator runs: auto, cpu, cuda or mps.
     """
     from vidgan.quality import evaluate as evaluating
 
     names = [name for name in metrics.lower().split(",") if name]
     lines = evaluating.evaluate(
-        made, against, count=count, seed=seed, metrics=names, inception=inception
+        made, against, count=count, seed=seed, metrics=names, inception=inception, device=device
     )
     terminal.to_stdout(*lines)
 

@@ -38,19 +38,19 @@ class Synthesize(Protocol):
     def __call__(self, z: np.ndarray, class_weights: np.ndarray | None = None) -> np.ndarray: ...
 
 
-def open_generator(path: Path | str) -> Synthesize:
+def open_generator(path: Path | str, *, device: str = "auto") -> Synthesize:
     """Open `generator.onnx` or `generator.safetensors`. Raises ModelError."""
     path = Path(path)
     if path.suffix == ".onnx":
-        return _Onnx(path)
+        return _Onnx(path, device)
     if path.suffix == ".safetensors":
-        return _Torch(path)
+        return _Torch(path, device)
     raise ModelError(
         f"{path}: not a model that vidgan opens; it opens generator.safetensors and generator.onnx."
     )
 
 
-def open_differentiable(path: Path | str, *, device: str | None = None) -> "Differentiable":
+def open_differentiable(path: Path | str, *, device: str = "auto") -> "Differentiable":
     """Open `generator.safetensors` for gradients, by default on the GPU. Raises ModelError."""
     if Path(path).suffix != ".safetensors":
         raise ModelError(f"{path}: this needs the weights themselves; use generator.safetensors.")
@@ -89,14 +89,12 @@ class Differentiable:
     classes also takes class weights float32 [B, classes], or labels int [B].
     """
 
-    def __init__(self, path: Path, device: str | None) -> None:
-        import torch
-
+    def __init__(self, path: Path, device: str) -> None:
         from vidgan.generator import checkpoint
+        from vidgan.networks.device import chosen
 
+        self.device = chosen(device)
         network, self.model, self.facts = checkpoint.load_generator(path)
-        gpu = f"cuda:{onnx_file.local_gpu()}" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(device or gpu)
         self.network = network.requires_grad_(False).to(self.device)
         self.z_dim, self.height, self.width = self.model.z_dim, self.model.height, self.model.width
         self.class_names, self.classes = self.model.class_names, self.model.classes
@@ -109,10 +107,11 @@ class Differentiable:
 class _Torch:
     """A .safetensors file as `Synthesize`. It computes in float32, whatever it was trained in."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, device: str) -> None:
         import torch
 
-        self._path, self._image = path, (image := open_differentiable(path))
+        image = open_differentiable(path, device=device)
+        self._path, self._image = path, image
         self.z_dim, self.height, self.width = image.z_dim, image.height, image.width
         self.class_names, self.classes = image.class_names, image.classes
         self.sha256 = self.weights_sha256 = image.sha256
@@ -122,6 +121,7 @@ class _Torch:
         import torch
 
         from vidgan.generator.checkpoint import check_finite
+        from vidgan.networks.device import exact
         from vidgan.networks.pixels import to_frames
 
         feed = {"z": np.ascontiguousarray(z, np.float32)}
@@ -131,7 +131,8 @@ class _Torch:
         # For another batch size, a convolution may add its terms in another order.
         for batch in onnx_file.batches(feed, batch_size_for(self.height, self.width)):
             inputs = (torch.from_numpy(x).to(self._image.device) for x in batch.values())
-            image = self._image(*inputs)
+            with exact():
+                image = self._image(*inputs)
             check_finite(self._path, {"what it makes": image})
             frames.append(to_frames(image).cpu().numpy())
         return np.concatenate(frames)[: len(z)]
@@ -140,8 +141,8 @@ class _Torch:
 class _Onnx:
     """An exported file as `Synthesize`, whatever its layout and its output are."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = file = onnx_file.OnnxFile(path)
+    def __init__(self, path: Path, device: str) -> None:
+        self._file = file = onnx_file.OnnxFile(path, device=device)
         if file.meta["contract"] != onnx_file.GENERATOR:
             raise ModelError(f"{path}: a baked walk has its path inside; render generator.onnx.")
         kinds = {"class_names": list[str] | None}

@@ -1,6 +1,7 @@
 """Torch modules, and pure functions of tensors.
 
     pixels         conversion between uint8 frames and floats in [-1, 1]
+    device         the device and the precision that torch computes with
     base           what training asks of a network, and how a class enters one
     dcgan          the DCGAN
     r3gan          a modern baseline without normalisation

@@ -94,7 +94,10 @@ class _Mixing(nn.Module):
                 ("across", (_MIXED, width, 1, 1)),
                 ("down", (_MIXED, _MIXED, 3, 3)),
             ):
-                weight = torch.randn(shape, generator=random) / math.sqrt(math.prod(shape[1:]))
+                # The same numbers on any device; they follow the network to its own.
+                weight = torch.randn(shape, generator=random, device="cpu") / math.sqrt(
+                    math.prod(shape[1:])
+                )
                 self.register_buffer(f"{name}_{scale}", weight, persistent=False)
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:

@@ -21,6 +21,7 @@ from vidgan.data.order import fixed_sample
 from vidgan.errors import DataError, SystemFault, UsageError
 from vidgan.generator import runs, synthesis
 from vidgan.latent import seeds
+from vidgan.networks.device import chosen
 from vidgan.quality import patches
 from vidgan.quality.distances import frechet, kid, recall, variety
 from vidgan.quality.features import DISTANCE, Lite0
@@ -63,6 +64,7 @@ def evaluate(
     seed: int,
     metrics: Sequence[str],
     inception: Path | None,
+    device: str = "auto",
 ) -> list[str]:
     """Compare `made` with `against`, and report each metric on a line.
 
@@ -71,13 +73,14 @@ def evaluate(
     count      pictures on each side, or fewer where there are not as many
     metrics    names in STANDARD, measured by torch-fidelity
     inception  file of Inception's weights; None: torch's own cache
+    device     of the generator and of torch-fidelity: auto, cpu, cuda or mps
     """
     made = made and runs.named_run(made)
     generator, name = None, str(made)
     of_run = made and (made / "config.toml").is_file()
     if not made or of_run or made.suffix.lower() in (".safetensors", ".onnx"):
         model, name = runs.find_model(made)
-        generator = synthesis.open_generator(model)
+        generator = synthesis.open_generator(model, device=device)
         against = against or _trained_on(model, shipped=made is None)
     _check_metrics(metrics, generator, inception)
     if count < _LEAST:
@@ -100,7 +103,7 @@ def evaluate(
     logger.info(f"{name} against {wanted.source}, {count:,} pictures each")
     lines = _in_lite0(fakes, _read(reals), count) + _in_patches(fakes, _read(reals), count)
     if metrics:
-        lines += _standard(fakes, _read(reals), generator, count, metrics, inception)
+        lines += _standard(fakes, _read(reals), generator, count, metrics, inception, device)
     return lines
 
 
@@ -190,6 +193,7 @@ def _standard(
     count: int,
     metrics: Sequence[str],
     inception: Path | None,
+    device: str,
 ) -> list[str]:
     """Measure by torch-fidelity. It finds its weights in torch's cache, as `_check_metrics` did."""
     try:
@@ -200,7 +204,7 @@ def _standard(
         raise SystemFault(need) from error
     measure = torch_fidelity.calculate_metrics
     one, other = (torch.utils.data.Subset(pictures, range(count)) for pictures in (fakes, reals))
-    how = {"cuda": torch.cuda.is_available(), "cache": False, "verbose": False}
+    how = {"cuda": chosen(device).type == "cuda", "cache": False, "verbose": False}
     how |= {"save_cpu_ram": True, "input1": one, "input2": other}
     on_inception = {"fid": "fid", "kid": "kid", "is": "isc"}
     found = {}

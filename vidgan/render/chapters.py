@@ -45,14 +45,19 @@ def with_one_sound(walks: Sequence[Walk]) -> list[Walk]:
 
 
 def bind(
-    walks: Sequence[Walk], source: Path, name: str, *, sound_into: Target | None = None
+    walks: Sequence[Walk],
+    source: Path,
+    name: str,
+    *,
+    sound_into: Target | None = None,
+    device: str = "auto",
 ) -> tuple["BoundWalk | Chapters", Synthesize, str]:
     """A film of walks, through their generators or else that of `source`; a generator; a name."""
     opened, bound = {}, []
     for walk in walks:
         if (own := walk.generator) not in opened:
             file, its_name = find_model(Path(own)) if own else (source, name)
-            opened[own] = synthesis.open_generator(file), its_name
+            opened[own] = synthesis.open_generator(file, device=device), its_name
         bound.append(walk.bind(opened[own][0], name=opened[own][1], sound_into=sound_into))
     film = bound[0] if len(bound) == 1 else Chapters(bound)
     generator = opened[own][0] if len(bound) == 1 else film.generator

@@ -23,6 +23,7 @@ from vidgan.data import cache
 from vidgan.disk import files
 from vidgan.generator import classes
 from vidgan.networks import augment, losses, pixels
+from vidgan.networks.device import precision_for
 from vidgan.quality import validation
 from vidgan.quality.watch import Watch
 from vidgan.training import report, run_folder, start
@@ -31,7 +32,7 @@ from vidgan.training.batches import batches
 from vidgan.training.faults import explained
 from vidgan.training.forecast import forecast
 from vidgan.training.log import Log, Progress, note_command
-from vidgan.training.setup import build, launch, open_data, precision_for
+from vidgan.training.setup import build, launch, open_data
 from vidgan.training.state import Run, keep, restore, save
 from vidgan.training.step import Outcome, Step
 
@@ -49,12 +50,14 @@ def train(
     resume: Path | None = None,
     more_s: float = 0.0,
     any_data: bool = False,
+    device: str = "auto",
     progress: Callable[[Progress, float], None] = lambda now, share: None,
     decoding: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
     """Train in a new folder under `runs`, or continue the run `resume`. Returns the run folder.
 
     any_data   whether a resumed run may go on with other pictures than before
+    device     auto, cpu, cuda or mps: see `networks.device`
     more_s     how long a resumed run goes on; 0 = until the images and the duration of the settings
     progress   called with the numbers of a step and with the share of the run that is done
     decoding   called with how many pictures are decoded, and about how many there are
@@ -62,10 +65,11 @@ def train(
     Raises DataError, ModelError, SystemFault and DivergedError. After SIGINT, SIGTERM or SIGHUP it
     saves the run and raises SystemExit with 130, 143 or 129.
     """
-    fabric = launch(settings)
+    fabric = launch(settings, device)
+    on_gpu = fabric.device.type != "cpu"
     folder, dataset = resume, None
     try:
-        settings, dataset = open_data(settings, of_run=resume, progress=decoding)
+        settings, dataset = open_data(settings, of_run=resume, on_gpu=on_gpu, progress=decoding)
         state, model = build(settings, fabric), settings.model
         if settings.train.start and not resume:
             start.begin(state, settings.train.start)
@@ -94,7 +98,7 @@ def train(
                 f"{folder}: {model.name} {model.width}x{model.height}, {len(dataset):,} "
                 f"{'grey ' * (model.colours == 1)}picture{'s' * (len(dataset) != 1)}, "
                 f"{fabric.device.type} x {fabric.world_size}, "
-                f"{precision_for(settings.train.precision)}"
+                f"{precision_for(settings.train.precision, fabric.device)}"
             )
             if (few := cache.different(dataset)) < _FEW:
                 logger.warning(

@@ -18,6 +18,7 @@ from vidgan import config
 from vidgan.data import cache
 from vidgan.errors import ConfigError, DataError, UsageError
 from vidgan.networks import architectures, lite0
+from vidgan.networks import device as devices
 from vidgan.training import start
 from vidgan.training.state import State
 
@@ -29,8 +30,10 @@ logger = logging.getLogger(__name__)
 _PATIENCE = timedelta(minutes=15)
 
 
-def launch(settings: config.Config) -> Fabric:
+def launch(settings: config.Config, device: str = "auto") -> Fabric:
     """Start on the devices of this process: alone, or as one of many under torchrun."""
+    kind = devices.chosen(device)
+    precision = devices.precision_for(settings.train.precision, kind)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # vidgan logs the same facts
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     world = int(os.environ.get("WORLD_SIZE", "1"))
@@ -38,6 +41,9 @@ def launch(settings: config.Config) -> Fabric:
         raise UsageError(
             f"--batch-size {settings.train.batch_size}: not a multiple of the {world} processes."
         )
+    there = {"cuda": torch.cuda.device_count(), "mps": 1}.get(kind.type, local)
+    if local > there:
+        raise UsageError(f"--device {kind.type}: {local} processes, but this machine has {there}.")
     grows = settings.train.grow_every_images > 0  # then a step does not use all weights
     # Broadcasting BatchNorm's buffers between two forward passes would change them in place and
     # break the backward pass. It is not needed: they are measured again before G is kept. Newer
@@ -47,33 +53,25 @@ def launch(settings: config.Config) -> Fabric:
     many = DDPStrategy(timeout=_PATIENCE, find_unused_parameters=grows, **{name: False})
     kinds = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
     fabric = Fabric(
-        accelerator="auto",
+        accelerator=kind.type,
         devices=local,
         num_nodes=world // local,
         strategy=many if world > 1 else "auto",
-        precision=kinds[precision_for(settings.train.precision)],
+        precision=kinds[precision],
     )
     fabric.launch()
+    assert fabric.device.type == kind.type
     if settings.train.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
     return fabric
 
 
-def precision_for(wanted: str) -> str:
-    """Replace "auto": bf16 if the device has instructions for it, else fp32."""
-    if wanted != "auto":
-        return wanted
-    if torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    has_bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bf16" if has_bf16 else "fp32"
-
-
 def open_data(
     settings: config.Config,
     *,
     of_run: Path | None = None,
+    on_gpu: bool = False,
     progress: cache.Progress = lambda done, total: None,
 ) -> tuple[config.Config, cache.Dataset]:
     """Open the data, and replace every "auto" in the settings. An error names the resumed run.
@@ -117,7 +115,7 @@ def open_data(
         settings = replace(settings, discriminator=without)
     if dataset.whole and settings.train.augment == "auto":  # so that it stays, once they are more
         settings = replace(settings, train=replace(settings.train, augment="diff"))
-    on_gpu, spread = torch.cuda.is_available(), cache.spread(dataset)
+    spread = cache.spread(dataset)
     return config.resolved(replace(settings, model=model), spread=spread, on_gpu=on_gpu), dataset
 
 

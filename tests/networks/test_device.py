@@ -1,0 +1,54 @@
+import pytest
+import torch
+
+from vidgan.errors import UsageError
+from vidgan.networks import device
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Makes torch say that it found so many GPUs of Nvidia's, and perhaps that of a Mac."""
+
+    def has(*, cuda=0, mps=False, bf16=True):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: bf16)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+    return has
+
+
+def test_auto_is_cuda_or_the_cpu_and_the_gpu_of_a_mac_is_asked_for(machine, monkeypatch):
+    machine(mps=True)
+    assert str(device.chosen()) == "cpu" and str(device.chosen("mps")) == "mps"
+    assert device.precision_for("auto", torch.device("mps")) == "fp32"
+    machine(cuda=2)
+    assert [str(device.chosen(name)) for name in ("auto", "cuda", "cpu")] == [
+        *("cuda:0", "cuda:0", "cpu")
+    ]
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert str(device.chosen()) == "cuda:1"
+    assert device.precision_for("auto", device.chosen()) == "bf16"
+    machine(cuda=1, bf16=False)
+    assert device.precision_for("auto", device.chosen()) == "fp32"
+    assert device.precision_for("fp16", device.chosen()) == "fp16"
+
+
+def test_a_device_that_is_missing_or_cannot_is_one_line(machine):
+    machine()
+    for name, said in (("cuda", "finds none here"), ("mps", "finds none"), ("tpu", "known are")):
+        with pytest.raises(UsageError, match=f"--device {name}: .*{said}"):
+            device.chosen(name)
+    with pytest.raises(UsageError, match=r"--precision fp16: needs a CUDA GPU.*on CPU"):
+        device.precision_for("fp16", torch.device("cpu"))
+
+
+def test_float32_is_exact_within_the_block_alone():
+    def settings():
+        return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+
+    before = settings()
+    with pytest.raises(ValueError), device.exact():
+        assert settings() == (False, False)
+        raise ValueError
+    assert settings() == before == (True, False)
