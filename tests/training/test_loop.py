@@ -551,7 +551,7 @@ def test_the_first_signal_is_answered_at_once_and_the_run_is_saved(number, train
     assert process.wait() == 128 + number and "Traceback" not in "\n".join(said)
     (first,) = [line for line in said if line.startswith("Stopping: this step ends")]
     assert first.endswith(f" To continue: vidgan train --resume {run}")
-    assert said[-2].startswith(f"{run}: kept the last, at ")
+    assert said[-3].startswith(f"{run}: kept the last, at ")
     assert said[-1] == f"Stopped. To continue: vidgan train --resume {run}"
     assert (run / "report.html").exists() and not parts(run)
     newest_state(run)

@@ -30,7 +30,8 @@ class FileOptions:
         max_size: Of a .gif or .webp, the best that is not larger than this, for example 3MB: with
             lower quality, fewer pixels, or fewer frames per second.
         for_web: What every browser plays: an .mp4 in h264, at most 1280x720 pixels.
-        for_phone: For phones held upright: an .mp4 in h264, 1080x1920 pixels.
+        for_phone: For phones held upright: an .mp4 in h264, 1080x1920 pixels. Of a wide picture it
+            shows the middle; to show all: --fit blur or --fit pad.
         for_chat: For messages: a .gif or .webp of at most 3 MB, or of --max-size.
         codec: h264, h265, av1, vp9, prores or ffv1, where the kind of file allows it. h264_nvenc,
             hevc_nvenc and av1_nvenc encode on a GPU, or in software where that does not work.

@@ -250,6 +250,7 @@ def _loop(run: Run, received: list[int], progress: Callable[[Progress, float], N
             run_folder.write_film(run.folder)
             report.write(run.folder, state.measured)
             logger.info(_kept(run))
+            logger.info(_how_to_look(run.folder))
 
 
 def _log_end(run: Run, watch: Watch, log: Log, current: Progress | None) -> None:
@@ -273,6 +274,11 @@ def _kept(run: Run) -> str:
     else:
         which = f"{'best and last' if best else 'last'}, at {seen:,} images"
     return f"{run.folder}: kept the {which}{rounded if 0 < over < how.batch_size else ''}"
+
+
+def _how_to_look(folder: Path) -> str:
+    which = "" if folder.parent.resolve() == Path("runs").resolve() else f" --model {folder}"
+    return f"To look: vidgan sample{which} --numbers look.png; or vidgan render{which} look.mp4"
 
 
 def _agreed(run: Run, stop: bool, received: list[int]) -> bool:
