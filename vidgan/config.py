@@ -220,6 +220,12 @@ def resolved(config: Config, *, spread: float = 0.4, on_gpu: bool = False) -> Co
         )
     if how.grow_every_images and {model.name, name} != {"dcgan"}:
         raise ConfigError("train.grow_every_images: only dcgan can grow; remove this key.")
+    adds = how.augment == "ada" or how.grow_every_images or config.discriminator.pretrained_weight
+    if on_gpu and how.deterministic and adds:
+        raise ConfigError(
+            'train.deterministic: on a GPU, gradients of augment = "ada", grow_every_images and '
+            "pretrained_weight cannot be repeated bit for bit; leave these out, or use the CPU."
+        )
     auto_size = 64 if on_gpu else 32
     return dataclasses.replace(
         config,

@@ -40,6 +40,26 @@ def test_a_shift_is_by_whole_pixels_and_at_most_an_eighth(image):
         assert torch.allclose(seen, image[:, :, 40:, 16 + pixels : 48 + pixels], atol=1e-5)
 
 
+def test_a_shift_is_that_of_grid_sample_and_its_gradient_puts_each_pixel_back():
+    """So that a gradient is exact in any order of additions: no place gets two of them."""
+    torch.manual_seed(0)
+    for height, width in ((64, 64), (72, 128), (32, 248)):
+        image = torch.randn(8, 3, height, width, requires_grad=True)
+        draws = torch.rand(8, 2)
+        sides = torch.tensor([width, height])
+        reach = (sides / 8).round()
+        pixels = torch.floor(draws * (2 * reach + 1)) - reach
+        theta = torch.eye(2, 3).repeat(8, 1, 1)
+        theta[:, :, 2] = 2 * pixels / sides
+        grid = torch.nn.functional.affine_grid(theta, list(image.shape), align_corners=False)
+        wanted = torch.nn.functional.grid_sample(image, grid, mode="nearest", align_corners=False)
+        seen, weight = augment._shifted(image, draws), torch.randn(image.shape)
+        torch.testing.assert_close(seen, wanted, atol=1e-6, rtol=0)
+        ours, theirs = (torch.autograd.grad(x, image, weight)[0] for x in (seen, wanted))
+        assert torch.equal(ours, theirs)
+        assert set(ours.flatten().tolist()) <= {0.0, *weight.flatten().tolist()}
+
+
 def test_a_picture_does_not_depend_on_its_neighbours(image):
     draws = draw(0, 0, 8, 0)
     whole = augment.diff_augment(image, draws)

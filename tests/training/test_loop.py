@@ -392,6 +392,12 @@ def test_settings_that_exclude_each_other_are_refused():
     ]:
         with pytest.raises(ConfigError, match=message):
             config.resolved(settings("earth", **keys))
+    critic = {"discriminator": {"pretrained_weight": 0.5}}
+    for keys in ({"augment": "ada"}, {"grow_every_images": 24}, critic):
+        how = settings("earth", deterministic=True, **keys)
+        config.resolved(how)  # on a CPU everything repeats
+        with pytest.raises(ConfigError, match=r"train\.deterministic: on a GPU"):
+            config.resolved(how, on_gpu=True)
 
 
 def test_what_is_left_to_auto_follows_networks_data_and_device():

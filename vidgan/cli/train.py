@@ -85,20 +85,15 @@ def train(
             raise UsageError(f"{option} 0: leave it out for the default, or give a number.")
     asked = _override(base, "data", source=source, every=every)
     asked = _override(asked, "model", name=model, width=width, height=height, channels=channels)
-    how = {
-        "batch_size": batch_size,
-        "flip": flip,
-        "seed": seed,
-        "start": start,
-        "precision": precision,
-    }
+    how = {"batch_size": batch_size, "flip": flip, "seed": seed}
+    how |= {"start": start, "precision": precision}
     asked = _override(asked, "train", **how)
     if allow_data_change and not resume:
         raise UsageError("--allow-data-change: only with --resume; a new run takes any data.")
     if resume:
         _check_kept(base, asked)
     images, duration_s = _amount(for_) if for_ else (None, None)
-    more_s = duration_s if resume else None
+    more_s = (duration_s or 0.0) if resume else 0.0
     if resume and for_:
         duration_s = 0.0  # of the run, when it was started
     goal = {"images": images, "duration_s": duration_s, "stop_past_best": stop}
@@ -110,7 +105,7 @@ def train(
             asked,
             runs=runs,
             resume=resume,
-            more_s=more_s or 0.0,
+            more_s=more_s,
             any_data=allow_data_change,
             device=device,
             progress=bar.training,

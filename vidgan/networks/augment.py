@@ -54,15 +54,22 @@ def diff_augment(image: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
 
 
 def _shifted(image: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-    """Shift by whole pixels, up to an eighth of each side. New pixels are grey (0)."""
-    sides = torch.tensor(image.shape[:1:-1], device=image.device)  # W, H
-    reach = (sides * _SHIFT).round()
-    pixels = torch.floor(draws * (2 * reach + 1)) - reach  # [B, 2] as x, y
-    # Pixel centres.
-    x, y = ((2 * torch.arange(n, device=image.device) + 1) / n - 1 for n in image.shape[:1:-1])
-    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)  # [H, W, 2]
-    grid = grid + (2 * pixels / sides)[:, None, None, :]  # [B, H, W, 2]
-    return grid_sample(image, grid, mode="nearest", align_corners=False)
+    """Shift by whole pixels, up to an eighth of each side. New pixels are grey (0).
+
+    First the picture wraps around. That only orders its pixels anew, so that the gradient adds up
+    nothing, and is the same bit for bit on a GPU, too. (Of grid_sample it is not.)
+    """
+    places = []
+    for n, u in ((image.shape[3], draws[:, :1]), (image.shape[2], draws[:, 1:])):
+        reach = round(n * _SHIFT)
+        pixels = torch.floor(u * (2 * reach + 1)) - reach  # [B, 1]
+        places.append(torch.arange(n, device=image.device) + pixels.long())  # [B, W] and [B, H]
+    x, y = places[0][:, None, :], places[1][:, :, None]
+    width, height = image.shape[:1:-1]
+    index = (y % height * width + x % width).flatten(1)  # [B, H W]
+    moved = image.flatten(2).gather(2, index[:, None].expand(-1, image.shape[1], -1))
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)  # [B, H, W]
+    return torch.where(inside[:, None], moved.unflatten(2, (height, width)), 0.0)
 
 
 def _with_hole(image: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:

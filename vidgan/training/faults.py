@@ -35,6 +35,11 @@ def explained(
         return SystemFault(
             f"{folder or settings.data.source}: out of memory. {free} again with a lower {lower}."
         )
+    if "deterministic" in str(error):  # what torch says of an operation that has no such way
+        return SystemFault(
+            f"{folder}: train.deterministic: this cannot be repeated bit for bit on "
+            f"{fabric.device.type.upper()} ({str(error).partition('.')[0]}); leave the key out."
+        )
     if fabric.world_size > 1 and (
         isinstance(error, torch.distributed.DistError) or _LOST.search(str(error))
     ):

@@ -59,11 +59,11 @@ def launch(settings: config.Config, device: str = "auto") -> Fabric:
         strategy=many if world > 1 else "auto",
         precision=kinds[precision],
     )
+    if settings.train.deterministic:  # an operation that cannot be repeated raises RuntimeError
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
     fabric.launch()
     assert fabric.device.type == kind.type
-    if settings.train.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
     return fabric
 
 
