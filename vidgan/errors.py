@@ -15,8 +15,15 @@ exit code. Any other exception is a bug in vidgan and shows its traceback.
     └── Interrupted    128 + the number of a signal: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP
 """
 
+import re
 import signal
 import traceback
+
+# What torch and ONNX Runtime say, on a CPU as on a GPU; most of it without a class of its own.
+_NO_MEMORY = re.compile(
+    r"(can't|cannot|failed to) allocate|out of memory|not enough memory|ALLOC_FAILED|bad_alloc",
+    re.IGNORECASE,
+)
 
 
 class VidganError(Exception):
@@ -56,6 +63,11 @@ class Interrupted(KeyboardInterrupt):
         by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
         super().__init__(f"interrupted{by}")
         self.number, self.exit_code = number, 128 + number
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether the memory of the machine or of its GPU was too small."""
+    return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(str(error)))
 
 
 def of_import(fault: Exception, package: str = "") -> SystemFault | None:

@@ -9,12 +9,13 @@ import sys
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 from PIL import Image
 from safetensors.numpy import save_file
 
 from tests.conftest import contents, save_model, small_generator
 from tests.wrong_commands import MODEL, WRONG_COMMANDS, prepare
-from vidgan.cli.main import main
+from vidgan.cli.main import _said_of, main
 from vidgan.film.reader import probe, read_frames
 from vidgan.generator.synthesis import open_generator
 from vidgan.latent import seeds
@@ -328,6 +329,19 @@ def test_a_package_that_cannot_be_imported_is_named(package, words, model_file, 
         lines = (done.stderr if code else done.stdout).splitlines()
         assert [line for line in lines if said in line]
         assert len(lines) == 1 if code else len(lines) > 9 and not done.stderr
+
+
+def test_a_memory_that_is_too_small_is_one_line_whoever_says_so():
+    with pytest.raises(RuntimeError) as of_torch:
+        torch.empty(2**45)
+    with pytest.raises(MemoryError) as of_numpy:
+        np.empty(2**45)
+    of_gpu = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
+    for error in (of_torch.value, of_numpy.value, of_gpu):
+        line, code = _said_of(error)
+        assert code == 5 and line.startswith("the memory is full (") and "\n" not in line
+    with pytest.raises(RuntimeError):
+        _said_of(RuntimeError("a bug"))
 
 
 def test_doctor_names_device_precision_and_encoders(vidgan):

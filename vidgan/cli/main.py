@@ -9,7 +9,14 @@ from cyclopts import App, CycloptsError, Parameter, UnknownOptionError, UnusedCl
 
 from vidgan import __version__, signals
 from vidgan.cli import choose, doctor, export, render, terminal, train
-from vidgan.errors import Interrupted, SystemFault, UsageError, VidganError, of_import
+from vidgan.errors import (
+    Interrupted,
+    SystemFault,
+    UsageError,
+    VidganError,
+    of_import,
+    out_of_memory,
+)
 
 _NOTHING = "return_value"  # cyclopts would print what a verb returns, or end the process
 # What people type for options that are called otherwise, and that difflib would not guess.
@@ -76,8 +83,8 @@ def _said_of(error: BaseException | None) -> tuple[str, int]:
             return f"{said} See {verb} --help.", UsageError.exit_code
         case VidganError() | Interrupted():
             return str(error), error.exit_code
-        case MemoryError():
-            fault = " ".join(f"the memory is full ({error})".split())
+        case Exception() if out_of_memory(error):
+            fault = " ".join(f"the memory is full ({error!s:.200})".split())
             return f"{fault}; ask for less, or for a smaller size.", SystemFault.exit_code
         case ImportError() if fault := of_import(error):
             return _said_of(fault)

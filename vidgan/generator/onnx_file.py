@@ -19,7 +19,7 @@ import numpy as np
 
 from vidgan.disk.files import check_file
 from vidgan.disk.places import cache_root
-from vidgan.errors import ModelError, SystemFault, UsageError
+from vidgan.errors import ModelError, SystemFault, UsageError, out_of_memory
 
 logger = logging.getLogger(__name__)
 GENERATOR, WALK = "vidgan-generator-1", "vidgan-walk-1"  # values of the metadata key `contract`
@@ -76,7 +76,7 @@ class OnnxFile:
             }
             try:
                 self.run(zeros)
-            except ModelError as error:
+            except (ModelError, SystemFault) as error:
                 why, self.session = str(error), cpu_session(content)
                 self._name_device(onnxruntime)
         if self.device == "cpu" and device == "cuda":
@@ -118,6 +118,10 @@ class OnnxFile:
                 fixed = batches(feed, batch_size_for(*self.frame_size))
                 output = np.concatenate([self.run_fixed(batch) for batch in fixed])[:count]
         except Exception as error:
+            if out_of_memory(error):
+                raise SystemFault(
+                    f"{self.path}: out of memory on {self.runs_on} ({_reason(error)}); free some."
+                ) from error
             raise ModelError(f"{self.path}: fails on {self.runs_on} ({_reason(error)}).") from error
         if output.shape[1:] != tuple(self._shape) or len(output) != count:
             raise ModelError(f"{self.path}: makes {output.shape}, against its contract.")

@@ -7,13 +7,10 @@ import torch
 from lightning_fabric import Fabric
 
 from vidgan.config import Config
-from vidgan.errors import SystemFault
+from vidgan.errors import SystemFault, out_of_memory
 from vidgan.training.state import checkpoints
 
-# What torch says without a class of its own: the host's memory, the collectives of gloo and NCCL.
-_NO_MEMORY = re.compile(
-    r"(can't|cannot|failed to) allocate|out of memory|ALLOC_FAILED|bad_alloc", re.I
-)
+# What the collectives of gloo and NCCL say, without a class of its own.
 _LOST = re.compile(r"gloo|NCCL|c10d|TCPStore")
 
 
@@ -27,7 +24,7 @@ def explained(
     kept = checkpoints(folder) if folder else []
     last = f"its last checkpoint is {kept[-1]}" if kept else "it has no checkpoint yet"
     again = f"vidgan train --resume {folder}"
-    if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+    if out_of_memory(error):
         how, model = settings.train, settings.model
         batch, channels = how.batch_size or "auto", model.channels or "auto"
         lower = f"--batch-size ({batch}), --channels ({channels}) or --size"
