@@ -70,7 +70,7 @@ def test_if_the_gpu_fails_the_cpu_runs_the_file_and_says_why_once(onnx_file, cud
         assert runtime.OnnxFile(onnx_file).runs_on.endswith("on CPU")
     (line,) = said
     assert line.startswith("no GPU runs ONNX files here, the CPU does (") and len(line) > 60
-    with pytest.raises(SystemFault, match=r"no GPU runs it .*--device cpu"):
+    with pytest.raises(SystemFault, match=r"no GPU runs it .*; see vidgan doctor"):
         runtime.OnnxFile(onnx_file, device="cuda")
     with pytest.raises(UsageError, match="--device mps: an ONNX file runs on cpu or cuda"):
         runtime.OnnxFile(onnx_file, device="mps")
@@ -95,8 +95,8 @@ def test_a_gpu_that_opens_a_file_and_cannot_run_it_is_found_out_before_the_first
         def io_binding(self):
             raise RuntimeError("no kernel image is available for execution on the device")
 
-    tried = lambda *_: (Old(runtime.cpu_session(onnx_file.read_bytes())), "")  # noqa: E731
-    monkeypatch.setattr(runtime, "_tried", tried)
+    old = Old(runtime.cpu_session(onnx_file.read_bytes()))
+    monkeypatch.setattr(runtime, "_on_gpu", lambda *_: old)
     generator = open_generator(onnx_file)
     assert generator.runs_on.endswith("on CPU") and generator(np.zeros((3, 100))).shape[0] == 3
     assert len(said) == 1 and "no kernel image is available" in said[0]

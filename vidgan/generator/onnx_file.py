@@ -31,6 +31,10 @@ _EXTERNAL = re.compile(rb"\x0a(?:\x08|\x88\x80*\x00)location")
 # In a protobuf of ONNX: float, float16, double by number, as the bits of their exponent.
 _FLOATS = {1: ("<u4", 0x7F800000), 10: ("<u2", 0x7C00), 11: ("<u8", 0x7FF << 52)}
 _DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+# Needs what a generator needs: CUDA, and the cuDNN of convolutions.
+_SMALL = """<ir_version: 10, opset_import: ["" : 18]>
+    small (float[1, 1, 4, 4] x) => (float[1, 1, 4, 4] y) <float[1, 1, 1, 1] w = {2}>
+    { y = Conv(x, w) }"""
 _TENSORRT = "nvinfer_10.dll" if sys.platform == "win32" else "libnvinfer.so.10"
 
 
@@ -70,19 +74,14 @@ class OnnxFile:
         self.path, self.sha256 = path, hashlib.sha256(content).hexdigest()
         self._name_device(onnxruntime)
         if self.device != "cpu":  # some fail only now: this GPU may be too old for the package
-            zeros = {
-                i.name: np.zeros((1, *i.shape[1:]), "f4" if "float" in i.type else "i4")
-                for i in self.session.get_inputs()
-            }
+            kinds, takes = {"label": np.int32}, self.inputs.items()
             try:
-                self.run(zeros)
+                self.run({k: np.zeros((1, *s), kinds.get(k, np.float32)) for k, s in takes})
             except (ModelError, SystemFault) as error:
                 why, self.session = str(error), cpu_session(content)
                 self._name_device(onnxruntime)
         if self.device == "cpu" and device == "cuda":
-            raise SystemFault(
-                f"{path}: no GPU runs it ({why}). See vidgan doctor, or --device cpu."
-            )
+            raise SystemFault(f"{path}: no GPU runs it ({why}); see vidgan doctor.")
         if self.device == "cpu" and why and device == "auto":
             _say(f"no GPU runs ONNX files here, the CPU does ({why})")
 
@@ -223,8 +222,8 @@ def cpu_session(content: bytes) -> object:
     """A session on the CPU, for numbers that may not depend on whether there is a GPU."""
     import onnxruntime
 
-    cpu = ["CPUExecutionProvider"]
-    return onnxruntime.InferenceSession(content, _options(onnxruntime), providers=cpu)
+    how = {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}  # which prints to stdout
+    return onnxruntime.InferenceSession(content, _options(onnxruntime), **how)
 
 
 def _options(onnxruntime: object) -> object:
@@ -239,32 +238,20 @@ def _options(onnxruntime: object) -> object:
 
 def gpu_works() -> str:
     """Whether a session on a GPU runs, in words; "" if this ONNX Runtime has no provider for it."""
+    import onnx
     import onnxruntime
-    from onnx import TensorProto, helper
 
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         return ""
-    x, y, w = (
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1, side, side])
-        for name, side in (("x", 4), ("y", 2), ("w", 3))
-    )
-    graph = helper.make_graph([helper.make_node("Conv", ["x", "w"], ["y"])], "one", [x, w], [y])
-    opset = [helper.make_opsetid("", 18)]
-    content = helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString()
+    small, providers = onnx.parser.parse_model(_SMALL), [("CUDAExecutionProvider", {})]
     onnxruntime.preload_dlls()
-    options, providers = (
-        _options(onnxruntime),
-        [("CUDAExecutionProvider", {}), "CPUExecutionProvider"],
-    )
-    session, why = _tried(onnxruntime, content, options, providers)
     try:
-        if session:
-            ones = {"x": np.ones((1, 1, 4, 4), "f4"), "w": np.ones((1, 1, 3, 3), "f4")}
-            session.run(None, ones)
+        session = _on_gpu(onnxruntime, small.SerializeToString(), providers)
+        session.run(None, {"x": np.ones((1, 1, 4, 4), np.float32)})
     except Exception as error:
-        why = _reason(error)
-    driver = "" if _loads(_DRIVER) else f"there is no driver {_DRIVER}, and "
-    return f"fails: {driver}{why}" if why else "works"
+        driver = "" if _loads(_DRIVER) else f"there is no driver {_DRIVER}, and "
+        return f"fails: {driver}{_reason(error)}"
+    return "works"
 
 
 @functools.cache
@@ -275,38 +262,25 @@ def _say(line: str) -> None:
 
 def _open(onnxruntime: object, content: bytes, device: str) -> tuple[object, str]:
     """A session, and why it is on none of the GPUs."""
-    options = _options(onnxruntime)
-    *accelerated, cpu = [["CPUExecutionProvider"]] if device == "cpu" else candidates(onnxruntime)
     why = "" if device == "auto" else "no CUDA in this ONNX Runtime, or no driver"
-    for providers in accelerated:
-        session, why = _tried(onnxruntime, content, options, providers)
-        if session:
-            return session, ""
-    session = onnxruntime.InferenceSession(content, options, providers=cpu, enable_fallback=0)
-    return session, why
+    for providers in candidates(onnxruntime)[:-1] if device != "cpu" else ():
+        try:
+            return _on_gpu(onnxruntime, content, providers), ""
+        except Exception as error:
+            why = _reason(error)
+    return cpu_session(content), why
 
 
-def _tried(
-    onnxruntime: object, content: bytes, options: object, providers: list
-) -> tuple[object | None, str]:
-    """A session on the first of the providers, or why there is none."""
-    name, _ = providers[0]
-    try:  # no fallback by ONNX Runtime itself, which prints to stdout
-        session = onnxruntime.InferenceSession(
-            content, options, providers=providers, enable_fallback=0
-        )
-    except Exception as error:
-        return None, _reason(error)
-    if session.get_providers()[0] == name:
-        return session, ""
-    # It says nothing of why it fell back. Mostly a library is missing, which its own one names.
-    short = name.removesuffix("ExecutionProvider").lower()
-    library = Path(onnxruntime.__file__).parent / f"capi/libonnxruntime_providers_{short}.so"
-    try:
-        ctypes.CDLL(str(library))
-    except OSError as error:
-        return None, str(error)
-    return None, f"{name} gives no reason"
+def _on_gpu(onnxruntime: object, content: bytes, providers: list) -> object:
+    """A session on the first of the providers. Raises what ONNX Runtime does, or OSError."""
+    options, (name, _) = _options(onnxruntime), providers[0]
+    session = onnxruntime.InferenceSession(content, options, providers=providers, enable_fallback=0)
+    if session.get_providers()[0] != name:
+        # It says nothing of why. Mostly a library is missing, which its own one names.
+        own = f"capi/libonnxruntime_providers_{name.removesuffix('ExecutionProvider').lower()}.so"
+        ctypes.CDLL(str(Path(onnxruntime.__file__).parent / own))
+        raise OSError(f"{name} gives no reason")
+    return session
 
 
 def _reason(error: Exception) -> str:
