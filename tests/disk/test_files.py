@@ -1,9 +1,11 @@
 import contextlib
+import ctypes
 import os
 import shutil
 import subprocess
 import sys
 import threading
+import types
 from pathlib import Path
 
 import pytest
@@ -137,6 +139,32 @@ def test_there_is_no_moment_without_the_old_folder_or_the_new_one(tmp_path):
     end.set()
     watching.join()
     assert not absent
+
+
+def test_a_folder_is_put_back_if_its_process_was_killed_between_two_renames(tmp_path):
+    with files.whole(tmp_path / "out") as part:
+        put(part, "old")
+    code = (
+        "import os\nfrom pathlib import Path\nfrom vidgan.disk import files\n"
+        "files._rename = lambda *_: False  # as on a file system that cannot exchange\n"
+        "rename = Path.rename\n"
+        "Path.rename = lambda *paths: (rename(*paths), os.kill(os.getpid(), 9))\n"
+        "with files.whole(Path('out')) as part:\n"
+        "    part.mkdir()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path)
+    assert done.returncode == -9 and not (tmp_path / "out").exists()
+    files.remove_dead(tmp_path)
+    assert read(tmp_path / "out") == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_macos_exchanges_two_folders_by_its_own_name_for_it(tmp_path, monkeypatch):
+    called = []
+    library = types.SimpleNamespace(renamex_np=lambda *words: called.append(words) or 0)
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: library)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert files._rename(tmp_path / "a", tmp_path / "b", files._EXCHANGE)
+    assert called == [(os.fsencode(tmp_path / "a"), os.fsencode(tmp_path / "b"), 2)]
 
 
 @pytest.mark.parametrize("system", ["refuses", "only renames"])

@@ -19,6 +19,7 @@ from vidgan.errors import ModelError, SystemFault, UsageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NO_REPLACE, _EXCHANGE = 1, 2  # what Linux calls RENAME_NOREPLACE and RENAME_EXCHANGE
+_OF_MACOS = {_NO_REPLACE: 4, _EXCHANGE: 2}  # RENAME_EXCL and RENAME_SWAP
 _HERE = -100  # AT_FDCWD
 _END_BYTES = 32 << 20
 
@@ -149,8 +150,10 @@ def remove_dead(folder: Path, name: str | None = None) -> None:
             if not _beside(left, "lock").is_file():
                 with contextlib.suppress(OSError):  # not empty, so none of ours
                     left.rmdir()  # of a process that was killed before it locked it
-            # A killed process may have been about to replace the old folder.
-            elif not _beside(left, "old").exists() and (lock := _lock(left)):
+            elif lock := _lock(left):
+                old, target = _beside(left, "old"), left.with_name(part[1])
+                if old.exists() and not os.path.lexists(target):
+                    old.rename(target)  # it was killed between the two renames of `_exchange`
                 _discard(left, lock)
 
 
@@ -166,7 +169,11 @@ def _discard(folder: Path, lock: object | None = None) -> None:
 
 
 def publish(part: Path, target: Path, *, force: bool = True) -> None:
-    """Rename a finished file or folder to its target, in one step where the system can.
+    """Rename a finished file or folder to its target.
+
+    There is always the old one or the new one. Only to replace a folder on Windows, or on a file
+    system that cannot exchange two, takes two steps; if killed between them, the next one that
+    writes there puts the old folder back.
 
     With `force` an older target is deleted. Without it, it stays, and this raises UsageError. An
     empty folder may always be filled.
@@ -205,19 +212,22 @@ def _exchange(part: Path, target: Path) -> None:
 
 
 def _rename(source: Path, target: Path, how: int) -> bool:
-    """Rename as only Linux can. Returns False where the system, or its file system, cannot."""
+    """Rename as Linux and macOS can. Returns False where the system, or its file system, cannot."""
     import ctypes
 
-    if sys.platform != "linux":
-        return False
+    paths = os.fsencode(source), os.fsencode(target)
     try:
-        rename = ctypes.CDLL(None, use_errno=True).renameat2
-    except AttributeError:  # an old C library
+        library = ctypes.CDLL(None, use_errno=True)
+        if sys.platform == "darwin":
+            failed = library.renamex_np(*paths, _OF_MACOS[how])
+        else:
+            failed = library.renameat2(_HERE, paths[0], _HERE, paths[1], how)
+    except (AttributeError, TypeError):  # an old C library, or Windows
         return False
-    if not rename(_HERE, os.fsencode(source), _HERE, os.fsencode(target), how):
+    if not failed:
         return True
     number = ctypes.get_errno()
-    if number in (errno.EINVAL, errno.ENOSYS):
+    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
         return False
     raise OSError(number, os.strerror(number), str(target))
 
