@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 
 from tests import conftest
 from tests.conftest import listening, write_pictures
+from tests.faults.kills import ranks
 from tests.films import noise, write
 from tests.waiting import another_process_in, wait_until
 from vidgan import config, signals
@@ -444,6 +445,7 @@ def test_two_ranks_train_one_model_and_go_on_when_one_was_lost(pictures, tmp_pat
     done = subprocess.run([*command, tmp_path / "runs"], check=True, timeout=240, **alone)
     (run,) = (tmp_path / "runs").iterdir()
     assert done.stdout == f"{run}/generator.safetensors\n"
+    assert done.stderr.count("decoding once") == 1 and "holds this lock" not in done.stderr
     assert int(newest_checkpoint(run).stem) == 320
     assert (run / "best.safetensors").exists()  # one rank measures, the other waits
     said = [line for line in done.stderr.splitlines() if " images " in line or "deprecat" in line]
@@ -461,6 +463,70 @@ def test_two_ranks_train_one_model_and_go_on_when_one_was_lost(pictures, tmp_pat
     resume = [sys.executable, *ranks, "-m", "vidgan", "train", "--resume", lost]
     subprocess.run(resume, check=True, timeout=240, **alone)
     assert same_runs(run, lost)
+
+
+@pytest.fixture
+def asked(pictures, tmp_path, monkeypatch):
+    """A function that asks whether any of two processes stops, the other of which says what `said`
+    does (stop, number of a signal, seconds a step takes); and how often it was asked."""
+    said, calls = [0.0, 0.0, 0.0], []
+    how, dataset = setup.open_data(settings(pictures, images=10**6))
+    fabric = setup.launch(how)
+
+    def all_reduce(own, reduce_op):
+        calls.append(1)
+        return torch.maximum(own, torch.tensor(said))
+
+    monkeypatch.setattr(type(fabric), "world_size", 2)
+    monkeypatch.setattr(fabric, "all_reduce", all_reduce)
+    run = Run(how, dataset, fabric, setup.build(how, fabric), tmp_path)
+    return lambda *words: loop._agreed(run, *words), said, calls, run.state
+
+
+def test_ranks_are_asked_twice_a_second_whether_one_stops_and_at_the_end(asked):
+    ask, said, calls, state = asked
+    ask_in, received = 0, []
+    for _ in range(101):
+        stop, ask_in = ask(False, received, 0.01, ask_in - 1)
+        assert not stop
+    assert len(calls) == 3  # at the steps 0, 50 and 100
+    said[:] = [1, 15, 0.125]
+    assert ask(False, received, 0.01, ask_in - 1) == (False, 49)  # all do the same steps
+    assert ask(False, received, 0.01, 0) == (True, 4) and received == [15]
+    assert ask(False, received, 9.0, 0)[1] == 1
+    state.images_seen = 10**6
+    said[:], received = [0, 2, 0.1], []
+    assert ask(False, received, 0.01, 49)[0] is False and received == [2]
+
+
+def test_two_ranks_reduce_nothing_but_gradients_at_most_steps(pictures, tmp_path):
+    """Two processes of gloo, alone, as a launcher that is not torchrun would start them."""
+    code = (
+        "import sys\nfrom lightning_fabric import Fabric\nfrom vidgan.cli.main import main\n"
+        "reduce, calls = Fabric.all_reduce, []\n"
+        "Fabric.all_reduce = lambda *a, **k: (calls.append(1), reduce(*a, **k))[1]\n"
+        "sys.argv[0] = 'vidgan'\n"
+        "try:\n    main()\nfinally:\n    print(len(calls), 'of 40')\n"
+    )
+    _, _, *train = train_command(tmp_path, settings(pictures, images=640, batch_size=16))
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, *train, tmp_path / "runs"],
+            env={**os.environ, "OMP_NUM_THREADS": "1", **env},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for env in ranks(2)
+    ]
+    said = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    (run,) = (tmp_path / "runs").iterdir()
+    assert f"{run}/generator.safetensors" in said[0][0] and "generator" not in said[1][0]
+    assert said[0][1].count("decoding once") == 1 and not said[1][1]
+    assert "holds this lock" not in said[0][1]
+    counts = [int(out.split()[-3]) for out, _ in said]
+    assert counts[0] == counts[1] <= 20
 
 
 @pytest.mark.slow

@@ -40,9 +40,13 @@ def explained(
     if fabric.world_size > 1 and (
         isinstance(error, torch.distributed.DistError) or _LOST.search(str(error))
     ):
-        rank = f"rank {fabric.global_rank} of {fabric.world_size}"
+        rank = f"rank {fabric.global_rank} of {fabric.world_size} ends"
+        on = (
+            f"To continue, start all of them with {again} ({last})."
+            if folder
+            else "See its message."
+        )
         return SystemFault(
-            f"{folder}: {rank} ends, because another one died or hangs. To continue, start all of "
-            f"them with {again} ({last})."
+            f"{folder or settings.data.source}: {rank}, because another one died or hangs. {on}"
         )
     return None

@@ -39,6 +39,7 @@ from vidgan.training.step import Outcome, Step
 logger = logging.getLogger(__name__)
 ENDLESS = 10**15  # images, of a run that only a time ends
 _LOG_EVERY_S, _FORECAST_AFTER_S, _FIRST_S = 1.0, 15.0, 60.0
+_ASK_EVERY_S = 0.5  # whether another process stops
 _FEW = 10  # pictures
 _FINISHING = "Stopping: this step ends and the run is saved. A second signal leaves at once."
 
@@ -69,7 +70,9 @@ def train(
     on_gpu = fabric.device.type != "cpu"
     folder, dataset = resume, None
     try:
-        settings, dataset = open_data(settings, of_run=resume, on_gpu=on_gpu, progress=decoding)
+        # The first process on a machine decodes, and shows how far it is; the others wait for it.
+        with fabric.rank_zero_first(local=True) if fabric.world_size > 1 else nullcontext():
+            settings, dataset = open_data(settings, of_run=resume, on_gpu=on_gpu, progress=decoding)
         state, model = build(settings, fabric), settings.model
         if settings.train.start and not resume:
             start.begin(state, settings.train.start)
@@ -189,7 +192,7 @@ def _loop(run: Run, received: list[int], progress: Callable[[Progress, float], N
     logged = time.monotonic()
     started = logged - state.trained_s
     logged_images, past_best, current = state.images_seen, False, None
-    began, first, foretold = logged, state.images_seen, False
+    began, first, foretold, ask_in = logged, state.images_seen, False, 0
     with closing(Log(run.folder, writes=run.is_first)) as log, closing(batches(run)) as stream:
         of_class = run_folder.reals_of_classes(run.dataset, run.settings.model)
         watch = Watch(run_folder.some_reals(run.dataset), log.flags, log.varieties, of_class)
@@ -208,11 +211,11 @@ def _loop(run: Run, received: list[int], progress: Callable[[Progress, float], N
                 measure_at = validation.next_at(state.images_seen, run.settings)
 
             now = time.monotonic()
-            state.trained_s = now - started
+            step_s, state.trained_s = now - started - state.trained_s, now - started
             stop = bool(received) or 0 < how.duration_s < state.trained_s
             stop |= past_best and how.stop_past_best
             stop |= whole is not None and whole.is_there()
-            stop = _agreed(run, stop, received)
+            stop, ask_in = _agreed(run, stop, received, step_s, ask_in - 1)
             ends = stop or state.images_seen >= how.images
             if now - logged > _LOG_EVERY_S or ends:
                 speed = (state.images_seen - logged_images) / max(now - logged, 1e-9)
@@ -281,15 +284,23 @@ def _how_to_look(folder: Path) -> str:
     return f"To look: vidgan sample{which} --numbers look.png; or vidgan render{which} look.mp4"
 
 
-def _agreed(run: Run, stop: bool, received: list[int]) -> bool:
-    """Whether any of the processes stops. A signal that one has received is a signal to all."""
+def _agreed(
+    run: Run, stop: bool, received: list[int], step_s: float, ask_in: int
+) -> tuple[bool, int]:
+    """Whether any of the processes stops, and in how many steps to ask them again.
+
+    Asking takes time, so it is not done at every step. All ask at the same one, and at the last. A
+    signal that one has received is a signal to all.
+    """
     if run.fabric.world_size == 1:
-        return stop
-    number = received[0] if received else 0
-    stop, number = run.fabric.all_reduce(torch.tensor([stop, number]), reduce_op="max").tolist()
+        return stop, 0
+    if ask_in > 0 and run.state.images_seen < run.settings.train.images:
+        return False, ask_in
+    said = torch.tensor([stop, received[0] if received else 0, step_s])
+    stop, number, step_s = run.fabric.all_reduce(said, reduce_op="max").tolist()
     if number and not received:
-        received.append(number)
-    return bool(stop)
+        received.append(int(number))
+    return bool(stop), max(1, int(_ASK_EVERY_S / max(step_s, 1e-4)))
 
 
 def _save(run: Run) -> None:
