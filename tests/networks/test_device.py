@@ -36,10 +36,10 @@ def test_auto_is_cuda_or_the_cpu_and_the_gpu_of_a_mac_is_asked_for(machine, monk
 
 def test_a_device_that_is_missing_or_cannot_is_one_line(machine):
     machine()
-    for name, said in (("cuda", "finds none here"), ("mps", "finds none"), ("tpu", "known are")):
-        with pytest.raises(UsageError, match=f"--device {name}: .*{said}"):
+    for name in ("cuda", "mps", "tpu"):
+        with pytest.raises(UsageError, match=rf"--device {name}: not here; torch .* auto, cpu\."):
             device.chosen(name)
-    with pytest.raises(UsageError, match=r"--precision fp16: needs a CUDA GPU.*on CPU"):
+    with pytest.raises(UsageError, match="--precision fp16: needs CUDA, not cpu"):
         device.precision_for("fp16", torch.device("cpu"))
 
 

@@ -8,8 +8,6 @@ import torch
 
 from vidgan.errors import UsageError
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
-
 
 def chosen(wanted: str = "auto") -> torch.device:
     """Replace "auto": the GPU of this process if CUDA shows one, else the CPU.
@@ -17,26 +15,21 @@ def chosen(wanted: str = "auto") -> torch.device:
     MPS, the GPU of a Mac, is only for those who ask for it, because nothing was measured on one.
     Raises UsageError.
     """
-    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
-    if wanted not in DEVICES:
-        raise UsageError(f"--device {wanted}: known are {', '.join(DEVICES)}.")
-    if not {"cuda": cuda, "mps": mps}.get(wanted, True):
-        raise UsageError(
-            f"--device {wanted}: torch {torch.__version__} finds none here; leave it out, or see "
-            "vidgan doctor."
-        )
-    kind = wanted if wanted != "auto" else "cuda" if cuda else "cpu"
-    index = int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count() if cuda else 0
-    return torch.device(kind, index) if kind == "cuda" else torch.device(kind)
+    there = {"auto": True, "cpu": True, "cuda": torch.cuda.is_available()}
+    there["mps"] = torch.backends.mps.is_available()
+    if not there.get(wanted):
+        known = ", ".join(name for name, is_there in there.items() if is_there)
+        raise UsageError(f"--device {wanted}: not here; torch {torch.__version__} has {known}.")
+    kind = wanted if wanted != "auto" else "cuda" if there["cuda"] else "cpu"
+    if kind != "cuda":
+        return torch.device(kind)
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
 
 
 def precision_for(wanted: str, device: torch.device) -> str:
     """Replace "auto": bf16 if the device has instructions for it, else fp32. Raises UsageError."""
     if wanted == "fp16" and device.type != "cuda":
-        raise UsageError(
-            f"--precision fp16: needs a CUDA GPU, and this run is on {device.type.upper()}; choose "
-            "bf16 or fp32, or leave it out."
-        )
+        raise UsageError(f"--precision fp16: needs CUDA, not {device.type}; choose bf16 or fp32.")
     if wanted != "auto":
         return wanted
     if device.type == "cuda":
