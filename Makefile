@@ -7,13 +7,14 @@
 # make gallery     render the moving pictures of README.md again
 # make benchmark   compare a plain script, dcgan and r3gan on three sets: nine runs, each of which
 #                  is measured after MINUTES (10 and 30)
+# make benchmark-gpu  the table of what needs a GPU: training, its precisions, generation
 # make runtimes    measure the table of runtimes in export/README.md again (installs 4 GB)
 # make clean       delete what the other targets installed
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-faults test-fuzz test-kills soak fuzz runtimes gallery benchmark lint clean
+.PHONY: demo test test-faults test-fuzz test-kills soak fuzz runtimes gallery benchmark benchmark-gpu lint clean
 
 # If pip finds a wheel of torch in a local folder (its option find-links), it takes that one and
 # downloads no gigabytes. held.txt then keeps this version while pip installs everything else.
@@ -70,6 +71,9 @@ lint: .venv/ready
 MINUTES ?= 10 30
 benchmark: .venv/ready
 	$(BIN)/python tests/benchmarks/compare.py --minutes $(MINUTES) --folder compare
+
+benchmark-gpu: .venv/ready
+	$(BIN)/python -m tests.benchmarks.gpu
 
 clean:
 	rm -rf .venv export/*/node_modules .pytest_cache .ruff_cache .hypothesis

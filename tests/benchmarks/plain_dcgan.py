@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 Z_DIM, WIDTH, BATCH = 100, 64, 128
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def up(before: int, after: int) -> list[nn.Module]:
@@ -60,15 +61,17 @@ def initialise(module: nn.Module) -> None:
 
 def write_samples(target: Path, count: int) -> None:
     with torch.no_grad():
-        batches = [generator(torch.randn(64, Z_DIM, 1, 1)) for _ in range(-(-count // 64))]
+        batches = [
+            generator(torch.randn(64, Z_DIM, 1, 1, device=DEVICE)) for _ in range(-(-count // 64))
+        ]
     levels = torch.cat(batches)[:count].mul(127.5).add(127.5).round().clamp(0, 255)
-    np.save(target, levels.permute(0, 2, 3, 1).to(torch.uint8).numpy())
+    np.save(target, levels.permute(0, 2, 3, 1).to(torch.uint8).cpu().numpy())
 
 
 def main(source: str, folder: str, count: int, seed: int, marks_s: list[float]) -> None:
     torch.manual_seed(seed)
-    generator.apply(initialise)
-    discriminator.apply(initialise)
+    generator.to(DEVICE).apply(initialise)
+    discriminator.to(DEVICE).apply(initialise)
     adam_g = torch.optim.Adam(generator.parameters(), lr=2e-4, betas=(0.5, 0.999))
     adam_d = torch.optim.Adam(discriminator.parameters(), lr=2e-4, betas=(0.5, 0.999))
     criterion = nn.BCELoss()
@@ -78,11 +81,11 @@ def main(source: str, folder: str, count: int, seed: int, marks_s: list[float]) 
         if len(indices) == 0:
             indices = torch.randperm(len(pictures))
         chosen, indices = indices[:BATCH], indices[BATCH:]
-        real = pictures[chosen].float() / 127.5 - 1
-        ones, zeros = torch.ones(len(real)), torch.zeros(len(real))
+        real = pictures[chosen].to(DEVICE).float() / 127.5 - 1
+        ones, zeros = (f(len(real), device=DEVICE) for f in (torch.ones, torch.zeros))
         adam_d.zero_grad()
         criterion(discriminator(real).view(-1), ones).backward()
-        fake = generator(torch.randn(len(real), Z_DIM, 1, 1))
+        fake = generator(torch.randn(len(real), Z_DIM, 1, 1, device=DEVICE))
         criterion(discriminator(fake.detach()).view(-1), zeros).backward()
         adam_d.step()
         adam_g.zero_grad()

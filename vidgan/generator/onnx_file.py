@@ -22,6 +22,7 @@ from vidgan.disk.places import cache_root
 from vidgan.errors import ModelError, SystemFault, UsageError, out_of_memory
 
 logger = logging.getLogger(__name__)
+_say = functools.cache(logger.warning)  # once, however many files are opened
 GENERATOR, WALK = "vidgan-generator-1", "vidgan-walk-1"  # values of the metadata key `contract`
 _LARGEST_BATCH, _LARGEST_BATCH_BYTES = 16, 16_000_000  # bytes of frames
 _LARGEST_SIZE, _MOST_PIXELS = 2**16, 2**26  # of a latent or a side; of a frame
@@ -252,12 +253,6 @@ def gpu_works() -> str:
         driver = "" if _loads(_DRIVER) else f"there is no driver {_DRIVER}, and "
         return f"fails: {driver}{_reason(error)}"
     return "works"
-
-
-@functools.cache
-def _say(line: str) -> None:
-    """Say something once, however many files are opened."""
-    logger.warning(line)
 
 
 def _open(onnxruntime: object, content: bytes, device: str) -> tuple[object, str]:

@@ -33,7 +33,6 @@ _PATIENCE = timedelta(minutes=15)
 def launch(settings: config.Config, device: str = "auto") -> Fabric:
     """Start on the devices of this process: alone, or as one of many under torchrun."""
     kind = devices.chosen(device)
-    precision = devices.precision_for(settings.train.precision, kind)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # vidgan logs the same facts
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     world = int(os.environ.get("WORLD_SIZE", "1"))
@@ -57,7 +56,7 @@ def launch(settings: config.Config, device: str = "auto") -> Fabric:
         devices=local,
         num_nodes=world // local,
         strategy=many if world > 1 else "auto",
-        precision=kinds[precision],
+        precision=kinds[devices.precision_for(settings.train.precision, kind)],
     )
     if settings.train.deterministic:  # an operation that cannot be repeated raises RuntimeError
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
