@@ -1,7 +1,9 @@
 """Films made for tests, and read back."""
 
+import logging
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -90,6 +92,16 @@ def decoded(path: Path) -> np.ndarray:
             for frame in film.decode(video=0)
         ]
     return np.stack([frame.to_ndarray() for frame in frames])
+
+
+def read_frames(
+    source: Path | str, *, every: int = 1, size=None, notice=None
+) -> Iterator[np.ndarray]:
+    """Every n-th frame, as training data are read; notices are logged."""
+    notice = notice or logging.getLogger("vidgan").warning
+    start = reader.Place()
+    for _, pixels in reader.read_on(source, start, every=every, size=size, notice=notice):
+        yield pixels
 
 
 def fill(film: Film, piece: range, frames: list[np.ndarray]) -> None:

@@ -18,10 +18,9 @@ from PIL import Image
 
 from tests import readme_player
 from tests.conftest import contents, loop
-from tests.films import nearly_equal
+from tests.films import nearly_equal, read_frames
 from tests.runtimes import golden
 from tests.waiting import interrupted
-from vidgan.film.reader import read_frames
 from vidgan.generator import export
 from vidgan.generator.synthesis import open_generator
 from vidgan.marks.xmp import DIGITAL_SOURCE_TYPE, find_mark

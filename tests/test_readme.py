@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from tests import conftest, films
+from tests.films import read_frames
 from tests.generator import zoo
 from tests.marks.test_c2pa import make as make_certificate
 from tests.sounds import write_sound
 from vidgan import Walk, open_generator
 from vidgan.cli.main import app
-from vidgan.film.reader import read_frames
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -14,9 +14,10 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from tests.conftest import contents, save_model, small_generator
+from tests.films import read_frames
 from tests.wrong_commands import MODEL, WRONG_COMMANDS, prepare
 from vidgan.cli.main import _said_of, main
-from vidgan.film.reader import probe, read_frames
+from vidgan.film.reader import probe
 from vidgan.generator.synthesis import open_generator
 from vidgan.latent import seeds
 from vidgan.marks.xmp import find_mark

@@ -14,12 +14,20 @@ import pytest
 
 from tests import films
 from tests.conftest import loop, vidgan
-from tests.films import COLOURS, colour_error, decoded, enlarged, film_writer, noise, run_python
+from tests.films import (
+    COLOURS,
+    colour_error,
+    decoded,
+    enlarged,
+    film_writer,
+    noise,
+    read_frames,
+    run_python,
+)
 from tests.sounds import write_sound
 from vidgan.disk.places import bundled
 from vidgan.errors import SystemFault
 from vidgan.film import codecs, segments, sound
-from vidgan.film.reader import read_frames
 from vidgan.film.segments import Film
 from vidgan.film.target import Target
 from vidgan.generator import synthesis

@@ -6,13 +6,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.films import COLOURS, colour_error, enlarged, moving, noise, run_python, write
+from tests.films import (
+    COLOURS,
+    colour_error,
+    enlarged,
+    moving,
+    noise,
+    read_frames,
+    run_python,
+    write,
+)
 from tests.sounds import write_sound
 from vidgan.data import pictures
 from vidgan.disk.places import bundled
 from vidgan.errors import DataError
 from vidgan.film import reader
-from vidgan.film.reader import Place, probe, read_frames, read_on
+from vidgan.film.reader import Place, probe, read_on
 
 EARTH = bundled("assets/earth.mp4")
 
@@ -287,7 +296,7 @@ def test_frames_too_large_to_hold_are_refused(tmp_path, monkeypatch):
 def test_memory_does_not_grow_while_reading(tmp_path):
     write(tmp_path / "out.mp4", moving(100, side=128) * 8, scale=1)
     peaks_mb = run_python(
-        "for index, frame in enumerate(reader.read_frames('out.mp4')):\n"
+        "for index, frame in enumerate(read_frames('out.mp4')):\n"
         "    if index in (100, 799): print(peak_mb())",
         tmp_path,
     ).split()

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from tests.conftest import contents
-from tests.films import COLOURS, colour_error, enlarged, moving, run_python, write
+from tests.films import COLOURS, colour_error, enlarged, moving, read_frames, run_python, write
 from vidgan.errors import SystemFault
-from vidgan.film.reader import probe, read_frames
+from vidgan.film.reader import probe
 from vidgan.film.writer import VideoWriter, write_png
 
 NAMES = ("out.mp4", "out.gif", "out.webp", "out")

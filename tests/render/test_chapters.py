@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from tests.conftest import save_model, small_generator, vidgan
+from tests.films import read_frames
 from tests.sounds import write_sound
 from vidgan.errors import ConfigError, UsageError
-from vidgan.film.reader import read_frames
 from vidgan.film.segments import SEGMENT_FRAMES, folder_of
 from vidgan.film.target import Target
 from vidgan.film.writer import VideoWriter

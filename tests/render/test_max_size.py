@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.conftest import contents, vidgan
 from vidgan.errors import UsageError
+from vidgan.film.target import Target
+from vidgan.film.writer import VideoWriter
 from vidgan.generator.synthesis import open_generator
 from vidgan.render import max_size, pipeline
 from vidgan.render.walk import Walk
@@ -44,6 +48,35 @@ def test_a_film_is_the_best_that_is_below_the_size_and_takes_as_long(name, rende
     said = capsys.readouterr().out.splitlines()[-1]
     size = f"{film.stat().st_size / 1e6:.2f} MB, {width}x{height} pixels"
     assert said.startswith(f"{name} ({size}, {frames / 0.4:g} frames/s")
+
+
+@pytest.mark.parametrize(("name", "sizes_kb"), [("a.gif", (3000, 200)), ("a.webp", (900, 50))])
+def test_it_takes_at_most_two_films_and_a_bar_that_only_rises(name, sizes_kb, onnx_file, tmp_path):
+    made, shares, films = [], [], []
+    for kb in sizes_kb:
+        generator = open_generator(onnx_file)
+        bound = Walk(frames=50, hold=0.4).bind(generator)
+
+        def counting(*rows, generator=generator):
+            made.append(len(rows[0]))
+            return generator(*rows)
+
+        counting.height, counting.width, counting.sha256 = 64, 64, generator.sha256
+        counting.runs_on = generator.runs_on
+        target = replace(Target.parse(tmp_path / f"{kb}{name}"), most_bytes=1000 * kb)
+        made.clear(), shares.clear()
+        _, frames = max_size.render_below(
+            counting,
+            bound,
+            VideoWriter(target),
+            progress=lambda done, total: shares.append(done / total),
+        )
+        films.append(facts(target.path))
+        assert target.path.stat().st_size <= 1000 * kb and films[-1][1] == frames
+        samples = max_size._WINDOWS * max_size._LENGTH * 3  # of every, every second and third
+        assert sum(made) <= 2 * 50 + samples
+        assert shares == sorted(shares) and shares[-1] == 1
+    assert films[0] != films[1]
 
 
 def test_a_size_that_was_asked_for_stays(render):

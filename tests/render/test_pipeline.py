@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from tests.conftest import loop, vidgan
+from tests.films import read_frames
 from tests.waiting import interrupted, wait_until
 from vidgan.errors import UsageError
-from vidgan.film.reader import read_frames
 from vidgan.film.segments import Share
 from vidgan.film.target import Target
 from vidgan.film.writer import VideoWriter

@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 
 from tests.conftest import vidgan
+from tests.films import read_frames
 from tests.sounds import write_sound
 from vidgan.disk.places import bundled
 from vidgan.errors import ConfigError, ModelError, UsageError
-from vidgan.film.reader import read_frames
 from vidgan.generator.synthesis import open_generator
 from vidgan.render import walk
 

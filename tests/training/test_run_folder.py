@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from tests.conftest import contents
+from tests.films import read_frames
 from tests.training.test_loop import settings
 from tests.waiting import another_process_in
 from vidgan.disk.files import claimed
 from vidgan.errors import SystemFault
-from vidgan.film.reader import read_frames
 from vidgan.film.writer import write_png
 from vidgan.training import loop
 from vidgan.training.run_folder import grids, locked, write_film

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from vidgan.generator.synthesis import Synthesize
 
-Cell = tuple[dict[str, int], int | None]  # a keyframe, and the class that it is shown in
-
 
 def sample(
     target: Path,
@@ -85,55 +83,46 @@ def sample(
         return
     comment = {"model": generator.sha256} | ({"keyframes": picked} if picked else {"seed": seed})
     if picked:
-        cells, columns = _cells_of(picked, shown, own=not which)
+        if any("class" in keyframe for keyframe in picked):
+            shown = shown[:1]  # of the others
+        columns = len(picked) if len(shown) > 1 else min(8, len(picked))
+        rows = -(-len(picked) // columns) * max(len(shown), 1)
     else:
         columns, rows = size or _usual_grid(len(shown))
         pipeline.check_grid(generator, columns, rows)
-        numbered = [{"seed": seed + i, "index": 0} for i in range(columns * rows)]
-        cells = _rows(numbered, shown, columns, rows)
-    shown = list(dict.fromkeys(label for _, label in cells if label is not None))
+        picked = [{"seed": seed + i, "index": 0} for i in range(columns * rows)]
+    picture, shown = _grid(generator, picked, shown, [columns, rows], numbers)
     comment |= {"labels": shown} if shown else {}
-    write_png(target, _grid(generator, cells, columns, numbers=numbers), comment, force=force)
+    write_png(target, picture, comment, force=force)
     terminal.to_stdout(str(target), *shown_classes("rows in turn", shown, names))
 
 
-def _cells_of(
-    picked: list[dict[str, int]], shown: list[int], *, own: bool
-) -> tuple[list[Cell], int]:
-    """Keyframes with their classes, row by row, and the columns. `own`: each with its own class."""
-    columns = min(8, len(picked))
-    if own and any("class" in keyframe for keyframe in picked):
-        return [(keyframe, keyframe.get("class", 0)) for keyframe in picked], columns
-    columns = len(picked) if shown else columns
-    return _rows(picked, shown, columns, -(-len(picked) // columns) * max(len(shown), 1)), columns
-
-
-def _rows(keyframes: list[dict[str, int]], shown: list[int], columns: int, rows: int) -> list[Cell]:
-    """Each row shows one of the classes, over and over, so that a column shows a latent in all."""
-    turns, cells = max(len(shown), 1), []
-    for row in range(rows):
-        label = shown[row % turns] if shown else None
-        part = keyframes[row // turns * columns :][:columns]
-        cells += [(keyframe, label) for keyframe in part]
-    return cells
-
-
 def _grid(
-    generator: "Synthesize", cells: list[Cell], columns: int, *, numbers: bool
-) -> "np.ndarray":
+    generator: "Synthesize", picked: list[dict], shown: list[int], size: list[int], numbers: bool
+) -> "tuple[np.ndarray, list[int]]":
+    """One picture of keyframes, and the classes in it.
+
+    Each row shows one of the classes, over and over, so that a column shows a latent in all. A
+    keyframe with a class of its own is shown in that one.
+    """
     import numpy as np
 
     from vidgan.render import pipeline
     from vidgan.render.walk import latent_of
 
-    latents = [{k: v for k, v in keyframe.items() if k != "class"} for keyframe, _ in cells]
-    return pipeline.grid_of_stills(
-        generator,
-        np.stack([latent_of(entry, generator.z_dim) for entry in latents]),
-        columns=columns,
-        labels=[label for _, label in cells if label is not None],
-        numbers=[keyframe.get("seed", 0) for keyframe, _ in cells] if numbers else [],
+    (columns, rows), z, labels, marks, turns = size, [], [], [], max(len(shown), 1)
+    for row in range(rows):
+        for keyframe in picked[row // turns * columns :][:columns]:
+            entry = dict(keyframe)
+            own = entry.pop("class", None)
+            labels += [shown[row % turns] if own is None else own] if shown else []
+            z.append(latent_of(entry, generator.z_dim))
+            marks.append(entry.get("seed", 0))
+    marks = marks if numbers else []
+    picture = pipeline.grid_of_stills(
+        generator, np.stack(z), columns=columns, labels=labels, numbers=marks
     )
+    return picture, list(dict.fromkeys(labels))
 
 
 def keep(

@@ -113,9 +113,9 @@ def render(
     writer = VideoWriter(
         out, force=replace, sound=song, sound_from_s=from_s, finish=finish, comment=comment
     )
-    chosen = _write(bound, writer, resume=resume, share=share)
+    chosen, count = _write(bound, writer, resume=resume, share=share)
     if share.rank == 0:
-        _say_what_is_in(target + chosen, bound, generator, name)
+        _say_what_is_in(target + chosen, count, bound, generator, name)
 
 
 def _draw(target: Path, bound: "BoundWalk | Chapters", *, force: bool) -> None:
@@ -127,17 +127,18 @@ def _draw(target: Path, bound: "BoundWalk | Chapters", *, force: bool) -> None:
 
 def _write(
     bound: "BoundWalk | Chapters", writer: "VideoWriter", *, resume: bool, share: "Share"
-) -> str:
-    """Returns what --max-size has chosen, to be said."""
+) -> tuple[str, int]:
+    """Returns what --max-size has chosen, to be said, and the number of frames in the file."""
     from vidgan.render import max_size, pipeline
 
     with terminal.rendering_bar(bound.frames) as advance:
         if writer.target.most_bytes:
-            return f" ({max_size.render_below(bound.generator, bound, writer, progress=advance)})"
+            like, frames = max_size.render_below(bound.generator, bound, writer, progress=advance)
+            return f" ({like})", frames
         pipeline.render(
             bound.generator, bound, writer, resume=resume, share=share, progress=advance
         )
-    return ""
+    return "", bound.frames
 
 
 def _bound(
@@ -171,11 +172,10 @@ def _signer(
 
 
 def _say_what_is_in(
-    target: str, bound: "BoundWalk | Chapters", generator: "Synthesize", name: str
+    target: str, count: int, bound: "BoundWalk | Chapters", generator: "Synthesize", name: str
 ) -> None:
-    plural = "s" * (bound.frames != 1)
     shown = shown_classes("shown", bound.walk.labels or [0], generator.class_names)
-    frames = f"{bound.frames} frame{plural}"
+    frames = f"{count} frame{'s' * (count != 1)}"
     terminal.to_stdout(f"{target}: {frames} of {name}, {generator.runs_on}", *shown)
 
 

@@ -1,14 +1,10 @@
 """What is in a folder to learn from: not runs, nor what vidgan made of the other pictures there."""
 
 import contextlib
-import functools
-import itertools
 import os
 import typing
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 from vidgan.data.archives import is_hidden, suffix
 from vidgan.data.pictures import SUFFIXES
@@ -19,29 +15,23 @@ from vidgan.film.reader import VIDEO_SUFFIXES
 _WRITTEN, _NAMED_BYTES = VIDEO_SUFFIXES | {".png", ".apng", ".gif", ".webp"}, 1 << 14
 
 
-class Listed(NamedTuple):
-    files: Sequence[str]  # of every kind, sorted
-    left_out: tuple[str, ...]  # in words
+def listed(folder: Path) -> tuple[Sequence[str], tuple[str, ...]]:
+    """The files of every kind in a folder, sorted, and in words what is left out of them.
 
-
-def listed(folder: Path) -> Listed:
-    """If vidgan made all pictures and films in a folder, they are learned from."""
+    If vidgan made all the pictures and films, they are learned from.
+    """
     runs: list[Path] = []
     files = sorted(path.relative_to(folder).as_posix() for path in _walk(folder, runs))
-    may_be_own = [file for file in files if suffix(file) in _WRITTEN]
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        found = list(pool.map(functools.partial(_is_own, folder), may_be_own))
-    own = set(itertools.compress(may_be_own, found))
-    others = [file for file in files if file not in own]
+    others = [file for file in files if suffix(file) not in _WRITTEN or not _is_own(folder / file)]
     if not any(suffix(file) in VIDEO_SUFFIXES | SUFFIXES for file in others):
-        own, others = set(), files
-    counts = {"what vidgan made of other pictures": len(own), "runs": len(runs)}
-    return Listed(others, tuple(f"{what} ({count})" for what, count in counts.items() if count))
+        others = files
+    counts = {"what vidgan made of other pictures": len(files) - len(others), "runs": len(runs)}
+    return others, tuple(f"{what} ({count})" for what, count in counts.items() if count)
 
 
-def _is_own(folder: Path, file: str) -> bool:
+def _is_own(file: Path) -> bool:
     with contextlib.suppress(OSError):  # which decoding will tell
-        return is_ours(folder / file, _NAMED_BYTES)
+        return is_ours(file, _NAMED_BYTES)
     return False
 
 

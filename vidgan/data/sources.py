@@ -111,9 +111,10 @@ def _look(where: str, config: DataConfig) -> Source:
 
 
 def _look_into_folder(config: DataConfig, folder: Path) -> Source:
-    found = folders.listed(folder)
-    source = _of_files(config, _slug(folder.resolve().name), folder, found.files)
-    return replace(source, left_out=found.left_out)
+    files, left_out = folders.listed(folder)
+    return replace(
+        _of_files(config, _slug(folder.resolve().name), folder, files), left_out=left_out
+    )
 
 
 def _of_files(config: DataConfig, name: str, folder: Path, files: Sequence[str]) -> Source:

@@ -5,7 +5,6 @@ A damaged film gives the part that can be read. Memory does not grow with the fi
 """
 
 import contextlib
-import logging
 import re
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -19,7 +18,6 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 
 from vidgan.errors import DataError
 
-logger = logging.getLogger(__name__)
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts"}
 )
@@ -67,27 +65,16 @@ def frames_in(source: Path | str) -> int:
         return stream.frames or round(seconds * rate)
 
 
-def read_frames(
-    source: Path | str,
-    *,
-    every: int = 1,
-    size: Size | None = None,
-    notice: Notice = logger.warning,
-) -> Iterator[np.ndarray]:
-    """Give every n-th frame, uint8 [H, W, 3], upright, with square pixels, as full-range RGB.
+def read_on(
+    source: Path | str, after: Place, *, every: int, size: Size | None, notice: Notice
+) -> Iterator[tuple[Place, np.ndarray]]:
+    """Every n-th frame after a place, each with its own: uint8 [H, W, 3], upright, with square
+    pixels, as full-range RGB.
 
     size   crop frames about their centre and shrink them to this size; larger frames than the
            film's are not made
     A damaged or cut video gives the part that can be read, and then a notice. Raises DataError.
     """
-    for _, pixels in read_on(source, Place(), every=every, size=size, notice=notice):
-        yield pixels
-
-
-def read_on(
-    source: Path | str, after: Place, *, every: int, size: Size | None, notice: Notice
-) -> Iterator[tuple[Place, np.ndarray]]:
-    """The same after a place, each frame with its own."""
     assert every >= 1
     with _opened(source) as (container, stream):
         stream.thread_type = "AUTO"

@@ -63,15 +63,10 @@ class VideoWriter:
         encoder = f"{codec.encoder} {codec.pixel_format}"
         return settings | {"comment": self._comment, "codec": encoder}
 
-    @property
-    def bytes_written(self) -> int:
-        """The size so far of a target that is one file."""
-        return self._job.part.stat().st_size
-
     def for_piece(self, target: Target) -> "VideoWriter":
-        """A writer of a piece of the film, or of one that may become it."""
+        """A writer of a piece of the film, or of one that may become it; it replaces the last."""
         other = copy.copy(self)
-        other.target, other._claim = target, contextlib.ExitStack()
+        other.target, other.force, other._claim = target, True, contextlib.ExitStack()
         other._sound = other._finish = None  # they belong to the film
         return other
 

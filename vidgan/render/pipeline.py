@@ -104,7 +104,7 @@ def contact_sheet(generator: Synthesize, path: LatentPath) -> np.ndarray:
     index = np.arange(columns * rows) * path.frames // (columns * rows)
     z = np.concatenate([path.latents(i, i + 1) for i in index.tolist()])
     k = -(-max(generator.height, generator.width) // _SHEET_SIDE)
-    small = [batch[:, ::k, ::k] for batch in _synthesize(generator, z)]
+    small = [batch[:, ::k, ::k] for batch in synthesized(generator, z)]
     return tile(np.concatenate(small), columns)
 
 
@@ -164,7 +164,7 @@ def _stills(
     generator: Synthesize, z: np.ndarray, labels: np.ndarray | None
 ) -> Iterator[np.ndarray]:
     one_hot = np.eye(generator.classes, dtype=np.float32)
-    return _synthesize(generator, z, *([] if labels is None else [one_hot[labels]]))
+    return synthesized(generator, z, *([] if labels is None else [one_hot[labels]]))
 
 
 def _batches(
@@ -178,7 +178,7 @@ def _batches(
     with contextlib.closing(ahead(_latents(path, pieces), 1)) as computed:
         for piece, z in computed:
             assert piece.start % batch_size_for(generator.height, generator.width) == 0
-            for batch in _synthesize(generator, z):
+            for batch in synthesized(generator, z):
                 yield piece, batch
 
 
@@ -188,7 +188,7 @@ def _latents(path: LatentPath, pieces: Iterator[range]) -> Iterator[tuple[range,
             yield piece, path.latents(start, min(start + _LATENTS, piece.stop))
 
 
-def _synthesize(generator: Synthesize, *inputs: np.ndarray) -> Iterator[np.ndarray]:
+def synthesized(generator: Synthesize, *inputs: np.ndarray) -> Iterator[np.ndarray]:
     """Frames uint8 [B, H, W, 3] of latents [N, Z], and class weights [N, classes] or none, in
     batches that keep memory small."""
     size = batch_size_for(generator.height, generator.width)
