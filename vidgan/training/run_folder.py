@@ -20,7 +20,7 @@ from vidgan import signals
 from vidgan.config import ModelConfig
 from vidgan.data.cache import Dataset
 from vidgan.disk import locks
-from vidgan.disk.files import disk_faults, remove_dead
+from vidgan.disk.files import disk_faults, remove_dead, whole
 from vidgan.errors import SystemFault
 from vidgan.film.tiles import tile
 from vidgan.film.writer import VideoWriter, write_png
@@ -132,7 +132,8 @@ def write_film(run: Path) -> None:
     """
     *_, last = paths = list(grids(run).values())
     size, left_out = read_grid(last).shape, []
-    with VideoWriter(run / "progress.mp4", fps=8, force=True) as video:
+    # Whatever lies there is replaced, also what no longer looks like a film of vidgan's.
+    with whole(run / "progress.mp4") as part, VideoWriter(part, fps=8) as video:
         for path in [*paths, *[last] * 8]:
             grid = read_grid(path)
             if grid is None or grid.shape != size:
