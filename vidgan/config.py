@@ -124,7 +124,8 @@ _LEAST = {
     **dict.fromkeys(("duration_s", "seed", "ema_halflife_images", "samples_every_images"), 0),
     **dict.fromkeys(("penalty_every_steps", "feature_matching", "mismatch"), 0),
     **{"discriminator_steps": 1, "unrolled_steps": 0, "grow_every_images": 0},
-    **dict.fromkeys(("r1", "r2", "gradient_penalty", "distance_every_images"), AUTO),
+    **dict.fromkeys(("r1", "r2", "gradient_penalty", "code_weight"), AUTO),
+    "distance_every_images": AUTO,
 }
 
 
@@ -137,8 +138,8 @@ class TrainConfig:
     batch_size: int = 0  # on all devices together; 0 = auto: 32 on a CPU, 64 on a GPU
     seed: int = 0  # of weights, data order, latents and augmentation
     start: str = ""  # begin with the networks of this run, of its checkpoint, or with `starter`
-    learning_rate_g: float = 2e-4
-    learning_rate_d: float = 2e-4
+    learning_rate_g: float = AUTO  # auto: 6e-4 if G learns from codes, else 2e-4
+    learning_rate_d: float = AUTO  # auto: 2e-4
     beta1: float = AUTO  # of Adam; auto: 0 with a gradient penalty, else 0.5
     beta2: float = AUTO  # of Adam; auto: 0.99 with a gradient penalty, else 0.999
     loss: str = "auto"  # see LOSSES; auto: rpgan if D is an r3gan, else non-saturating
@@ -148,6 +149,7 @@ class TrainConfig:
     penalty_every_steps: int = 0  # lazy penalties: every n-th step, weighted n times; 0 = auto
     feature_matching: float = 0.0  # weight in G's loss of the distance between D's mean features
     mismatch: float = 0.0  # weight in D's loss of reals beside a wrong class; see train/README.md
+    code_weight: float = AUTO  # in G's loss, of painting reals from codes; auto: 10 for dcgan
     discriminator_steps: int = 1  # steps of D for every step of G
     ema_halflife_images: int = 10_000  # half-life of the averaged generator, the one that is kept
     flip: bool = False  # also learn from mirror images
@@ -174,7 +176,7 @@ class TrainConfig:
             raise ConfigError("train.unrolled_steps: not in fp16; choose another train.precision.")
         _at_least("train.batch_size", self.batch_size or 2, 2)
         for key in ("learning_rate_g", "learning_rate_d"):
-            if not 0 < getattr(self, key) < 1:
+            if not 0 < getattr(self, key) < 1 and getattr(self, key) != AUTO:
                 raise ConfigError(f"train.{key} = {getattr(self, key)}: must be between 0 and 1.")
         for key in ("beta1", "beta2"):
             if not 0 <= getattr(self, key) < 1 and getattr(self, key) != AUTO:
@@ -209,6 +211,7 @@ def resolved(config: Config, *, spread: float = 0.4, on_gpu: bool = False) -> Co
     gamma = gamma_for(model.width, model.height, spread) if loss == "rpgan" else 0.0
     r1, r2 = settle(how.r1, gamma), settle(how.r2, gamma)
     gradient_penalty = settle(how.gradient_penalty, 10.0 if loss == "wgan" else 0.0)
+    code_weight = settle(how.code_weight, 10.0 if model.name == "dcgan" else 0.0)
     penalized = r1 + r2 + gradient_penalty > 0
     norm = settle(asked_norm, "batch" if name == "dcgan" and not penalized else "none")
     if name == "r3gan" and norm != "none":
@@ -242,6 +245,9 @@ def resolved(config: Config, *, spread: float = 0.4, on_gpu: bool = False) -> Co
             r1=r1,
             r2=r2,
             gradient_penalty=gradient_penalty,
+            code_weight=code_weight,
+            learning_rate_g=settle(how.learning_rate_g, 6e-4 if code_weight else 2e-4),
+            learning_rate_d=settle(how.learning_rate_d, 2e-4),
             penalty_every_steps=how.penalty_every_steps or (1 if loss == "wgan" else 8),
             beta1=settle(how.beta1, 0.0 if penalized else 0.5),
             beta2=settle(how.beta2, 0.99 if penalized else 0.999),

@@ -293,7 +293,7 @@ def test_the_scaler_of_fp16_is_part_of_the_state(pictures, tmp_path):
     # fp16 trains on CUDA only; the scaler itself works on a CPU.
     chosen, dataset = setup.open_data(config.resolved(settings(pictures, images=8)))
     fabric = setup.launch(chosen)
-    state = setup.build(chosen, fabric)
+    state = setup.build(chosen, fabric, dataset)
     run = Run(chosen, dataset, fabric, state, tmp_path)
     state.scaler = torch.amp.GradScaler("cpu")
     weight = torch.ones(1, requires_grad=True)
@@ -479,7 +479,7 @@ def asked(pictures, tmp_path, monkeypatch):
 
     monkeypatch.setattr(type(fabric), "world_size", 2)
     monkeypatch.setattr(fabric, "all_reduce", all_reduce)
-    run = Run(how, dataset, fabric, setup.build(how, fabric), tmp_path)
+    run = Run(how, dataset, fabric, setup.build(how, fabric, dataset), tmp_path)
     return lambda *words: loop._agreed(run, *words), said, calls, run.state
 
 

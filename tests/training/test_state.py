@@ -15,7 +15,7 @@ def opened(source, folder, **keys):
     """A run in a folder, as it is before its first step."""
     chosen, dataset = setup.open_data(settings(source, **keys))
     fabric = setup.launch(chosen)
-    return Run(chosen, dataset, fabric, setup.build(chosen, fabric), folder)
+    return Run(chosen, dataset, fabric, setup.build(chosen, fabric, dataset), folder)
 
 
 def weights(state):

@@ -116,7 +116,7 @@ def test_no_step_mixes_tensors_of_two_devices(classes, tmp_path, monkeypatch, ki
     monkeypatch.setattr(Step, "_adapt", lambda *_: None)
     monkeypatch.setattr(torch.Tensor, "item", lambda _: 0.5)
     with OneDevice():
-        run = Run(how, dataset, fabric, setup.build(how, fabric), tmp_path)
+        run = Run(how, dataset, fabric, setup.build(how, fabric, dataset), tmp_path)
         step = Step(run)
         for batch in itertools.islice(batches(run), 3):
             outcome = step(batch)

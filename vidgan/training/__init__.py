@@ -5,6 +5,7 @@
     state       all that a step changes, saved and restored
     start       the networks of another run, to begin with
     faults      out of memory, and lost processes
+    codes       latents of real pictures, from which G learns to paint these
     batches     what one process trains on in one step
     setup       device, data and networks, before the first step
     average     the averaged generator: its samples, its distance, its file

@@ -73,7 +73,7 @@ def train(
         # The first process on a machine decodes, and shows how far it is; the others wait for it.
         with fabric.rank_zero_first(local=True) if fabric.world_size > 1 else nullcontext():
             settings, dataset = open_data(settings, of_run=resume, on_gpu=on_gpu, progress=decoding)
-        state, model = build(settings, fabric), settings.model
+        state, model = build(settings, fabric, dataset), settings.model
         if settings.train.start and not resume:
             start.begin(state, settings.train.start)
         if fabric.is_global_zero and not resume:

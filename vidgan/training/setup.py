@@ -20,6 +20,7 @@ from vidgan.errors import ConfigError, DataError, UsageError
 from vidgan.networks import architectures, lite0
 from vidgan.networks import device as devices
 from vidgan.training import start
+from vidgan.training.codes import make_codes
 from vidgan.training.state import State
 
 logger = logging.getLogger(__name__)
@@ -136,7 +137,7 @@ def _enough_of_each_class(dataset: cache.Dataset) -> bool:
     return False
 
 
-def build(settings: config.Config, fabric: Fabric) -> State:
+def build(settings: config.Config, fabric: Fabric, dataset: cache.Dataset) -> State:
     """Make networks and optimizers. Parameters that do not require a gradient stay frozen."""
     torch.manual_seed(settings.train.seed)
     with fabric.init_module():
@@ -144,13 +145,16 @@ def build(settings: config.Config, fabric: Fabric) -> State:
         discriminator = architectures.make_discriminator(settings.discriminator, settings.model)
     generator.to(memory_format=torch.channels_last)
     discriminator.to(memory_format=torch.channels_last)
-    how, precision = settings.train, fabric.strategy.precision
+    how, precision, codes = settings.train, fabric.strategy.precision, None
+    if how.code_weight:
+        codes = make_codes(dataset, z_dim=settings.model.z_dim).to(fabric.device)
     return State(
         generator=generator,
         discriminator=discriminator,
         average=copy.deepcopy(generator).requires_grad_(False).to(fabric.device),
         adam_g=_adam(generator, how.learning_rate_g, (how.beta1, how.beta2)),
         adam_d=_adam(discriminator, how.learning_rate_d, (how.beta1, how.beta2)),
+        codes=codes,
         scaler=precision.scaler if isinstance(precision, MixedPrecision) else None,
     )
 

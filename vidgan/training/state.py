@@ -35,6 +35,7 @@ class State:
     adam_d: torch.optim.Optimizer
     images_seen: int = 0
     ada: torch.Tensor = field(default_factory=lambda: torch.zeros(3))  # p; then signs, their number
+    codes: torch.Tensor | None = None  # of `training.codes`, if G learns from them
     scaler: torch.amp.GradScaler | None = None  # for fp16
     measured: list[Measured] = field(default_factory=list)
     trained_s: float = 0.0  # time in the loop, of all the processes that trained the run
@@ -147,6 +148,7 @@ def restore(run: Run, *, any_data: bool = False) -> None:
         _restore_adam(getattr(state, part), _below(tensors, part))
     if state.scaler and (scaler := _below(tensors, "scaler")):
         state.scaler.load_state_dict({name: value.item() for name, value in scaler.items()})
+    state.codes = tensors.get("codes")  # runs of older versions have none
     state.images_seen, state.ada = facts.images_seen, tensors.get("ada", state.ada)
     state.trained_s, state.measured = facts.trained_s, list(facts.measured)
     logger.info(f"resumed from {path} at {state.images_seen:,} images")
@@ -190,6 +192,8 @@ def _shapes(state: State) -> tuple[Mapping[str, torch.Size], Mapping[str, torch.
         for name, tensor in _trained(state, part)
     }
     most = least | {"ada": state.ada.shape}
+    if state.codes is not None:
+        most |= {"codes": state.codes.shape}
     for part in _OPTIMIZERS:  # a weight that has seen no gradient yet has no moments
         for index, weight in enumerate(getattr(state, part).param_groups[0]["params"]):
             shapes = (torch.Size(), weight.shape, weight.shape)
@@ -238,6 +242,8 @@ def _named_tensors(state: State) -> Iterator[tuple[str, torch.Tensor]]:
             for name, tensor in moments.items():
                 yield f"{part}/{index}/{name}", tensor
     yield "ada", state.ada
+    if state.codes is not None:
+        yield "codes", state.codes
     if state.scaler:
         for name, value in state.scaler.state_dict().items():
             yield f"scaler/{name}", torch.tensor(value)

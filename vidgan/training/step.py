@@ -13,6 +13,7 @@ from vidgan.errors import DivergedError
 from vidgan.networks import augment, losses, pixels
 from vidgan.networks.base import growth_at
 from vidgan.networks.losses import Maps
+from vidgan.training import codes
 from vidgan.training.average import update_average
 from vidgan.training.batches import Batch, augmentation
 from vidgan.training.state import Run
@@ -54,7 +55,7 @@ class Step:
         real = state.generator.limit_detail(pixels.to_float(batch.real))
         real = real.contiguous(memory_format=torch.channels_last)
         with torch.set_grad_enabled(g_learns):
-            fake = self._generator(batch.z, batch.classes)  # [B, 3, H, W]
+            fake = self._generator(self._latents(batch, real), batch.classes)  # [B, 3, H, W]
         real_seen = self._augment(real, batch.draws_real)
         fake_seen = self._augment(fake, batch.draws_fake)
         with self._run.fabric.autocast():
@@ -72,6 +73,8 @@ class Step:
             self._set_d_trains(False)
             with self._run.fabric.autocast():
                 self._loss_g = self._loss_of_g(batch, r, real_seen, fake_seen)
+            if state.codes is not None:
+                self._loss_g = self._loss_g + how.code_weight * codes.distance(fake, real)
             self._gradient_g = self._differentiate(self._loss_g, state.generator, state.adam_g)
             self._set_d_trains(True)
 
@@ -87,6 +90,10 @@ class Step:
         if how.augment == "ada":
             self._adapt(self._loss.signs_on_reals(r, f).item(), len(batch.real))
         return Outcome(loss_d, self._loss_g, gradient_d, self._gradient_g, r, f, fake.detach())
+
+    def _latents(self, batch: Batch, real: Tensor) -> Tensor:
+        known = self._state.codes
+        return batch.z if known is None else codes.with_codes(batch.z, real, known)
 
     def _judge_reals(self, real: list[Tensor], batch: Batch) -> tuple[Maps, Tensor | float]:
         """Logits of reals, and D's loss for taking a real with a wrong class for a fake.

@@ -1,0 +1,92 @@
+"""Latents of real pictures, from which the generator learns to paint these again."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import flat_pictures, write_pictures
+from tests.training.test_loop import newest_state, settings
+from tests.training.test_state import opened, rewrite
+from vidgan import config
+from vidgan.generator import synthesis
+from vidgan.networks import pixels
+from vidgan.training import codes, loop
+from vidgan.training.state import restore
+
+
+@pytest.fixture
+def smooth(tmp_path):
+    """300 pictures of smooth random colours."""
+    coarse = np.random.default_rng(0).normal(128, 40, (300, 4, 4, 3)).clip(0, 255).astype(np.uint8)
+    frames = np.repeat(np.repeat(coarse, 8, 1), 8, 2)
+    return write_pictures(tmp_path / "smooth", frames)
+
+
+def reals(run, numbers):
+    return pixels.to_float(torch.from_numpy(run.dataset.take(numbers)))
+
+
+def test_codes_spread_as_latents_do_in_each_direction(smooth, tmp_path):
+    run = opened(smooth, tmp_path, model={"z_dim": 40})
+    made = run.state.codes
+    x = codes.small(reals(run, np.arange(300))).flatten(1)
+    all_codes = (x - made[0]) @ made[1:].T
+    assert all_codes.mean(0).abs().max() < 1e-4
+    assert torch.allclose(all_codes.T @ all_codes / 300, torch.eye(40), atol=0.02)
+
+
+def test_half_of_the_latents_are_codes_of_their_length(smooth, tmp_path):
+    run = opened(smooth, tmp_path)
+    real, z = reals(run, np.arange(10)), torch.randn(10, 100)
+    mixed = codes.with_codes(z, real, run.state.codes)
+    assert torch.equal(mixed[5:], z[5:])
+    assert torch.allclose(mixed.norm(dim=1), z.norm(dim=1), rtol=1e-4)
+    brighter = codes.with_codes(z, real + 0.01, run.state.codes)
+    likeness = torch.nn.functional.cosine_similarity(mixed[:5, None], brighter[None, :5], dim=-1)
+    assert (likeness.argmax(1) == torch.arange(5)).all()
+
+
+def test_only_what_a_code_can_say_counts_and_only_for_fakes_of_codes():
+    real = torch.rand(4, 3, 64, 64)
+    fake = real.clone()
+    fake[2:] = 0.0  # of latents that are no codes
+    fake[:2, :, ::2] += 0.25  # finer than 16 pixels a side
+    fake[:2, :, 1::2] -= 0.25
+    assert codes.distance(fake, real) < 1e-12
+    fake[0] += 0.5
+    assert codes.distance(fake, real) == pytest.approx(0.125)
+
+
+def test_a_generator_paints_what_codes_say(pictures, tmp_path):
+    def far(weight):
+        """The distance of pictures painted from codes, relative to that of pictures by chance."""
+        keys = {"images": 3_000, "augment": "none", "ema_halflife_images": 200, "batch_size": 20}
+        chosen = settings(pictures, code_weight=weight, learning_rate_g=1e-3, **keys)
+        folder = loop.train(chosen, runs=tmp_path)
+        generator = synthesis.open_generator(folder / "generator.safetensors")
+        run = opened(pictures, folder)
+        real = reals(run, np.arange(40))
+        z = codes.with_codes(torch.randn(40, 100), real, run.state.codes).numpy()
+        fake = pixels.to_float(torch.from_numpy(generator(z)))
+        return codes.distance(fake, real) / codes.distance(fake.flip(0), real)
+
+    assert far(10.0) < 0.3 < 0.5 < far(0.0)
+
+
+def test_pictures_without_a_difference_have_codes_too(tmp_path):
+    source = write_pictures(tmp_path / "same", flat_pictures()[[0] * 20])
+    folder = loop.train(settings(source, images=40), runs=tmp_path)
+    assert all(np.isfinite(tensor).all() for tensor in newest_state(folder).values())
+
+
+def test_a_run_from_before_codes_goes_on_without_them(pictures, tmp_path):
+    folder = loop.train(settings(pictures, images=160), runs=tmp_path)
+    assert "codes" in newest_state(folder)
+    for path in (folder / "checkpoints").iterdir():
+        rewrite(path, lambda tensors, facts, meta: tensors.pop("codes"))
+    run = opened(pictures, folder, images=160)
+    restore(run)
+    assert run.state.codes is None
+    chosen = config.load(folder / "config.toml")
+    loop.train(chosen, runs=tmp_path, resume=folder, more_s=0.5)
+    assert "codes" not in newest_state(folder)
