@@ -137,7 +137,7 @@ class TrainConfig:
     duration_s: float = 0.0  # end after this many seconds, if that is sooner; 0 = no limit
     batch_size: int = 0  # on all devices together; 0 = auto: 32 on a CPU, 64 on a GPU
     seed: int = 0  # of weights, data order, latents and augmentation
-    start: str = ""  # begin with the networks of this run, of its checkpoint, or with `starter`
+    start: str = ""  # begin with the networks of this run, or of its checkpoint
     learning_rate_g: float = AUTO  # auto: 6e-4 if G learns from codes, else 2e-4
     learning_rate_d: float = AUTO  # auto: 2e-4
     beta1: float = AUTO  # of Adam; auto: 0 with a gradient penalty, else 0.5

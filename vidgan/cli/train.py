@@ -65,7 +65,7 @@ def train(
         flip: Also learn from mirror images. Good for faces and landscapes, wrong for writing.
         seed: A number that decides everything random. The same seed gives the same run.
         start: Begin with the networks of another run instead of random ones: its folder, its
-            generator.safetensors, or one of its checkpoints. Or starter, which comes with vidgan.
+            generator.safetensors, or one of its checkpoints.
         precision: Arithmetic: auto (bf16 where the device is built for it, else fp32), fp32, bf16
             or fp16 (CUDA only).
         device: Where to train: auto (a CUDA GPU if there is one, else the CPU), cpu, cuda, or mps,

@@ -18,37 +18,32 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from vidgan import config
-from vidgan.disk.places import bundled
 from vidgan.errors import ConfigError, ModelError, UsageError
-from vidgan.generator import checkpoint
+from vidgan.generator import checkpoint, runs
 from vidgan.networks.base import CLASS_DIM
 from vidgan.training.state import State, checkpoints
 
 logger = logging.getLogger(__name__)
-STARTER = "starter"
 _KEPT = ("name", "channels", "z_dim")  # of the model: the start decides them
 
 
 def find(start: str) -> Path:
-    """The file of a start: the newest checkpoint of a run, or the one that comes with vidgan.
+    """The file of a start: a run's newest checkpoint, or a generator without one beside it.
 
-    start   a run's folder, its generator.safetensors, one of its checkpoints, or `starter`
+    start   a run's folder, its generator.safetensors, or one of its checkpoints
 
-    Raises UsageError. A generator without a checkpoint beside it is a start without discriminator.
+    Raises UsageError.
     """
-    path = Path(start)
-    if start == STARTER and not path.exists():
-        return bundled("assets/starter.safetensors")
-    run = path if path.is_dir() else path.parent
+    path = runs.named_run(Path(start))
     if path.is_file() and path.name != "generator.safetensors":
         return path
-    if found := checkpoints(run):
+    if found := checkpoints(path if path.is_dir() else path.parent):
         return found[-1]
     if path.is_file():
         return path
     raise UsageError(
         f"--start {start}: no run with a checkpoint. Give the folder of a run, for example "
-        f"runs/00000-earth-dcgan64, or {STARTER}, which comes with vidgan."
+        "runs/00000-earth-dcgan64."
     )
 
 
