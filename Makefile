@@ -70,7 +70,7 @@ lint: .venv/ready
 
 MINUTES ?= 10 30
 benchmark: .venv/ready
-	$(BIN)/python tests/benchmarks/compare.py --minutes $(MINUTES) --folder compare
+	$(BIN)/python -m tests.benchmarks.compare --minutes $(MINUTES) --folder compare
 
 benchmark-gpu: .venv/ready
 	$(BIN)/python -m tests.benchmarks.gpu

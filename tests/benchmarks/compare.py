@@ -1,6 +1,6 @@
 """The comparison that decides the defaults: same pictures, same minutes, same machine.
 
-    python tests/benchmarks/compare.py --minutes 10 30 --folder compare/     # `make benchmark`
+    python -m tests.benchmarks.compare --minutes 10 30 --folder compare/     # `make benchmark`
 
 Trains each way on each data set at 64x64, one after the other, and prints a table with a row for
 each of the minutes. It also writes grids of 32 samples of each run and of the data. A run that is
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.benchmarks.lattice import lattice
 from vidgan import config
 from vidgan.data import cache
 from vidgan.film.tiles import tile
@@ -101,7 +102,7 @@ def main() -> None:
     marks_s = [round(60 * minutes) for minutes in sorted(given.minutes)]
     lite0 = features.Lite0()
     names = ("data", "way", "seed", "minutes", "images seen", "distance", "floor", "variety")
-    names += ("patches (floor)", "coverage of layouts")
+    names += ("patches (floor)", "coverage of layouts", "lattice (reals)")
     print(f"| {' | '.join(names)} |\n{'|---' * len(names)}|", flush=True)
     for source in given.sets:
         chosen = settings(source, "dcgan", seconds=1, seed=0)
@@ -112,7 +113,7 @@ def main() -> None:
         write_png(given.folder / f"{source}-reals.png", tile(reals[0][:32], 8))
         real, other = map(lite0, reals)
         floor = distances.frechet(real, other)
-        patches_floor = patches.patch_distances(*reals)
+        patches_floor, lattice_floor = patches.patch_distances(*reals), lattice(*reals)
         for way, seed in itertools.product(given.ways, range(given.seeds)):
             folder = given.folder / f"{source}-{way}-{seed}"
             found = trained(source, dataset, way, folder, marks_s, seed)
@@ -123,7 +124,8 @@ def main() -> None:
                     f"{distances.frechet(real, fake):.0f} | {floor:.0f} | "
                     f"{distances.variety(real, fake):.2f} | "
                     f"{patches.patch_distances(reals[0], samples)} ({patches_floor.mean:.0f}) | "
-                    f"{patches.layout_coverage(reals[0], samples):.2f} |",
+                    f"{patches.layout_coverage(reals[0], samples):.2f} | "
+                    f"{lattice(samples, reals[0]):.1f} ({lattice_floor:.1f}) |",
                     flush=True,
                 )
 
