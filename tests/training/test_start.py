@@ -102,6 +102,8 @@ def test_grey_pictures_begin_with_the_mean_of_the_colours(trained, tmp_path):
 def test_classes_are_new_beside_a_latent_that_is_kept(trained, classes, tmp_path, said):  # noqa: F811
     state = begun(classes, tmp_path, trained)
     assert state.generator.embedding.weight.shape == (2, 64)
+    saved, _ = checkpoint.read(newest_checkpoint(trained))
+    assert "codes" not in saved or torch.equal(state.codes, saved["codes"])  # r3gan has none
     assert "new in G: embedding" in said[-1] and "in D: embedding" in said[-1]
     learned = loop.train(settings(classes, images=80, start=str(trained)), runs=tmp_path)
     back = begun(tmp_path / "colours" / "red", tmp_path, learned, labels=False)

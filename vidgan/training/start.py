@@ -73,6 +73,8 @@ def begin(state: State, start: str) -> None:
     judge = _part(tensors, "discriminator/own") or _part(tensors, "discriminator")
     own = getattr(state.discriminator, "own", state.discriminator)  # beside a pretrained critic
     new["D"] = _carry(judge, own, from_end=False)
+    if state.codes is not None and "codes" in tensors:  # what G has learned of latents stays true
+        state.codes = tensors["codes"].to(state.codes.device)
     random = "".join(f"; new in {which}: {layers}" for which, layers in new.items() if layers)
     logger.info(f"starts from {start}{random}")
 
