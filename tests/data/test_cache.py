@@ -356,6 +356,7 @@ def test_a_long_film_gives_some_pictures_at_once_and_all_later(films, monkeypatc
     assert len(some) == 2 and some.fingerprint == ""
     whole = some.whole.get()
     assert some.whole.is_there() and len(whole) == 30 and whole.whole is None
+    assert some.whole.progress == (30, 30)
     assert decode(films, early=True).whole is None  # it is decoded
 
 

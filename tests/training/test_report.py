@@ -43,8 +43,11 @@ def test_a_run_of_hostile_names_fills_the_page_once(pictures, tmp_path):
     (run / "config.toml").write_text(text)
     for name in ("reals.png", "samples000000000.png"):
         shutil.copy(pictures / "00.png", run / name)
+    report.write(run, [], (30, 18_000))
+    assert "decoded: 30 of about 18,000 frames." in (run / "report.html").read_text()
     report.write(run, [])
     page = (run / "report.html").read_text()
+    assert "decoded" not in page
     assert page.count('"curves"') == 1 and page.count("</script>") == 2
     assert html.escape(f"source = '{source}'") in page
     assert "row by row: 0 &lt;b&gt;&amp;, 1 @@DATA@@." in page

@@ -57,12 +57,14 @@ class Dataset:
 class Later:
     """A data set that is still being decoded, by a thread."""
 
-    def __init__(self, source: Source, folder: Path, size: Size) -> None:
+    def __init__(self, source: Source, folder: Path, size: Size, total: int) -> None:
         self._stopped, pool = False, ThreadPoolExecutor(1, "decoding")
+        self.progress = 0, total  # how many are decoded, and about how many there are
         self._found = pool.submit(_open, source, folder, size, self._check)
         pool.shutdown(wait=False)
 
     def _check(self, done: int, total: int) -> None:
+        self.progress = done, total
         if self._stopped:
             raise Interrupted(signal.SIGINT)
 
@@ -110,7 +112,8 @@ def open_dataset(
                 f"{config.source}: training begins with {len(some)} of its {total:,} frames, while "
                 "the others are decoded"
             )
-            return Dataset(source.name, some, None, (), "", False, Later(source, folder, size))
+            later = Later(source, folder, size, total)
+            return Dataset(source.name, some, None, (), "", False, later)
     return _open(source, folder, size, progress)
 
 

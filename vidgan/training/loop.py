@@ -199,7 +199,7 @@ def _loop(run: Run, received: list[int], progress: Callable[[Progress, float], N
         for batch in stream if _share(run) < 1 else ():
             if run.is_first and state.images_seen >= samples_at:
                 watch.samples(*make_samples(run, of_class), state.images_seen)
-                report.write(run.folder, state.measured)
+                report.write(run.folder, state.measured, whole and whole.progress)
                 samples_at = run_folder.next_samples(state.images_seen, how.samples_every_images)
 
             outcome = step(batch)

@@ -25,8 +25,11 @@ _GRIDS, _POINTS, _WIDEST = 24, 300, 1024  # grids of samples; points of a curve;
 _CURVES = ("loss_g", "loss_d", "sure_real", "sure_fake", "variety", "batch_nearest")
 
 
-def write(run: Path, measured: Sequence[Measured]) -> None:
-    """Write the page, or write it again. It takes 0.1 to 0.4 s."""
+def write(run: Path, measured: Sequence[Measured], decoded: tuple[int, int] | None = None) -> None:
+    """Write the page, or write it again. It takes 0.1 to 0.4 s.
+
+    decoded   of a film that is still being decoded: how many frames are, and about how many will be
+    """
     rows, samples, best = logged(run), list(grids(run).items()), kept(measured)
     picked = np.unique(np.linspace(0, len(samples) - 1, _GRIDS).round().astype(int))
     shown = [(images, _picture(path)) for images, path in (samples[i] for i in picked)]
@@ -44,6 +47,8 @@ def write(run: Path, measured: Sequence[Measured]) -> None:
     lines = [first.command] if first else []
     lines += [f"{command.command}  # from {command.images_seen:,} images on" for command in more]
     shows, expect = _notes(run, rows)
+    if decoded:
+        expect += " The film is still being decoded: {:,} of about {:,} frames.".format(*decoded)
     values = {
         "TITLE": html.escape(run.resolve().name),
         "COMMAND": html.escape("\n".join(lines)),

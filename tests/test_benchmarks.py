@@ -1,3 +1,5 @@
+"""What the benchmarks judge by."""
+
 import numpy as np
 
 from tests.benchmarks.lattice import lattice
