@@ -655,9 +655,12 @@ def test_a_run_with_a_time_limit_begins_while_its_film_is_decoded(tmp_path, monk
     assert logged(run)[-1].images_seen == 80 and len(newest_state(run)) > 10
     first, *_ = sorted((run / "checkpoints").iterdir())
     assert first.stem.lstrip("0") == "8"  # after one step on what there was
+    assert not np.array_equal(load_file(first)["codes"], newest_state(run)["codes"])
+    uninterrupted = newest_state(run)
     newest_checkpoint(run).unlink()  # as after a kill before the next one
     assert loop.train(how, runs=tmp_path, resume=run) == run
     assert logged(run)[-1].images_seen == 80
+    assert same_weights(newest_state(run), uninterrupted)
 
 
 def test_a_run_that_ends_before_its_film_is_decoded_is_whole(tmp_path, monkeypatch):

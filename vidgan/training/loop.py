@@ -29,6 +29,7 @@ from vidgan.quality.watch import Watch
 from vidgan.training import report, run_folder, start
 from vidgan.training.average import averaged_generator, make_samples, measure
 from vidgan.training.batches import batches
+from vidgan.training.codes import make_codes
 from vidgan.training.faults import explained
 from vidgan.training.forecast import forecast
 from vidgan.training.log import Log, Progress, note_command
@@ -103,11 +104,8 @@ def train(
                 f"{fabric.device.type} x {fabric.world_size}, "
                 f"{precision_for(settings.train.precision, fabric.device)}"
             )
-            if (few := cache.different(dataset)) < _FEW:
-                logger.warning(
-                    f"{settings.data.source}: only {few} different picture{'s' * (few != 1)}, "
-                    "which a generator learns by heart; give it some hundreds."
-                )
+            if not dataset.whole:
+                _warn_of_few(run)
             if model.classes:
                 logger.info(
                     f"classes: {classes.listed(model.class_names)}; samples show each in turn"
@@ -143,7 +141,19 @@ def _first_part(run: Run, received: list[int], progress: Callable) -> Run:
         return run
     run = replace(run, dataset=run.dataset.whole.get())
     logger.info(f"decoded; training goes on with all {len(run.dataset):,} pictures")
+    _warn_of_few(run)
+    if run.state.codes is not None:  # the first pictures may differ in fewer ways than all
+        codes = make_codes(run.dataset, z_dim=run.model.z_dim)
+        run.state.codes = codes.to(run.fabric.device)
     return run
+
+
+def _warn_of_few(run: Run) -> None:
+    if (few := cache.different(run.dataset)) < _FEW:
+        logger.warning(
+            f"{run.settings.data.source}: only {few} different picture{'s' * (few != 1)}, "
+            "which a generator learns by heart; give it some hundreds."
+        )
 
 
 def _command() -> str:

@@ -148,7 +148,8 @@ def restore(run: Run, *, any_data: bool = False) -> None:
         _restore_adam(getattr(state, part), _below(tensors, part))
     if state.scaler and (scaler := _below(tensors, "scaler")):
         state.scaler.load_state_dict({name: value.item() for name, value in scaler.items()})
-    state.codes = tensors.get("codes")  # runs of older versions have none
+    if facts.data_fingerprint:  # else they are of the first pictures of a film alone
+        state.codes = tensors.get("codes")  # runs of older versions have none
     state.images_seen, state.ada = facts.images_seen, tensors.get("ada", state.ada)
     state.trained_s, state.measured = facts.trained_s, list(facts.measured)
     logger.info(f"resumed from {path} at {state.images_seen:,} images")
