@@ -118,13 +118,13 @@ def test_a_disk_that_fills_during_training_is_one_line_and_keeps_the_last_checkp
 
 def test_a_disk_that_fills_during_a_render_leaves_what_was_there(zygote, work):
     with machine.small_disk(work / "small", 300_000) as limits:
-        (work / "small/out.mkv").write_bytes(b"mine")
+        (work / "small/out.mkv").write_bytes(b"of vidgan")
         words = ["--model", work.parent / "model.safetensors", "--frames", 2000, "--force"]
         code, text = zygote.run(["render", *words, "small/out.mkv"], work, limits=limits)
         assert code == 5
         one_line(text, ".mkv", "space" if not limits else "")
         assert [p.name for p in (work / "small").iterdir()] == ["out.mkv"]
-        assert (work / "small/out.mkv").read_bytes() == b"mine"
+        assert (work / "small/out.mkv").read_bytes() == b"of vidgan"
 
 
 # 7. A target that is read-only, missing or a file; a folder that vanishes.

@@ -166,7 +166,7 @@ def film(name: str, suffix: str, *options: str, frames: int = 700, **more: objec
     return Kind(name=f"render {name}", **kind | more)
 
 
-_OLD = b"what was there before"
+_OLD = b"what vidgan made before"
 
 
 # The cache.
