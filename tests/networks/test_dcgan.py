@@ -40,9 +40,18 @@ def test_neither_the_start_nor_a_step_paints_a_chequerboard_on_even_ground(order
     generator.after_step()
     check_even()
     for layer, was in zip(up, before, strict=True):
-        # The correction changes neither the mean of all taps nor their other differences.
         torch.testing.assert_close(layer.weight.sum((2, 3)), was.sum((2, 3)), rtol=1e-3, atol=1e-3)
-        assert 0.5 < layer.weight.norm() / was.norm() < 0.95
+        # Each layer now doubles pixels and convolves 3x3, by the kernel [a, a + b, b + c, c].
+        first, second, _, last = layer.weight.detach().unbind(2)
+        rows = torch.stack([first, second - first, last], 2)  # [in, out, 3, 4]
+        first, second, _, last = rows.unbind(3)
+        kernel = torch.stack([first, second - first, last], 3)  # [in, out, 3, 3]
+        x = torch.randn(2, layer.in_channels, 6, 5)
+        doubled = torch.nn.functional.interpolate(x, scale_factor=2, mode="nearest")
+        made = torch.nn.functional.conv2d(doubled, kernel.transpose(0, 1).flip(2, 3), padding=1)
+        if layer.bias is not None:
+            made = made + layer.bias[:, None, None]
+        torch.testing.assert_close(layer(x), made, rtol=1e-3, atol=1e-3)
 
 
 def grown(stage, norm="batch"):

@@ -21,7 +21,7 @@ _MOST = 4_000  # pictures from which the components are computed
 _FLOOR = 1e-5  # of all variance: components with less than that are not made as long as others
 
 
-def make_codes(dataset: Dataset, *, z_dim: int) -> Tensor:
+def make_codes(dataset: Dataset, *, z_dim: int, device: torch.device) -> Tensor:
     """The mean small picture, and beneath it Z directions: float32 [1 + Z, P].
 
     The directions are the principal components, each as long as its inverse standard deviation,
@@ -37,7 +37,7 @@ def make_codes(dataset: Dataset, *, z_dim: int) -> Tensor:
     axes = torch.zeros(z_dim, x.shape[1], dtype=x.dtype)
     axes[: len(length)] = (vectors[:, -z_dim:] * length).T
     random = torch.randn(z_dim, z_dim, generator=torch.Generator().manual_seed(0)).double()
-    return torch.cat([mean[None], torch.linalg.qr(random)[0] @ axes]).float()
+    return torch.cat([mean[None], torch.linalg.qr(random)[0] @ axes]).float().to(device)
 
 
 def with_codes(z: Tensor, real: Tensor, codes: Tensor) -> Tensor:

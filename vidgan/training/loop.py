@@ -143,8 +143,8 @@ def _first_part(run: Run, received: list[int], progress: Callable) -> Run:
     logger.info(f"decoded; training goes on with all {len(run.dataset):,} pictures")
     _warn_of_few(run)
     if run.state.codes is not None:  # the first pictures may differ in fewer ways than all
-        codes = make_codes(run.dataset, z_dim=run.model.z_dim)
-        run.state.codes = codes.to(run.fabric.device)
+        z_dim, device = run.model.z_dim, run.fabric.device
+        run.state.codes = make_codes(run.dataset, z_dim=z_dim, device=device)
     return run
 
 

@@ -147,7 +147,7 @@ def build(settings: config.Config, fabric: Fabric, dataset: cache.Dataset) -> St
     discriminator.to(memory_format=torch.channels_last)
     how, precision, codes = settings.train, fabric.strategy.precision, None
     if how.code_weight:
-        codes = make_codes(dataset, z_dim=settings.model.z_dim).to(fabric.device)
+        codes = make_codes(dataset, z_dim=settings.model.z_dim, device=fabric.device)
     return State(
         generator=generator,
         discriminator=discriminator,

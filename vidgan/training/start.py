@@ -1,10 +1,8 @@
 """A new run that begins with the networks of another run instead of with random weights.
 
-What networks have learned of edges, colours and grain serves other pictures, too. Weights are
+It is for going on with pictures that are like the earlier ones (see train/README.md). Weights are
 found by their place, counted from the picture: the last layer of a generator makes pixels, whatever
 the size of the picture. What has no counterpart stays random.
-
-    C channels   h w pixels of the smallest feature map
 """
 
 import logging
