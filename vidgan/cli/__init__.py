@@ -9,6 +9,7 @@
     choose    the verbs sample and keep
     render    the verb render
     export    the verbs export, serve, verify and import
+    edit      the verbs that edit pictures and latents
     main      all verbs together, and errors as one line and an exit code
 
 A verb imports the heavy modules that it needs itself, so that --help answers at once and rendering

@@ -1,0 +1,1 @@
+"""The verbs that edit: from pictures to latents, and what latents mean."""
