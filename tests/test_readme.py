@@ -49,6 +49,7 @@ OPTIONS = {
     "sample --labels": FORCE | {"--model": "classes.safetensors"},
     "keep 17": FORCE,  # it is there for the commands that use it
     "export": FORCE,
+    "pick": {"--port": "0"},
     "serve": {"--port": "0"},
 }
 RECIPE = "[model]\nchannels = 4\n[train]\ndistance_every_images = 0\n"

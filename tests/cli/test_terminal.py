@@ -1,4 +1,5 @@
 import ast
+import base64
 import contextlib
 import io
 import json
@@ -12,6 +13,7 @@ import termios
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -164,6 +166,11 @@ with terminal.messages(), terminal.training_bar() as bar:
 
 def shown_on_a_terminal(command: list[str], folder: Path | None = None) -> tuple[int, list[str]]:
     """The exit code of a command, and the lines that it shows on a terminal of 80 columns."""
+    status, shown = on_a_terminal(command, folder)
+    return status, re.split(r"[\r\n]+", re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", shown))
+
+
+def on_a_terminal(command: list[str], folder: Path | None = None) -> tuple[int, str]:
     terminal_end, command_end = pty.openpty()
     termios.tcsetwinsize(command_end, (24, 80))
     streams = {"stdout": command_end, "stderr": command_end}
@@ -174,8 +181,36 @@ def shown_on_a_terminal(command: list[str], folder: Path | None = None) -> tuple
         while piece := os.read(terminal_end, 1000):
             shown += piece
     os.close(terminal_end)
-    lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", shown.decode()))
-    return process.wait(), lines
+    return process.wait(), shown.decode()
+
+
+def shown_picture(picture: np.ndarray, term: str) -> str:
+    """What a terminal of 80 columns gets."""
+    code = "import os, sys, numpy as np; from vidgan.cli.terminal import show\n"
+    code += f"os.environ['TERM'] = {term!r}\nsys.stdout.reconfigure(encoding='utf-8')\n"
+    code += f"show(np.array({picture.tolist()}, np.uint8))"
+    status, shown = on_a_terminal([sys.executable, "-c", code])
+    assert status == 0
+    return shown
+
+
+def test_kitty_gets_all_pixels_of_a_picture_in_short_pieces():
+    picture = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    shown = shown_picture(picture, "xterm-kitty")
+    pieces = re.findall(r"\x1b_G([^;]*);([^\x1b]*)\x1b\\", shown)
+    assert [k for k, _ in pieces] == ["a=T,q=2,f=24,s=60,v=40,c=80,m=1", "m=1", "m=1", "m=0"]
+    assert all(len(code) <= 4096 for _, code in pieces)
+    assert base64.b64decode("".join(code for _, code in pieces)) == picture.tobytes()
+
+
+def test_other_terminals_get_a_picture_as_blocks():
+    picture = np.zeros((4, 80, 3), np.uint8)
+    picture[:2, 40:], picture[3] = (255, 0, 0), (0, 0, 255)
+    lines = shown_picture(picture, "xterm-256color").splitlines()
+    cells = [re.findall(r"38;2;(\d+);0;(\d+);48;2;(\d+);0;(\d+)m\u2580", line) for line in lines]
+    top = [("0", "0", "0", "0")] * 40 + [("255", "0", "255", "0")] * 40
+    assert cells == [top, [("0", "0", "0", "255")] * 80]
+    assert all(line.endswith("\x1b[0m") for line in lines)
 
 
 @pytest.mark.parametrize("words", ["render out.xyz", "verify " + "much/" * 15 + "x.png " * 5])

@@ -12,6 +12,7 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from fractions import Fraction
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import av
@@ -47,9 +48,9 @@ def node(script: str, *arguments: object, text: str = "") -> dict:
 
 
 @contextlib.contextmanager
-def serving(folder: Path) -> Iterator[int]:
-    """Serve a folder within the block, at the port that it yields."""
-    with serve.server(folder) as server:
+def serving(server: ThreadingHTTPServer) -> Iterator[int]:
+    """Serve within the block, at the port that it yields."""
+    with server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
@@ -297,7 +298,7 @@ def test_the_page_works_without_motion_without_h264_and_at_every_width(player):
 
 def test_the_site_runs_with_threads_behind_the_server(shipped, tmp_path, expected):
     export.export(site=tmp_path / "site", model=shipped)
-    with serving(tmp_path / "site") as port:
+    with serving(serve.server(tmp_path / "site")) as port:
         url = f"http://127.0.0.1:{port}/"
         seen = node("drive.mjs", "site", url + HASH, tmp_path)
     assert seen["errors"] == [] and seen["isolated"]
@@ -322,7 +323,7 @@ def test_the_server_gives_out_its_folder_and_nothing_else(tmp_path):
         answer = connection.getresponse()
         return answer.status, answer.read(), answer.headers["Cross-Origin-Embedder-Policy"]
 
-    with serving(folder) as port:
+    with serving(serve.server(folder)) as port:
         assert ask("/?x=1") == ask("/index.html") == (200, b"hello", "require-corp")
         for path in ("/../secret.txt", "/%2e%2e/secret.txt", "//etc/passwd", "/link.txt", "/%00"):
             assert ask(path)[0] == 404, path

@@ -1,12 +1,13 @@
 """The command `vidgan`: one file per verb or family of verbs.
 
     terminal  progress bars, and what is printed
-    serve     a small web server for the exported page
+    serve     a small web server for pages
     doctor    the verb doctor: what this machine offers
     train     the verbs train and evaluate
     moves     the options of a walk
     formats   the options of a file
     choose    the verbs sample and keep
+    pick      the verb pick, and its page
     render    the verb render
     export    the verbs export, serve, verify and import
     edit      the verbs that edit pictures and latents

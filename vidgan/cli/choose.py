@@ -1,6 +1,7 @@
 """The verbs to choose pictures by eye: sample, keep."""
 
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ def sample(
     seeds: str | None = None,
     keyframes: str | None = None,
     numbers: bool = False,
+    show: bool = False,
     device: str = "auto",
     force: bool = False,
 ) -> None:
@@ -51,6 +53,8 @@ def sample(
         seeds: Only these pictures, side by side, for example 17,203.
         keyframes: Only favourites (see vidgan keep) and seeds, for example coast,5.
         numbers: Draw the number of each picture into the grid.
+        show: Also show the grid in this terminal: sharp in kitty and Ghostty, in others of 24-bit
+            colours as coarse blocks, where --grid 4x2 is about the most to make out.
         device: Where the generator runs: auto, cpu, cuda or mps.
         force: Replace the target, if vidgan wrote it.
     """
@@ -63,6 +67,8 @@ def sample(
         raise UsageError("--grid, --count, --seeds and --keyframes: one of these.")
     if numbers and count is not None:
         raise UsageError("--numbers: for --grid; the files of --count have numbers as names.")
+    if show and (count is not None or not sys.stdout.isatty()):
+        raise UsageError("--show: for --grid, and only where stdout is a terminal.")
     size = terminal.pair("--grid", grid) if grid else None
     if count is None:
         if not target.suffix:
@@ -91,13 +97,15 @@ def sample(
         columns, rows = size or _usual_grid(len(shown))
         pipeline.check_grid(generator, columns, rows)
         picked = [{"seed": seed + i, "index": 0} for i in range(columns * rows)]
-    picture, shown = _grid(generator, picked, shown, [columns, rows], numbers)
+    picture, shown = sheet(generator, picked, shown, [columns, rows], numbers)
     comment |= {"labels": shown} if shown else {}
     write_png(target, picture, comment, force=force)
+    if show:
+        terminal.show(picture)
     terminal.to_stdout(str(target), *shown_classes("rows in turn", shown, names))
 
 
-def _grid(
+def sheet(
     generator: "Synthesize", picked: list[dict], shown: list[int], size: list[int], numbers: bool
 ) -> "tuple[np.ndarray, list[int]]":
     """One picture of keyframes, and the classes in it.

@@ -2,7 +2,6 @@
 
 import json
 import math
-import signal
 import sys
 import textwrap
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from vidgan.cli import terminal
 from vidgan.cli.terminal import Whole
 from vidgan.disk.files import check_new
-from vidgan.errors import Interrupted, UsageError, VidganError
+from vidgan.errors import UsageError, VidganError
 
 if TYPE_CHECKING:
     from vidgan.render.walk import BoundWalk
@@ -144,15 +143,9 @@ def serve(folder: Path, /, *, port: Whole = 8000) -> None:
         folder: The folder given to vidgan export --site.
         port: The page is at http://127.0.0.1:PORT/. 0 takes a free port.
     """
-    from vidgan.cli.serve import server
+    from vidgan.cli.serve import run, server
 
-    with server(folder, port=port) as running:
-        terminal.to_stdout(f"http://127.0.0.1:{running.server_address[1]}/  (Ctrl-C ends)")
-        try:
-            running.serve_forever()
-        except KeyboardInterrupt as stop:  # Ctrl-C is how it is meant to end
-            if isinstance(stop, Interrupted) and stop.number != signal.SIGINT:
-                raise
+    run(server(folder, port=port))
 
 
 def verify(file: Path, /, *more: Path) -> None:

@@ -3,6 +3,7 @@
 Only this module prints, because what a file says must not reach a terminal as it is.
 """
 
+import base64
 import logging
 import os
 import re
@@ -13,12 +14,15 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 from cyclopts import Parameter, Token
 
 from vidgan import signals
 from vidgan.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _LINE_EVERY_S = 10.0
 _SHOW_CURSOR = b"\r\n\x1b[?25h"  # which a bar hides
@@ -59,6 +63,37 @@ def error(line: str) -> None:
     """Print what went wrong. Other messages stay in one piece, because a command in them may have
     to be copied."""
     to_stderr(*_at_spaces(sys.stderr, f"vidgan: {line}"))
+
+
+def show(picture: "np.ndarray") -> None:
+    """Print a picture, uint8 [H, W, 3], as wide as the terminal: in kitty's graphics protocol, or
+    else as blocks of two colours."""
+    columns = os.get_terminal_size(sys.stdout.fileno()).columns
+    kitty = re.search("kitty|ghostty", os.environ.get("TERM", ""))
+    text, encoding = (_kitty if kitty else _blocks)(picture, columns), sys.stdout.encoding
+    print(text.encode(encoding, "replace").decode(encoding), flush=True)
+
+
+def _kitty(picture: "np.ndarray", columns: int) -> str:
+    height, width, _ = picture.shape
+    parts = re.findall(".{1,4096}", base64.b64encode(picture).decode())
+    keys = [f"a=T,q=2,f=24,s={width},v={height},c={columns},m=1", *["m=1"] * (len(parts) - 1)]
+    pieces = [f"\x1b_G{key};{part}\x1b\\" for key, part in zip(keys, parts, strict=True)]
+    return "".join([*pieces, "\x1b_Gm=0;\x1b\\"])
+
+
+def _blocks(picture: "np.ndarray", columns: int) -> str:
+    from PIL import Image
+
+    height, width, _ = picture.shape
+    rows = max(1, round(columns * height / width / 2))
+    small = Image.fromarray(picture).resize((columns, 2 * rows), Image.Resampling.BOX)
+    pixels, upper_half = small.load(), "\x1b[38;2;{};{};{};48;2;{};{};{}m\u2580"
+    lines = [
+        "".join(upper_half.format(*pixels[x, 2 * y], *pixels[x, 2 * y + 1]) for x in range(columns))
+        for y in range(rows)
+    ]
+    return "\n".join(f"{line}\x1b[0m" for line in lines)
 
 
 def visible(text: str) -> str:

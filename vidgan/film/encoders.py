@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -236,7 +237,9 @@ def check_size(target: Target, height: int, width: int, *, yes: bool) -> None:
         logger.info(f"{lost:.0%} of each frame is cut off; to show all: --fit pad or --fit blur.")
 
 
-def save_png(path: Path, frame: np.ndarray, comment: Comment, *, synthetic: bool = True) -> None:
+def save_png(
+    path: Path | BinaryIO, frame: np.ndarray, comment: Comment, *, synthetic: bool = True
+) -> None:
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
