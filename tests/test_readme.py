@@ -40,6 +40,7 @@ OPTIONS = {
     "render": FEW_FRAMES,
     "render --audio": FORCE,  # the sound decides the number of frames
     "render --audio song.mp3 --audio-part": FORCE | {"--audio-part": "0:00.1-0:00.2"},
+    "render --keyframes coast,3,22,9 --seconds": {"--seconds": "0.2", "--force": ""},
     "render --for-web": {"--seconds": "0.2", "--force": ""},
     "render --walk walk.json,b.json --model": FORCE | {"--model": "generator.onnx,generator.onnx"},
     "render --walk": FORCE,  # walk.json says 4 frames

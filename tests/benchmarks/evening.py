@@ -4,16 +4,23 @@
 
 Runs the commands that README.md shows to someone who has never trained anything, one after the
 other, and prints the wall time and the CPU time of each. Without --film it makes one: ten minutes
-of 1280x720 from the shipped footage. Everything is left in the folder, to be looked at.
+of 1280x720 from the shipped footage. Everything is left in the folder, to be looked at; strip.webp
+shows it at a glance: the film, part of the first sheet after some training and of that of the end,
+and the film that was made.
 """
 
 import argparse
+import itertools
 import resource
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+
+import av
+import numpy as np
+from PIL import Image
 
 from vidgan.disk.places import bundled
 from vidgan.training.run_folder import grids
@@ -52,6 +59,23 @@ def first_sheets(folder: Path, found: dict[str, float], done: threading.Event) -
                 )
 
 
+def write_strip(film: Path, folder: Path) -> None:
+    (run, *_) = sorted((folder / "runs").iterdir())
+    _, early, *_ = grids(run).values()
+    sheets = [Image.open(path).convert("RGB") for path in (early, folder / "sheet.png")]
+    parts = [sheet.crop((0, 0, sheet.width // 2, sheet.height)) for sheet in sheets]
+    pictures = [_frame(film), *parts, _frame(folder / "out.mp4")]
+    small = [one.resize((256 * one.width // one.height, 256)) for one in pictures]
+    gap = Image.new("RGB", (8, 256), "white")
+    row = np.concatenate([part for one in small for part in (one, gap)][:-1], axis=1)
+    Image.fromarray(row).save(folder / "strip.webp", quality=90)
+
+
+def _frame(film: Path) -> Image.Image:
+    with av.open(film) as container:
+        return next(itertools.islice(container.decode(video=0), 60, None)).to_image()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--film", type=Path)
@@ -81,6 +105,7 @@ def main() -> None:
         done.set()
         print(f"| {what} | {wall_s:.0f} | {cpu_s:.0f} |", flush=True)
     watcher.join()
+    write_strip(film, folder)
     for what, seconds in sheets.items():
         print(f"{what}: after {seconds:.0f} s")
 

@@ -106,7 +106,7 @@ def test_what_a_run_at_its_end_is_resumed_for_stands_in_the_last_line_too(run, p
 def test_a_run_says_which_generator_it_keeps(pictures, tmp_path, said):
     run = loop.train(settings(pictures, images=16), runs=tmp_path)
     assert f"{run}: kept the last, at 16 images" in said
-    assert f"To look: vidgan sample --model {run} --numbers look.png; or " in said[-1]
+    assert f"To look: vidgan pick --model {run}; or " in said[-1]
     assert "kept: the last generator" in (run / "report.html").read_text()
     run = loop.train(settings(pictures, images=48, distance_every_images=16), runs=tmp_path)
     best = "best, at (16|32) images of 48 seen|best and last, at 48 images"

@@ -26,6 +26,7 @@ def test_a_wish_that_the_time_does_not_meet_gets_one_suggestion():
     )
     assert "--size 48x48" in line(duration_s=300) and "--size" not in line(duration_s=60)
     assert "try" not in line(duration_s=600)
+    assert "for shapes try --for 14h." in line(0, 1.0, duration_s=60)
 
 
 def test_the_end_of_a_run_is_that_which_was_asked_for():

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _COLUMNS, _MOST = 8, 64  # pictures in a row of a sheet, and in a sheet
 
 
-def pick(*, model: Path | None = None, port: Whole = 8000, device: str = "auto") -> None:
+def pick(model: Path | None = None, *, port: Whole = 8000, device: str = "auto") -> None:
     """Choose pictures by eye in the browser of this machine, and keep some by name, until Ctrl-C.
 
     The page then says the command for a film through them. It shows a generator as it was when the

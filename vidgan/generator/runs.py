@@ -33,8 +33,8 @@ def find_model(model: Path | None) -> tuple[Path, str]:
     if str(model) == "earth" and not model.exists():
         return bundled("assets/generator.safetensors"), "the shipped generator"
     model = named_run(model)
-    run, _, moment = str(model).rpartition("@")
-    if moment and not model.exists():
+    run, at, moment = str(model).rpartition("@")
+    if at and not model.exists():
         if number := re.fullmatch(r"(\d{1,15}(?:\.\d+)?)(k|M)?", moment):
             images = float(number[1]) * {"k": 1e3, "M": 1e6}.get(number[2], 1)
             folder = named_run(Path(run)) if run else (_of_newest_run() or Path("runs/none")).parent
@@ -43,6 +43,8 @@ def find_model(model: Path | None) -> tuple[Path, str]:
             raise ModelError(f"{model}: after @ stands a number of images, as in {run}@50k.")
     elif model.parent.name == "checkpoints" and model.stem.isdecimal():
         return _nearest(model.parent.parent, int(model.stem))
+    elif re.fullmatch("[0-9]{1,5}", str(model)) and not model.exists():
+        raise ModelError(f"--model {model}: no run in runs/ has this number.")
     path = model / "generator.safetensors" if _is_run(model) else model
     if path != model and not path.exists():
         raise ModelError(f"{model}: has no generator yet; a run saves one after a minute.")

@@ -1,5 +1,7 @@
 """What a run can be expected to show, and when. A GAN needs images, and each machine its time."""
 
+import math
+
 from vidgan.config import Config
 
 # Images until there are rough shapes, and until there is detail: what was seen at 64x64 on three
@@ -34,7 +36,8 @@ def forecast(
 
 def _advice(settings: Config, images: float, needed_s: float) -> str:
     model, side = settings.model, min(settings.model.width, settings.model.height)
-    longer = f"--for {max(1, round(needed_s / 60 + 0.5))}m"
+    minutes = math.ceil(needed_s / 60)
+    longer = f"--for {minutes}m" if minutes < 120 else f"--for {math.ceil(minutes / 60)}h"
     for smaller in _SMALLER:
         if images * (side / smaller) ** 2 >= SHAPES:
             width, height = (8 * round(n * smaller / side / 8) for n in (model.width, model.height))

@@ -202,7 +202,7 @@ def _loop(run: Run, received: list[int], progress: Callable[[Progress, float], N
     logged = time.monotonic()
     started = logged - state.trained_s
     logged_images, past_best, current = state.images_seen, False, None
-    began, first, foretold, ask_in = logged, state.images_seen, False, 0
+    began, first, foretold, ask_in = 0.0, 0, False, 0
     with closing(Log(run.folder, writes=run.is_first)) as log, closing(batches(run)) as stream:
         of_class = run_folder.reals_of_classes(run.dataset, run.settings.model)
         watch = Watch(run_folder.some_reals(run.dataset), log.flags, log.varieties, of_class)
@@ -222,6 +222,8 @@ def _loop(run: Run, received: list[int], progress: Callable[[Progress, float], N
 
             now = time.monotonic()
             step_s, state.trained_s = now - started - state.trained_s, now - started
+            # The speed is measured after the first step, which takes longer, as samples do.
+            began, first = (began, first) if began else (now, state.images_seen)
             stop = bool(received) or 0 < how.duration_s < state.trained_s
             stop |= past_best and how.stop_past_best
             stop |= whole is not None and whole.is_there()
@@ -291,7 +293,7 @@ def _kept(run: Run) -> str:
 
 def _how_to_look(folder: Path) -> str:
     which = "" if folder.parent.resolve() == Path("runs").resolve() else f" --model {folder}"
-    return f"To look: vidgan sample{which} --numbers look.png; or vidgan render{which} look.mp4"
+    return f"To look: vidgan pick{which}; or vidgan render{which} look.mp4"
 
 
 def _agreed(
@@ -324,7 +326,7 @@ def _keep_first(run: Run) -> None:
     file = run.folder / "generator.safetensors"
     if run.state.trained_s > _FIRST_S and not run.state.measured and not file.exists():
         keep(run, averaged_generator(run))
-        logger.info(f"{run.folder}: kept its first generator; to look: vidgan render look.mp4")
+        logger.info(f"{run.folder}: kept its first generator. {_how_to_look(run.folder)}")
 
 
 def _progress(run: Run, watch: Watch, outcome: Outcome, images_per_s: float) -> Progress:
