@@ -1,1 +1,73 @@
 """The verbs that edit: from pictures to latents, and what latents mean."""
+
+from pathlib import Path
+
+from vidgan.cli import terminal
+from vidgan.cli.terminal import Whole
+from vidgan.disk.files import check_new
+from vidgan.errors import UsageError
+
+
+def invert(
+    *pictures: Path,
+    model: Path | None = None,
+    label: str | None = None,
+    steps: Whole | None = None,
+    tune: Path | None = None,
+    device: str = "auto",
+    force: bool = False,
+) -> None:
+    """Find the latents of pictures: photo.jpg becomes photo.npy, for vidgan render --keyframes.
+
+    It also writes photo-inverted.png (of several pictures inverted.png), which shows the picture,
+    what an encoder makes of it, and what a refinement reached. All go into this folder. The encoder
+    is trained once for each generator, which takes a minute or two, and kept beside it.
+
+    Args:
+        pictures: Pictures of any size. They are fitted as in training: cropped about the centre to
+            the shape of the generator, then resized.
+        model: generator.safetensors, or the folder of a run. By default the newest run in runs/,
+            or else the generator that comes with vidgan, called earth.
+        label: The class that they show, by number or name. By default the one that fits best.
+        steps: Of the refinement. By default 100.
+        tune: Also fit a copy of the generator to these pictures, and write it to this file, for
+            example tuned.safetensors. The latents are then for that generator.
+        device: Where the generator runs: auto, cpu, cuda or mps.
+        force: Replace these files, if vidgan wrote them.
+    """
+    if not pictures:
+        raise UsageError("invert: name a picture, for example vidgan invert photo.jpg.")
+    if steps is not None and not 0 <= steps <= 100_000:
+        raise UsageError(f"--steps {steps}: from 0, the encoder's answer, to 100,000.")
+    latents = [Path(f"{picture.stem}.npy") for picture in pictures]
+    if len(set(latents)) < len(latents):
+        raise UsageError("invert: two pictures of one name; their files would have one name too.")
+    picture = f"{pictures[0].stem}-inverted.png" if len(pictures) == 1 else "inverted.png"
+    targets = [(Path(picture), ".png"), *((path, ".npy") for path in latents)]
+    for path, suffix in targets + ([(tune, ".safetensors")] if tune else []):
+        check_new(path, suffix=suffix, force=force)
+
+    from vidgan.edit import invert as inversion
+    from vidgan.edit.sheet import measured, sheet
+    from vidgan.film.writer import write_png
+    from vidgan.generator import runs
+    from vidgan.latent.npy import write_latents
+
+    source, name = runs.find_model(model)
+    with terminal.working_bar("training the encoder") as progress:
+        inverter = inversion.Inverter(source, device=device, progress=progress)
+    asked = inversion.STEPS if steps is None else steps
+    found = [inverter(one, label=label, steps=asked) for one in pictures]
+    if tune:
+        with terminal.working_bar("tuning the generator") as progress:
+            found = inversion.tune(inverter, found, tune, progress)
+    for one, path in zip(found, latents, strict=True):
+        write_latents(path, one.latent[None], force=force)
+    last = "tuned" if tune else "refined"
+    said, names = measured(found), inverter.generator.class_names
+    shown = sheet(found, [one.name for one in pictures], said, last)
+    write_png(Path(picture), shown, {"model": inverter.generator.sha256}, force=force)
+    for one, path, (encoded, refined) in zip(found, latents, said, strict=True):
+        of = f", class {one.label} ({names[one.label]})" if names else ""
+        terminal.to_stdout(f"{path}: encoder {encoded}; {last} {refined}{of}")
+    terminal.to_stdout(f"{picture}: original, encoder, {last}, by {tune or name}")

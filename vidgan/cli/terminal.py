@@ -185,6 +185,21 @@ def rendering_bar(frames: int) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
+def working_bar(text: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield the same for other work. The bar is seen from the first call to the last."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.progress import TimeRemainingColumn
+
+    with _bar(TimeRemainingColumn()) as progress:
+        task = progress.add_task(text, total=None, visible=False)
+        yield lambda done, total: progress.update(
+            task, completed=done, total=total, visible=done < total
+        )
+
+
+@contextmanager
 def training_bar() -> Iterator["_TrainingBar"]:
     """Yield what shows how far a training is."""
     if not sys.stderr.isatty():

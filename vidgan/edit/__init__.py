@@ -1,5 +1,9 @@
 """From pictures back to latents, and what latents mean.
 
+    encoder  a network that answers a picture with its latent, one for each generator
+    invert   the latent of a picture, refined; a generator fitted to pictures
+    sheet    what was found for pictures, side by side with them
+
 Everything here works with the differentiable generator of `generator.synthesis`, opened from
 generator.safetensors. It knows neither films nor the training loop.
 """

@@ -1,4 +1,4 @@
-"""Latents of a .npy file, the format of NumPy.
+"""Latents in a .npy file, the format of NumPy.
 
 The header is read here, because NumPy fails on a wrong one in many ways, and of some it dies.
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vidgan.disk.files import write_bytes
 from vidgan.errors import UsageError
 
 _MAGIC = b"\x93NUMPY"
@@ -32,6 +33,15 @@ def read_latents(path: Path) -> np.ndarray:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"{path}: not a .npy of numbers [K, z_dim] ({reason}).") from error
     return rows
+
+
+def write_latents(path: Path, rows: np.ndarray, *, force: bool = True) -> None:
+    """Write latents float32 [K, Z]. A comment in the header says whose file it is."""
+    shape = tuple(map(int, rows.shape))
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}  # by vidgan"
+    header = header.ljust(117) + "\n"  # 128 bytes in all, so that the data are aligned
+    start = _MAGIC + bytes((1, 0)) + len(header).to_bytes(2, "little") + header.encode()
+    write_bytes(path, start + rows.astype("<f4").tobytes(), force=force)
 
 
 def _rows(content: bytes) -> np.ndarray:
