@@ -48,6 +48,7 @@ def test_a_picture_of_a_class_is_kept_with_it(tmp_path):
         seen = node("pick.mjs", *page, "old maps")
     first, two, *mixed = seen["commands"]
     assert (first, mixed) == (None, [None, None, None])  # not all have a name
+    assert seen["marks_left"] == 2  # the one whose class is not shown any more is not among them
     assert two.endswith("--seeds 17,3 --labels 0,2,0 --seconds 4 out.mp4")
     assert (seen["kept_before"], seen["kept_after"]) == (["mine"], ["mine", "map"])
     kept = {"mine": latent, "map": {"seed": 3, "index": 0, "class": 2}}
