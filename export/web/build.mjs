@@ -49,14 +49,15 @@ async function page(licences, css) {
   });
 }
 
-function site(licences) {
+async function site(licences) {
+  const script = await bundled("opened.js");
   const policy = [
-    "default-src 'none'", "connect-src 'self'", "script-src 'self' 'wasm-unsafe-eval'", "worker-src 'self' blob:",
+    "default-src 'none'", "connect-src 'self'", `script-src 'self' ${hash(script)} 'wasm-unsafe-eval'`, "worker-src 'self' blob:",
     "style-src 'self'", "img-src data: blob:", "base-uri 'none'", "form-action 'none'",
   ];
   return filled(source("index.html"), {
     CSP: policy.join("; "), LICENCES: licences, STYLE: '<link rel="stylesheet" href="style.css">',
-    SCRIPT: '<script type="module" src="app.js"></script>',
+    SCRIPT: `<script>${script}</script>`,
   });
 }
 
@@ -66,7 +67,7 @@ async function everything() {
   const css = await style();
   const files = new Map([
     ["page.html", await page(licences, css)],
-    ["site/index.html", site(licences)],
+    ["site/index.html", await site(licences)],
     ["site/app.js", await bundled("hosted.js")],
     ["site/style.css", css],
     ["site/licences.txt", licences],
@@ -80,19 +81,21 @@ async function everything() {
 
 const files = await everything();
 const big = { maxBuffer: 2 ** 27 };
+const kept = (name) => (name.endsWith(".xz") ? execFileSync("xz", ["-dc", join(built, name)], big) : readFileSync(join(built, name)));
+const isKept = ([name, content]) => existsSync(join(built, name)) && kept(name).equals(Buffer.from(content));
 if (process.argv.includes("--check")) {
-  const kept = (name) => (name.endsWith(".xz") ? execFileSync("xz", ["-dc", join(built, name)], big) : readFileSync(join(built, name)));
-  const wrong = [...files].filter(([name, content]) => !existsSync(join(built, name)) || !kept(name).equals(Buffer.from(content)));
+  const wrong = [...files].filter((file) => !isKept(file));
   const found = readdirSync(built, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
   if (wrong.length || found.length !== files.size) {
     console.error(`built/ is not what src/ makes (${wrong.map(([name]) => name).join(", ") || "a file too many"}): npm run build`);
     process.exit(1);
   }
 } else {
+  const packed = [...files].filter((file) => file[0].endsWith(".xz") && isKept(file)).map(([name]) => [name, readFileSync(join(built, name))]);
   rmSync(built, { recursive: true, force: true });
   mkdirSync(join(built, "site"), { recursive: true });
-  for (const [name, content] of files) {
-    const packed = name.endsWith(".xz") ? execFileSync("xz", ["-9ec", "--threads=1"], { ...big, input: content }) : content;
-    writeFileSync(join(built, name), packed);
+  for (const [name, content] of new Map([...files, ...packed])) {
+    const packing = name.endsWith(".xz") && content === files.get(name); // half a minute
+    writeFileSync(join(built, name), packing ? execFileSync("xz", ["-9ec", "--threads=1"], { ...big, input: content }) : content);
   }
 }

@@ -1,5 +1,6 @@
 import base64
 import contextlib
+import dataclasses
 import gzip
 import http.client
 import json
@@ -19,6 +20,7 @@ import av
 import numpy as np
 import onnxruntime
 import pytest
+from PIL import Image, ImageSequence
 from safetensors.numpy import load_file
 
 from tests.conftest import loop, save_model, small_generator
@@ -70,6 +72,27 @@ def player(shipped, tmp_path_factory):
     file = tmp_path_factory.mktemp("page") / "player.html"
     web_page.write_html(shipped, file)
     return file
+
+
+@pytest.fixture(scope="module")
+def site(shipped, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site") / "site"
+    export.export(site=folder, model=shipped)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def mended(player):
+    """What happens where things once went wrong, as JSON of drive.mjs."""
+    walk = Walk(z_dim=100, seed=11, frames=40, truncation=[0.7])
+    walk.save(player.parent / "of-python.json")
+    return node("drive.mjs", "mended", player.as_uri() + HASH, player.parent)
+
+
+@pytest.fixture(scope="module")
+def played(player):
+    """What happens in ten minutes of play, as JSON of drive.mjs."""
+    return node("drive.mjs", "played", player.as_uri() + HASH, player.parent)
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +228,8 @@ def test_node_and_python_compute_and_load_the_same_walks(path, settings, tmp_pat
         {"format": "vidgan-walk-1"},
         {"path": "circle", "grid": [2, 2]},
         {"labels": [0]},
+        {"fraems": 12},
+        {"keyframes": [{"seed": 1, "index": 0, "weight": 2}] * 3},
     ]
     asked = {"z_dim": 101, "frames": 43, "closed": closed, "truncation": 0.8, "index": 2**32 - 1}
     asked |= {
@@ -296,16 +321,119 @@ def test_the_page_works_without_motion_without_h264_and_at_every_width(player):
     assert find_mark(film)["comment"]["seed"] == 7
 
 
-def test_the_site_runs_with_threads_behind_the_server(shipped, tmp_path, expected):
-    export.export(site=tmp_path / "site", model=shipped)
-    with serving(serve.server(tmp_path / "site")) as port:
+def test_the_site_runs_with_threads_behind_the_server(site, expected):
+    with serving(serve.server(site)) as port:
         url = f"http://127.0.0.1:{port}/"
-        seen = node("drive.mjs", "site", url + HASH, tmp_path)
+        seen = node("drive.mjs", "site", url + HASH, site.parent)
     assert seen["errors"] == [] and seen["isolated"]
     assert f" {min(4, seen['cores'])} thread" in seen["about"]
     assert all(request.startswith((url, "data:", "blob:")) for request in seen["requests"])
     pixels = decoded(seen["pixels"], expected.shape[1:3])
     assert np.abs(pixels - expected[[0, 7, 29]]).max() <= 1
+
+
+def test_what_is_touched_while_a_film_is_made_does_not_change_it(mended, player, expected):
+    assert Path(mended["film"]).stem == "walk-7"
+    with av.open(player.parent / "touched") as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    height, width = expected.shape[1:3]
+    small = np.stack(frames).reshape(30, height, 512 // height, width, 512 // width, 3)
+    assert np.abs(small.mean((2, 4)) - expected).mean((1, 2, 3)).max() < 4
+    assert find_mark(player.parent / "touched")["comment"]["truncation"] == 1
+
+
+def test_the_page_refuses_what_python_refuses_and_what_it_cannot_play(mended, player):
+    assert mended["errors"] == [] and mended["refused_leave_it"]
+    assert "1000 keyframes" in mended["many"] and mended["hundreds"] == "Loaded x.json"
+    assert '"fraems"' in mended["unknown"][0] and '"weight"' in mended["unknown"][1]
+    assert "several" in mended["several"]
+    walks = [Walk.load(player.parent / f"of-{name}.json") for name in ("python", "page")]
+    of_python, of_page = (walk.paths()[0].latents(0, 40) for walk in walks)
+    assert walks[0].truncation == [0.7] and np.array_equal(of_python, of_page)
+
+
+def test_the_keys_of_a_walk_are_the_same_in_the_page_and_in_python():
+    script = "import {USUAL} from './src/walk.js'; console.log(JSON.stringify(USUAL))"
+    command = ["node", "--input-type=module", "-e", script]
+    usual = json.loads(subprocess.check_output(command, cwd=WEB))
+    assert usual == {field.name: field.default for field in dataclasses.fields(Walk)}
+
+
+def test_a_phone_held_sideways_shows_the_picture_and_full_screen_has_the_transport(mended):
+    assert mended["overflow"] == 0 and mended["in_full_screen"] == [True, True]
+    for width, height in {"844": 390, "667": 375, "932": 430}.items():
+        assert min(mended["picture"][width]) > 0.9 * height
+    assert min(mended["remove"]) >= 24
+    assert mended["link"] == [False, True]  # to a file, which leads nowhere; the page can be sent
+
+
+def test_back_undoes_and_what_was_kept_stays(played):
+    assert played["errors"] == []
+    seed, *rolled = played["rolled"].split()
+    assert seed != "7" and rolled == ["0", "1", "2", "3", "latent"]
+    assert played["sown"] == "99 0 1 2 3 latent" and played["picked"] == "103 0 1 2 3 latent"
+    assert played["back"] == [played["sown"], played["rolled"], "7 0 1 2 3 latent", "7 0 1 2 3"]
+    assert played["no_more"] and played["forward"] == "7 0 1 2 3 latent"
+    assert played["without"] == "7 0 2 3 latent" and played["undone"]
+
+
+def test_what_is_left_behind_is_found_again(played):
+    assert played["left"] and played["returned"] and played["found_again"]
+
+
+def test_a_picture_has_children_and_a_map_around_it(played):
+    assert played["children"] == "Choose one" and played["grandchildren"]
+    assert played["kept_child"].count("latent") == 2
+    assert played["roamed"] and played["went"]
+
+
+def test_a_picture_and_a_clip_can_be_sent(played, player, expected):
+    height, width = expected.shape[1:3]
+
+    def small(picture: Image.Image) -> np.ndarray:
+        pixels = np.asarray(picture.convert("RGB"), float)
+        shape = (height, len(pixels) // height, width, pixels.shape[1] // width, 3)
+        return pixels.reshape(shape).mean((1, 3))
+
+    still, clip = player.parent / "still.png", player.parent / "clip.webp"
+    with Image.open(still) as picture:
+        assert picture.size == (512, 512)
+        assert np.abs(small(picture) - expected[15]).mean() < 2
+    of_clip = frames_inside(player, loop(seed=7, frames=20, z_dim=100, keyframes=4).latents(0, 20))
+    with Image.open(clip) as pictures:
+        assert (pictures.n_frames, pictures.info["loop"]) == (20, 0)
+        for frame, picture in zip(of_clip, ImageSequence.Iterator(pictures), strict=True):
+            assert np.abs(small(picture) - frame).mean() < 4
+            assert picture.info["duration"] == 50
+    assert clip.stat().st_size < 1e6
+    for file in (still, clip):
+        mark = find_mark(file)
+        assert mark["digital_source_type"] == DIGITAL_SOURCE_TYPE and mark["comment"]["seed"] == 7
+    walk = Walk(**find_mark(still)["comment"])  # of the one picture
+    z = walk.paths()[0].latents(0, 1)
+    assert nearly_equal(frames_inside(player, z)[0], expected[15])
+    assert played["shared"] == "walk-7.png" and played["not_shared"]
+
+
+def test_the_page_can_be_sent_with_the_walk_inside(played, player):
+    assert played["arrived"] and len(played["pixels"]) == 3
+    sent, again = (player.parent / f"{name}.html" for name in ("sent", "again"))
+    assert sent.read_bytes() == again.read_bytes()
+    assert abs(sent.stat().st_size - player.stat().st_size) < 2000
+    fetched = [url for url in played["requests"] if not url.startswith(("data:", "blob:"))]
+    assert {*fetched} == {player.as_uri(), sent.as_uri()}
+
+
+def test_a_site_opened_as_a_file_says_what_to_do(site):
+    seen = node("drive.mjs", "doubleclick", (site / "index.html").as_uri(), site.parent)
+    assert seen["errors"] == [] and seen["seen"]
+    assert seen["sorry"].endswith("vidgan serve site")
+
+
+def test_a_gpu_in_name_only_is_not_used(site):
+    with serving(serve.server(site)) as port:
+        seen = node("drive.mjs", "software", f"http://127.0.0.1:{port}/{HASH}", site.parent)
+    assert seen["errors"] == [] and "of WebAssembly" in seen["about"]
 
 
 def test_the_server_gives_out_its_folder_and_nothing_else(tmp_path):

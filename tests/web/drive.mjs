@@ -1,19 +1,24 @@
 // Uses the page in real Chromium as a person would, and prints what happened as JSON.
 //
-//     node drive.mjs page|site|classes|still|watch URL FOLDER
+//     node drive.mjs page|mended|played|site|doubleclick|software|classes|still|watch URL FOLDER
 //
-// page: everything on it. site: its first frames. classes: those of a page of classes. still: a browser with reduced motion and no H.264.
+// page: everything on it. mended: what once went wrong. played: undo, finds, children,
+// the map, and what can be sent. site: its first frames. doubleclick: the same
+// opened as a file. software: it has a GPU in name only. classes: those of a page of classes. still: a browser with reduced motion and no H.264.
 // watch: how fast it plays.
 
 import { createRequire } from "node:module";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 
 const { chromium } = createRequire(new URL("../../export/web/", import.meta.url))("playwright-core");
 const [what, url, folder] = process.argv.slice(2);
 const flags = [
-  "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+  "--headless", "--no-sandbox", "--disable-background-networking",
   "--disable-component-update", "--disable-sync", "--no-first-run",
 ];
+const software = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan", "--use-vulkan=swiftshader", "--ignore-gpu-blocklist"];
+flags.push(...(what === "software" ? software : ["--disable-gpu"]));
 // Playwright sets no time limit for what the page computes. If that hangs, say where, and exit.
 let last = "the launch";
 setTimeout(() => (console.error("hangs after", last), process.exit(1)), 100_000).unref();
@@ -67,7 +72,7 @@ async function atRest() {
   return pictures.at(-1);
 }
 
-const firstFrame = () => page.waitForFunction(() => document.documentElement.dataset.frames >= 1, null, { timeout: 15_000 });
+const firstFrame = () => page.waitForFunction(() => document.documentElement.dataset.frames >= 1, null, { timeout: what === "software" ? 90_000 : 15_000 });
 
 async function watched() {
   report.first_frame_s = (await page.evaluate(() => performance.now())) / 1000;
@@ -167,6 +172,154 @@ async function used() {
   report.hash = await page.evaluate(() => new Promise((done) => setTimeout(() => done(location.hash), 300)));
 }
 
+/** What a person sees who loads a walk with these keys. */
+async function loading(keys) {
+  const walk = { format: "vidgan-walk-2", z_dim: 100, ...keys };
+  await page.evaluate(() => (document.getElementById("toast").textContent = ""));
+  await page.setInputFiles("#file", { name: "x.json", mimeType: "application/json", buffer: Buffer.from(JSON.stringify(walk)) });
+  await becomes(toast);
+  return toast();
+}
+
+async function mended() {
+  const size = async (selector) => {
+    const { width, height } = await page.locator(selector).first().boundingBox();
+    return [width, height];
+  };
+  const [download] = await Promise.all([page.waitForEvent("download"), (async () => {
+    await page.click("#record");
+    await becomes(async () => (await page.getAttribute("#record-progress", "value")) > 0);
+    await page.keyboard.press("r"); // while the film is made
+    await page.locator("#truncation").fill("0.1");
+    await page.locator("#speed").fill("-2");
+  })()]);
+  report.film = download.suggestedFilename();
+  await download.saveAs(join(folder, "touched"));
+  const seed = await page.evaluate(() => vidgan.walk.seed);
+  report.many = await loading({ frames: 1e9 });
+  report.unknown = [await loading({ fraems: 10 }), await loading({ keyframes: [{ seed: 1, index: 0, weight: 2 }] })];
+  report.several = await loading({ truncation: [0.7, 1] });
+  report.refused_leave_it = seed === (await page.evaluate(() => vidgan.walk.seed));
+  report.hundreds = await loading({ frames: 30_000, path: "slerp" });
+  await page.setInputFiles("#file", join(folder, "of-python.json"));
+  await becomes(() => page.evaluate(() => vidgan.walk.truncation === 0.7));
+  await saved("#save", "of-page.json");
+  report.link = [await page.isVisible("#link"), await page.isVisible("#page")];
+  await page.locator("#strip .key").nth(1).hover();
+  report.remove = await size("#strip li:nth-child(2) .remove");
+  report.picture = {};
+  for (const [width, height] of [[844, 390], [667, 375], [932, 430]]) {
+    await page.setViewportSize({ width, height });
+    report.picture[width] = await size("#picture");
+  }
+  report.overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await page.keyboard.press("f");
+  await becomes(() => page.evaluate(() => !!document.fullscreenElement));
+  const covers = (id) => page.evaluate((id) => {
+    const box = document.getElementById(id).getBoundingClientRect();
+    return !!document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2)?.closest(`#${id}`);
+  }, id);
+  report.in_full_screen = [await covers("play"), await covers("seek")];
+}
+
+async function played() {
+  const walk = () => page.evaluate(() => [vidgan.walk.seed, ...vidgan.walk.keyframes.map((k) => k.index ?? "latent")].join(" "));
+  const seen = (count) => page.locator("#finds li").count().then((now) => now === count);
+  const [x, y] = await middle("#picture");
+  await page.click("#play"); // pause
+  await dragged([x, y], [x + 90, y + 40]);
+  await page.mouse.up();
+  await page.click("#keep");
+  await page.keyboard.press("r");
+  report.rolled = await walk();
+  await page.fill("#seed", "99");
+  await page.keyboard.press("Enter");
+  report.sown = await walk();
+  await page.keyboard.press("g");
+  await atRest();
+  await page.mouse.click(x, y); // the fifth of nine
+  report.picked = await walk();
+  report.left = await becomes(() => seen(3));
+  const back = [];
+  for (let turn = 0; turn < 4; turn++) {
+    await page.goBack();
+    back.push(await walk());
+  }
+  report.back = back;
+  report.no_more = await page.isDisabled("#undo");
+  await page.goForward();
+  report.forward = await walk();
+  await page.locator("#strip .key").nth(1).focus();
+  await page.keyboard.press("Delete");
+  report.without = await walk();
+  await page.keyboard.press("Control+z");
+  report.undone = await becomes(async () => (await walk()) === report.forward);
+
+  await dragged([x, y], [x - 70, y + 60]);
+  await page.mouse.up();
+  await atRest();
+  await remember();
+  const found = await page.locator("#finds li").count();
+  await page.click("#return");
+  report.returned = (await page.isHidden("#free")) && (await becomes(() => seen(found + 1)));
+  await page.click("#play");
+  await page.locator("#finds button").first().click();
+  report.found_again = await becomes(isAgain);
+
+  await page.keyboard.press("e");
+  report.children = await page.textContent("#free-text");
+  await atRest();
+  await remember();
+  await page.keyboard.press("2");
+  report.grandchildren = await becomes(async () => !(await isAgain()));
+  await atRest();
+  await page.click("#keep");
+  report.kept_child = await walk();
+  await page.click("#map");
+  await atRest();
+  await remember();
+  await page.screenshot({ path: join(folder, "map.png") });
+  await dragged([x, y], [x - 200, y - 40]);
+  await page.mouse.up();
+  await atRest();
+  report.roamed = !(await isAgain()) && (await page.isHidden("#free"));
+  await page.mouse.click(x + 150, y);
+  report.went = await becomes(() => page.isVisible("#free"));
+  await page.click("#return");
+
+  await page.goto("about:blank"); // then the page anew, with a walk of its seed alone
+  await page.addInitScript(() => {
+    navigator.canShare = ({ files }) => files[0].type.startsWith("image/");
+    navigator.share = async ({ files }) => (window.shared = files[0].name);
+  });
+  await page.goto(url);
+  await firstFrame();
+  await page.click("#play"); // pause
+  await page.locator("#seek").fill("0.5");
+  await saved("#still", "still.png");
+  await page.click("#share");
+  report.shared = await page.evaluate(() => window.shared);
+  await saved("#clip", "clip.webp");
+  await dragged([x, y], [x + 90, y + 40]);
+  await page.mouse.up();
+  await page.click("#keep");
+  await saved("#page", "sent.html");
+  report.not_shared = await page.isHidden("#share");
+  const sent = await page.evaluate(() => JSON.stringify(vidgan.walk, (key, value) => (ArrayBuffer.isView(value) ? [...value] : value)));
+  await page.goto(pathToFileURL(join(folder, "sent.html")).href);
+  await firstFrame();
+  report.arrived = sent === (await page.evaluate(() => JSON.stringify(vidgan.walk, (key, value) => (ArrayBuffer.isView(value) ? [...value] : value))));
+  await saved("#page", "again.html");
+  await computed();
+}
+
+async function opened() {
+  await becomes(() => page.textContent("#sorry"));
+  report.sorry = await page.textContent("#sorry");
+  report.seen = await page.isVisible("#sorry");
+}
+
 async function mixed() {
   const texts = (selector) => page.locator(selector).allTextContents();
   report.options = await texts("#classes li:first-child option");
@@ -191,7 +344,7 @@ async function mixed() {
   report.refused = await becomes(async () => (await toast()).includes("labels are not numbers of classes"));
 }
 
-const visits = { page: [computed, used], site: [computed], classes: [mixed], still: [stayedStill], watch: [watched] };
+const visits = { page: [computed, used], mended: [mended], played: [played], site: [computed], software: [computed], doubleclick: [opened], classes: [mixed], still: [stayedStill], watch: [watched] };
 try {
   if (what === "still") {
     // Some builds of Chromium have no H.264.
@@ -201,7 +354,7 @@ try {
     });
   }
   await page.goto(url);
-  await firstFrame();
+  if (what !== "doubleclick") await firstFrame();
   for (const visit of visits[what]) await visit();
 } catch (error) {
   console.error(JSON.stringify(report), await toast());

@@ -1,6 +1,6 @@
 // Reads questions as JSON from stdin and answers them with the code of the page.
 import { away, centreOf, classWeights, gaussian, position, route, truncated } from "../../export/web/src/latents.js";
-import { framesOf, fromHash, fromJson, latentOf, toHash, toJson } from "../../export/web/src/walk.js";
+import { course, framesOf, fromHash, fromJson, latentOf, toHash, toJson } from "../../export/web/src/walk.js";
 
 const asked = JSON.parse((await process.stdin.toArray()).join(""));
 const { z_dim, frames, closed, truncation, keyframes } = asked;
@@ -12,11 +12,8 @@ const walk = fromJson(asked.walk, info);
 const near = (z, seed, truncation) => Array.from(truncated(z, centreOf(seed, z_dim), away(truncation)));
 
 function played(walk) {
-  const { keyframes, closed, truncation, seed } = walk;
-  const count = framesOf(walk);
-  const path = route(walk, keyframes.length, (i) => latentOf(keyframes[i], z_dim));
-  const at = (i) => path(position(i, count, keyframes.length, closed));
-  return Array.from({ length: count }, (_, i) => near(at(i), seed, truncation));
+  const { latent } = course(walk, info);
+  return Array.from({ length: framesOf(walk) }, (_, i) => Array.from(latent(i)));
 }
 
 console.log(JSON.stringify({

@@ -7,6 +7,7 @@ import { boot } from "./main.js";
 
 const here = new URL("./", import.meta.url);
 const MOST_THREADS = 4;
+const SMOOTH_MS = 12; // WebGPU that makes a frame in this time need not be compared
 
 async function fetched(name) {
   const response = await fetch(new URL(name, here));
@@ -16,19 +17,20 @@ async function fetched(name) {
 
 async function runtime(kind, wasm) {
   const ort = await import(new URL(`ort.${kind}.bundle.min.mjs`, here));
-  ort.env.logLevel = "error"; // else it warns about each shape that it computes on the CPU
+  ort.env.logLevel = "error";
   ort.env.wasm.wasmPaths = { wasm: new URL(wasm, here).href };
   ort.env.wasm.numThreads = crossOriginIsolated ? Math.min(MOST_THREADS, navigator.hardwareConcurrency || 1) : 1;
   return ort;
 }
 
+/** The generator, if WebGPU makes the right frames with it, and its time for one. */
 async function onGpu(model, info) {
   if (!(await navigator.gpu?.requestAdapter().catch(() => null))) return null;
   try {
     const ort = await runtime("webgpu", "ort-wasm-simd-threaded.asyncify.wasm");
     const generator = await Generator.open(ort, model, info, "webgpu", "WebGPU");
     const worst = await generator.worstLevel(info.self_test);
-    return worst <= Math.max(2, info.self_test.max_level) ? generator : null;
+    return worst <= Math.max(2, info.self_test.max_level) ? { generator, ms: await generator.msPerFrame() } : null;
   } catch (error) {
     console.warn("WebGPU does not run this generator", error);
     return null;
@@ -47,5 +49,11 @@ boot(async () => {
     fetched("model.onnx").then((response) => response.arrayBuffer()),
   ]);
   const bytes = new Uint8Array(model);
-  return (await onGpu(bytes, info)) ?? onCpu(bytes, info);
+  const gpu = await onGpu(bytes, info);
+  if (gpu?.ms < SMOOTH_MS) return gpu.generator;
+  const cpu = await onCpu(bytes, info);
+  if (!gpu) return cpu;
+  const faster = (await cpu.msPerFrame()) < gpu.ms ? cpu : gpu.generator; // WebGPU may run in software
+  await (faster === cpu ? gpu.generator : cpu).close();
+  return faster;
 });

@@ -1,27 +1,34 @@
 // The page: a person watches a walk through the generator's latent space, changes it and saves it.
 
-import { ALWAYS_CLOSED, THROUGH_KEYFRAMES, away, axesAt, centreOf, classWeights, position, route, slerp, truncated, turned, used } from "./latents.js";
-import { checkedSeed, framesOf, fromHash, fromJson, keyframesOf, latentOf, leastKeyframes, toHash, toJson } from "./walk.js";
+import { ALWAYS_CLOSED, THROUGH_KEYFRAMES, axesAt, slerp, turned, used } from "./latents.js";
+import { checkedSeed, course, framesOf, fromHash, fromJson, keyframesOf, latentOf, leastKeyframes, sown, toHash, toJson } from "./walk.js";
+import { ACROSS, LatentMap } from "./map.js";
 import { ClassList, mixture } from "./classes.js";
-import { bestFormat, record } from "./record.js";
+import { FPS, Taken, enlargement } from "./send.js";
+import { Finds } from "./finds.js";
 import { Strip } from "./strip.js";
+import { bestFormat } from "./record.js";
 
-const FPS = 30;
-const FILM_SIDE = 512; // at least so many pixels on a film's short side, as in `vidgan render`
+const MOST_BYTES = 2 ** 26; // of a walk's file
 const DRAG_RADIANS = Math.PI / 2; // the turn of a drag across the whole picture
+const CHILD_RADIANS = 0.6; // from a picture to its children
+const HINTS = { one: "Drag the picture and see it change", nine: "Nine walks: choose one", map: "Drag to roam, tap to go there" };
 const GLIDE_S = 0.7; // the time to return to the path after a drag
 const $ = (id) => document.getElementById(id);
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
-export function start(generator) {
+/** `pageWith(walk)` gives this page as a file with a walk in it, where that can be. */
+export function start(generator, pageWith) {
   const { info } = generator;
   const picture = $("picture");
   const small = new OffscreenCanvas(info.width, info.height); // the frame before enlargement
   const enlarge = enlargement(info);
   const thumbnails = new Map();
-  const walk = { labels: [0], ...(fromHash(location.hash, info) ?? fresh("7")) };
-  const view = { t: 0, playing: !still.matches, free: null, glide: null, crisp: false, nine: false, recording: null };
-  let path, nineWalks, centres, shownSince = performance.now(), shownFrames = 0, dirty = true, busy = false;
+  const given = document.querySelector("meta[name=walk]").content;
+  const walk = { labels: [0], ...(fromHash(location.hash, info) ?? fromHash(given, info) ?? fresh("7")) };
+  // mode: one picture, nine or the map. children: those of view.free, which Nine then shows.
+  const view = { t: 0, playing: !still.matches, free: null, glide: null, crisp: false, mode: "one", children: null, map: null, making: null };
+  let main, nineWalks, depth = history.state?.depth ?? 0, shownSince = performance.now(), shownFrames = 0, dirty = true, busy = false;
 
   function fresh(seed, count = 4) {
     return { path: "loop", seed, keyframes: keyframesOf(seed, count), closed: true, hold: 0, ease: "linear", speed: 1, truncation: 1 };
@@ -32,33 +39,81 @@ export function start(generator) {
   function changed() {
     if (ALWAYS_CLOSED.includes(walk.path)) walk.closed = true;
     if (!through()) Object.assign(walk, { hold: 0, ease: "linear" }); // such a path does not pass through its keyframes
-    const along = (keyframes) => route(walk, keyframes.length, (i) => latentOf(keyframes[i], info.z_dim));
     try {
-      path = along(walk.keyframes);
+      main = course(walk, info);
     } catch (error) {
       walk.path = "loop";
-      path = along(walk.keyframes);
+      main = course(walk, info);
       toast(error.message);
     }
-    nineWalks = [path, ...Array.from({ length: 8 }, (_, n) => {
-      return along(keyframesOf(seedAfter(n + 1), walk.keyframes.length));
-    })];
-    centres = nineWalks.map((_, n) => centreOf(seedAfter(n), info.z_dim)); // one per walk, of its seed
+    nineWalks = null;
     view.t = Math.min(view.t, 1);
     strip.show(walk.keyframes, used(walk.path, walk.keyframes.length));
+    commit();
     show();
   }
 
+  // The browser's history holds every walk, so that Back undoes, and the address is a link to the walk.
+
+  function commit() {
+    const hash = toHash(walk);
+    const before = history.state?.walk;
+    if (before && toHash(before) === hash) return;
+    if (before) depth++;
+    history[before ? "pushState" : "replaceState"]({ walk: structuredClone(walk), depth }, "", hash);
+  }
+
+  addEventListener("popstate", ({ state }) => {
+    const walkThen = state?.walk ?? fromHash(location.hash, info); // of a typed address there is no state
+    if (!walkThen) return;
+    if (view.free) leave();
+    depth = state?.depth ?? depth + 1;
+    Object.assign(walk, structuredClone(walkThen));
+    Object.assign(view, { free: null, glide: null, mode: "one", children: null });
+    changed();
+  });
+
+  const undo = () => (depth > 0 ? history.back() : toast("There is nothing to undo."));
+
+  // Finds: what the person leaves without keeping it.
+
+  /** Put what is shown among the finds, because something else takes its place. */
+  function leave() {
+    const { free } = view;
+    const found = { ...walk, keyframes: free ? [{ latent: free }] : walk.keyframes };
+    finds.add(toHash(found), {
+      walk: structuredClone(walk), t: view.t, free, latent: main.near(latentNow()), weights: main.weights(view.t),
+    });
+    $("finds-note").hidden = true;
+  }
+
+  const finds = new Finds($("finds"), async (find, canvas) => {
+    Object.assign(canvas, { width: info.width, height: info.height });
+    const [data] = await generator.frames([find.latent], [find.weights]);
+    canvas.getContext("2d").putImageData(data, 0, 0);
+  }, (find) => {
+    leave();
+    Object.assign(walk, structuredClone(find.walk));
+    Object.assign(view, { t: find.t, free: find.free, glide: null, mode: "one", children: null, playing: view.playing && !find.free });
+    changed();
+  });
+
   const seedAfter = (n) => String((BigInt(walk.seed) + BigInt(n)) % 2n ** 64n);
   const through = () => THROUGH_KEYFRAMES.includes(walk.path);
-  const segments = () => (walk.closed ? walk.keyframes.length : walk.keyframes.length - 1);
-  const near = (z, n = 0) => truncated(z, centres[n], away(walk.truncation));
-  const weightsAt = (t) => classWeights(walk.labels, info.classes, t, walk.closed);
-  const partOf = (i, frames) => (walk.closed ? i / frames : i / Math.max(frames - 1, 1)); // of the film, at frame i
   const duration = () => framesOf(walk) / FPS;
 
+  /** The courses that Nine shows: of this walk, and of the next eight seeds. */
+  function nine() {
+    nineWalks ??= [main, ...Array.from({ length: 8 }, (_, n) => {
+      const seed = seedAfter(n + 1);
+      const other = Object.assign(Object.create(walk), { seed, keyframes: sown(walk.keyframes, seed) });
+      return course(other, info); // which follows the truncation of this walk
+    })];
+    return nineWalks;
+  }
+
   function latentNow() {
-    const onPath = path(view.t * segments());
+    const onPath = main.along(view.t);
     if (view.free) return view.free;
     if (!view.glide) return onPath;
     const u = Math.min(1, (performance.now() - view.glide.since) / (GLIDE_S * 1000));
@@ -80,17 +135,22 @@ export function start(generator) {
     $("loop").disabled = ALWAYS_CLOSED.includes(walk.path);
     $("loop").ariaPressed = walk.closed;
     $("crisp").ariaPressed = view.crisp;
-    $("nine").ariaPressed = view.nine;
-    $("free").hidden = !view.free;
+    for (const mode of ["nine", "map"]) $(mode).ariaPressed = view.mode === mode;
+    if (view.mode === "map") view.map.tiles.clear(); // they may be of another truncation or class
+    $("free").hidden = !view.free || view.mode === "map";
+    $("free-text").textContent = view.children ? "Choose one" : "Your find";
+    $("hint").textContent = HINTS[view.mode];
+    $("hint").classList.toggle("gone", !!view.free || (view.mode === "one" && hinted));
+    $("undo").disabled = depth === 0;
     const icon = view.playing ? "pause" : "play";
     $("play").querySelector("use").setAttribute("href", `#i-${icon}`);
     $("play").ariaLabel = icon === "pause" ? "Pause" : "Play";
     picture.classList.toggle("crisp", view.crisp);
-    picture.classList.toggle("pick", view.nine);
+    picture.classList.toggle("pick", view.mode === "nine");
     for (const id of ["truncation", "speed"]) filled($(id));
-    if (format) $("record-text").textContent = view.recording ? "Stop" : `Record ${duration().toFixed(1)} s`;
-    clearTimeout(show.later);
-    show.later = setTimeout(() => history.replaceState(null, "", toHash(walk)), 250);
+    $("record").disabled = !format && !view.making;
+    $("clip").disabled = !!view.making;
+    $("record-text").textContent = view.making ? "Stop" : format ? `Film of ${duration().toFixed(1)} s` : "Film";
   }
 
   function filled(range) {
@@ -100,27 +160,32 @@ export function start(generator) {
 
   function play(on) {
     if (on && view.free) leaveFree();
+    if (on && view.mode === "map") view.mode = "one";
     if (on && !walk.closed && view.t >= 1) view.t = 0;
     view.playing = on;
     show();
   }
 
   function leaveFree() {
+    leave();
     if (!still.matches) view.glide = { from: view.free, since: performance.now() };
-    view.free = null;
+    Object.assign(view, { free: null, children: null, mode: "one" });
   }
 
+  const modeOnPath = () => (view.mode === "nine" && !view.children ? "nine" : "one");
+
   function seek(t) {
-    view.t = t;
-    view.free = view.glide = null;
+    if (view.free) leave();
+    Object.assign(view, { mode: modeOnPath(), t, free: null, glide: null, children: null });
     dirty = true;
     $("free").hidden = true;
   }
 
   function sow(seed) {
-    Object.assign(walk, { seed, keyframes: keyframesOf(seed, Math.max(3, walk.keyframes.length)) });
+    leave();
     if (!view.free && !still.matches) view.glide = { from: latentNow(), since: performance.now() };
-    view.free = null;
+    Object.assign(walk, { seed, keyframes: sown(walk.keyframes, seed) });
+    Object.assign(view, { mode: modeOnPath(), free: null, children: null });
     changed();
   }
 
@@ -128,22 +193,24 @@ export function start(generator) {
 
   /** Insert the visible picture as a keyframe, after the keyframe that the walk has passed. */
   function keep() {
+    if (view.mode === "map") goTo(view.map.middle);
     const latent = latentNow();
-    const behind = view.free || !segments() || !through() ? walk.keyframes.length : Math.floor(view.t * segments()) + 1;
+    const behind = view.free || !main.segments || !through() ? walk.keyframes.length : Math.floor(view.t * main.segments) + 1;
     walk.keyframes.splice(behind, 0, { latent: Float32Array.from(latent) });
-    view.free = view.glide = null;
+    Object.assign(view, { free: null, glide: null, children: null, mode: "one" });
     changed();
-    if (through()) seek(behind / Math.max(1, segments()));
+    if (through()) seek(behind / Math.max(1, main.segments));
     show();
     strip.list.children[behind].scrollIntoView({ block: "nearest", inline: "nearest" });
-    toast(`Keyframe ${behind + 1} added`);
+    toast(`Kept: the walk now comes by here, as picture ${behind + 1} of ${walk.keyframes.length}`);
   }
 
   const strip = new Strip($("strip"), thumbnail, {
     choose(i) {
+      if (view.free) leave();
       if (!through()) return moveTo(latentOf(walk.keyframes[i], info.z_dim)); // the path does not pass through this keyframe
       view.playing = false;
-      seek(Math.min(1, i / Math.max(1, segments())));
+      seek(Math.min(1, i / Math.max(1, main.segments)));
       show();
     },
     reorder(from, to) {
@@ -168,11 +235,11 @@ export function start(generator) {
   async function thumbnail(keyframe, canvas, i) {
     canvas.width = info.width;
     canvas.height = info.height;
-    const weights = weightsAt(Math.min(1, i / Math.max(1, segments())));
+    const weights = main.weights(Math.min(1, i / Math.max(1, main.segments)));
     const name = `${walk.truncation} ${walk.truncation < 1 ? walk.seed : ""} ${weights} ${keyframe.latent ?? `${keyframe.seed}.${keyframe.index}`}`;
     if (!thumbnails.has(name)) {
       if (thumbnails.size > 200) thumbnails.clear();
-      const [data] = await generator.frames([near(latentOf(keyframe, info.z_dim))], [weights]);
+      const [data] = await generator.frames([main.near(latentOf(keyframe, info.z_dim))], [weights]);
       thumbnails.set(name, data);
     }
     canvas.getContext("2d").putImageData(thumbnails.get(name), 0, 0);
@@ -180,11 +247,18 @@ export function start(generator) {
 
   // The picture.
 
+  const framesAt = (latents, weights = main.weights(view.t)) => generator.frames(latents, latents.map(() => weights));
+
+  /** What is to be seen now, before truncation: one picture or nine, row by row. */
+  function latentsNow() {
+    if (view.mode !== "nine") return [main.near(latentNow())];
+    return view.children?.map((z) => main.near(z)) ?? nine().map((one) => one.near(one.along(view.t)));
+  }
+
   async function paint() {
-    const columns = view.nine ? 3 : 1;
-    const latents = view.nine ? nineWalks.map((of) => of(view.t * segments())) : [latentNow()];
-    const weights = weightsAt(view.t);
-    const data = await generator.frames(latents.map(near), latents.map(() => weights));
+    const { mode, map } = view;
+    const columns = { one: 1, nine: 3, map: ACROSS }[mode];
+    const data = mode === "map" ? [] : await framesAt(latentsNow());
     const side = { width: info.width * columns, height: info.height * columns };
     const zoom = view.crisp ? 1 : Math.ceil(enlarge / columns);
     if (picture.width !== side.width * zoom) picture.width = side.width * zoom;
@@ -192,7 +266,11 @@ export function start(generator) {
     const context = picture.getContext("2d");
     context.imageSmoothingEnabled = !view.crisp;
     context.imageSmoothingQuality = "high";
-    const gap = view.nine ? zoom : 0;
+    if (mode === "map") {
+      if (await map.paint(picture)) dirty = true; // tiles are missing
+      return;
+    }
+    const gap = mode === "nine" ? zoom : 0;
     if (gap) context.clearRect(0, 0, picture.width, picture.height);
     for (const [cell, one] of data.entries()) {
       small.getContext("2d").putImageData(one, 0, 0);
@@ -207,7 +285,7 @@ export function start(generator) {
     requestAnimationFrame(tick);
     const elapsed = Math.min(0.25, Math.max(0, (now - last) / 1000)); // the first `now` may be earlier than `last`
     last = now;
-    if (view.playing && !view.recording && !view.free) {
+    if (view.playing && !view.making && !view.free && view.mode !== "map") {
       view.t += elapsed / duration();
       if (walk.closed) view.t %= 1;
       else if (view.t >= 1) {
@@ -217,7 +295,7 @@ export function start(generator) {
       }
       dirty = true;
     }
-    if ((!dirty && !view.glide) || busy || view.recording) return;
+    if ((!dirty && !view.glide) || busy || view.making) return;
     busy = true;
     dirty = false;
     try {
@@ -235,8 +313,8 @@ export function start(generator) {
     if (document.activeElement !== $("seek") || view.playing) $("seek").value = view.t;
     filled($("seek"));
     $("clock").value = `${(view.t * duration()).toFixed(1)} / ${duration().toFixed(1)} s`;
-    $("mixture").value = walk.labels.length > 1 ? mixture(weightsAt(view.t), names) : "";
-    const nearest = Math.round(view.t * segments());
+    $("mixture").value = walk.labels.length > 1 ? mixture(main.weights(view.t), names) : "";
+    const nearest = Math.round(view.t * main.segments);
     strip.near(view.free || !through() ? -1 : walk.closed ? nearest % walk.keyframes.length : nearest);
     if (now - shownSince > 1000) {
       const fps = ((shownFrames - (clocks.from ?? 0)) * 1000) / (now - shownSince);
@@ -249,18 +327,21 @@ export function start(generator) {
 
   let drag = null;
   let drags = 0;
+  let hinted = false; // whether the person has found out what the hint says
   picture.addEventListener("pointerdown", (event) => {
-    if (event.button || view.recording) return;
-    if (view.nine) return pick(event);
+    if (event.button || view.making) return;
+    if (view.mode === "nine") return pick(placeOf(event));
     picture.setPointerCapture(event.pointerId);
     picture.classList.add("held");
-    $("hint").classList.add("gone");
+    if (view.mode === "map") return void (drag = { id: event.pointerId, x: event.clientX, y: event.clientY, from: [event.clientX, event.clientY] });
     const from = Float32Array.from(latentNow());
     drag = { id: event.pointerId, x: event.clientX, y: event.clientY, from, axes: axesAt(from, ++drags) };
   });
   picture.addEventListener("pointermove", (event) => {
     if (event.pointerId !== drag?.id) return;
-    const side = picture.getBoundingClientRect().width / DRAG_RADIANS;
+    const box = picture.getBoundingClientRect();
+    if (view.mode === "map") return roam(box, event);
+    const side = box.width / DRAG_RADIANS;
     const [x, y] = [(event.clientX - drag.x) / side, (event.clientY - drag.y) / side];
     if (!view.free && Math.hypot(x, y) < 0.01) return; // a tap
     moveTo(turned(drag.from, drag.axes, x, y));
@@ -268,7 +349,8 @@ export function start(generator) {
   for (const type of ["pointerup", "pointercancel"]) {
     picture.addEventListener(type, (event) => {
       if (event.pointerId !== drag?.id) return;
-      if (!view.free && type === "pointerup") play(!view.playing);
+      if (type === "pointerup" && view.mode === "map") drag.moved || goTo(view.map.tileAt(...placeOf(event)));
+      else if (type === "pointerup" && !view.free) play(!view.playing);
       drag = null;
       picture.classList.remove("held");
     });
@@ -277,88 +359,131 @@ export function start(generator) {
   function moveTo(latent) {
     const first = !view.free;
     Object.assign(view, { free: latent, glide: null, playing: false });
-    dirty = true;
-    $("hint").classList.add("gone");
+    dirty = hinted = true;
     if (first) show();
   }
 
   function nudge(x, y) {
+    if (view.mode === "map") {
+      view.map.pan(Math.sign(x), Math.sign(y));
+      return void (dirty = true);
+    }
+    Object.assign(view, { mode: "one", children: null });
     const from = Float32Array.from(latentNow());
     moveTo(turned(from, axesAt(from, 0), x, y));
   }
 
-  function pick(event) {
+  /** Where on the picture a pointer is, each from 0 to 1. */
+  function placeOf(event) {
     const box = picture.getBoundingClientRect();
-    const cell = 3 * Math.floor((3 * (event.clientY - box.top)) / box.height) + Math.floor((3 * (event.clientX - box.left)) / box.width);
-    view.nine = false;
-    if (cell > 0) sow(seedAfter(cell));
+    return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+  }
+
+  /** Nine shows children of a picture off the path, and the walks of nine seeds of one on it. */
+  function pick([u, v]) {
+    const cell = 3 * Math.min(2, Math.floor(3 * v)) + Math.min(2, Math.floor(3 * u));
+    const chosen = view.children?.[cell];
+    if (chosen && chosen !== view.free) {
+      leave();
+      return evolve(chosen);
+    }
+    Object.assign(view, { mode: "one", children: null });
+    if (!chosen && cell > 0) sow(seedAfter(cell));
     else show();
   }
 
-  // Recording, loading and saving the walk, copying the link.
+  /** Show a picture among eight children, each turned from it in a direction of its own. */
+  function evolve(parent = Float32Array.from(latentNow())) {
+    moveTo(parent);
+    const children = Array.from({ length: 8 }, () => turned(parent, axesAt(parent, ++drags), CHILD_RADIANS, 0));
+    Object.assign(view, { mode: "nine", children: children.toSpliced(4, 0, parent) });
+    show();
+  }
+
+  function openMap() {
+    view.map = new LatentMap(Float32Array.from(latentNow()), (latents) => framesAt(latents.map(main.near)));
+    Object.assign(view, { mode: "map", playing: false, children: null });
+    show();
+  }
+
+  function roam(box, event) {
+    view.map.pan(((drag.x - event.clientX) * ACROSS) / box.width, ((drag.y - event.clientY) * ACROSS) / box.height);
+    drag.moved ||= Math.hypot(event.clientX - drag.from[0], event.clientY - drag.from[1]) > 5;
+    Object.assign(drag, { x: event.clientX, y: event.clientY });
+    dirty = true;
+    if (drag.moved) $("hint").classList.add("gone");
+  }
+
+  function goTo(tile) {
+    if (view.free) leave();
+    view.mode = "one";
+    moveTo(view.map.latentOf(tile));
+    show();
+  }
+
+  // What the person takes away: film, clip, picture, page, walk, link.
 
   let format = null;
   const film = { width: info.width * enlarge, height: info.height * enlarge };
   bestFormat(film.width, film.height).then((found) => {
     format = found;
-    $("record").disabled = !found;
     $("record-note").textContent = found ? `${found.container}, ${film.width} × ${film.height}, ${FPS} frames/s` : "This browser cannot encode video.";
-    if (!found) $("record-text").textContent = "Record";
     show();
   });
 
-  async function recorded() {
-    const frames = framesOf(walk);
-    view.recording = new AbortController();
+  const taken = () => new Taken(generator, walk, view.crisp, (small) => {
+    if (view.making && view.mode === "one") picture.getContext("2d").drawImage(small, 0, 0, picture.width, picture.height);
+  });
+
+  /** Make a file that takes a while. `make(taken, onProgress, signal)` gives it. */
+  async function making(make) {
+    if (view.making) return view.making.abort();
+    const copy = taken();
+    const { signal } = (view.making = new AbortController());
+    const bar = $("record-progress");
+    bar.hidden = false;
     show();
-    $("record-progress").hidden = false;
-    const canvas = new OffscreenCanvas(film.width, film.height);
-    const context = canvas.getContext("2d", { willReadFrequently: true });
-    context.imageSmoothingEnabled = !view.crisp;
-    context.imageSmoothingQuality = "high";
-    const draw = async (i) => {
-      const z = path(position(i, frames, walk.keyframes.length, walk.closed));
-      const [data] = await generator.frames([near(z)], [weightsAt(partOf(i, frames))]);
-      small.getContext("2d").putImageData(data, 0, 0);
-      context.drawImage(small, 0, 0, film.width, film.height);
-      if (i % 8 === 0) picture.getContext("2d").drawImage(small, 0, 0, picture.width, picture.height);
-      return context.getImageData(0, 0, film.width, film.height).data;
-    };
-    const comment = toJson(walk, info);
-    const onProgress = (done) => ($("record-progress").value = done / frames);
-    const settings = { format, frames, fps: FPS, ...film, draw, comment, version: info.vidgan_version, onProgress };
     try {
-      return await record({ ...settings, signal: view.recording.signal });
+      save(await make(copy, (share) => (bar.value = share), signal));
+    } catch (error) {
+      toast(error.name === "AbortError" ? "Stopped" : `No file was made: ${error.message}`);
     } finally {
-      view.recording = null;
-      $("record-progress").hidden = true;
-      $("record-progress").value = 0;
+      Object.assign(bar, { hidden: true, value: 0 });
+      view.making = null;
       show();
     }
   }
 
-  async function recordAndSave() {
-    if (view.recording) return view.recording.abort();
-    try {
-      save(await recorded(), `walk-${walk.seed}.${format.container.toLowerCase()}`);
-    } catch (error) {
-      toast(error.name === "AbortError" ? "Recording stopped" : `No film was made: ${error.message}`);
-    }
-  }
+  const recordFilm = () => making((copy, ...given) => copy.film(format, ...given));
+  const recordClip = () => making((copy, ...given) => copy.clip(...given));
+  const savePicture = async () => {
+    const latent = view.mode === "map" ? view.map.latentOf(view.map.middle) : latentNow();
+    save(await taken().picture(Float32Array.from(latent), view.t));
+  };
+  const savePage = () => save(new File([pageWith(toHash(walk))], `walk-${walk.seed}.html`, { type: "text/html" }));
+  const saveWalk = () => save(new File([toJson(walk, info)], `walk-${walk.seed}.json`, { type: "application/json" }));
 
-  function save(blob, name) {
+  function save(file) {
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(blob);
-    link.download = name;
+    link.href = URL.createObjectURL(file);
+    link.download = file.name;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-    toast(`Saved ${name}`);
+    toast(`Saved ${file.name}`);
+    // The share sheet wants a press of its own: that of Film may lie minutes back.
+    const share = $("share");
+    share.hidden = !navigator.canShare?.({ files: [file] });
+    share.textContent = `Share ${file.name}`;
+    share.onclick = () => navigator.share({ files: [file] }).catch((error) => error.name === "AbortError" || toast(`Not shared: ${error.message}`));
   }
 
   async function load(file) {
     try {
-      Object.assign(walk, fromJson(await file.text(), info));
-      Object.assign(view, { t: 0, free: null, glide: null });
+      if (file.size > MOST_BYTES) throw new Error("This file is too large to be a walk.");
+      const content = fromJson(await file.text(), info);
+      leave();
+      Object.assign(walk, content);
+      Object.assign(view, { t: 0, free: null, glide: null, mode: "one", children: null });
       changed();
       toast(`Loaded ${file.name}`);
     } catch (error) {
@@ -367,7 +492,7 @@ export function start(generator) {
   }
 
   async function copyLink() {
-    history.replaceState(null, "", toHash(walk));
+    commit();
     const copied = await navigator.clipboard?.writeText(location.href).then(() => true, () => false);
     toast(copied ? "Link copied: it holds this walk" : "The address bar holds this walk");
   }
@@ -375,21 +500,23 @@ export function start(generator) {
   // Controls and keys.
 
   async function fullScreen() {
-    const frame = $("frame");
     if (document.fullscreenElement) return document.exitFullscreen();
-    if (frame.classList.contains("fills")) return frame.classList.remove("fills");
-    await frame.requestFullscreen?.().catch(() => {});
-    if (!document.fullscreenElement) frame.classList.add("fills"); // on iPhones a page cannot go full screen
+    if (!$("stage").classList.toggle("fills")) return;
+    await $("stage").requestFullscreen?.().catch(() => {}); // on iPhones a page cannot go full screen
   }
+  addEventListener("fullscreenchange", () => $("stage").classList.toggle("fills", !!document.fullscreenElement));
 
   function toggle(key) {
-    if (key === "closed") walk.closed = !walk.closed || ALWAYS_CLOSED.includes(walk.path);
-    else view[key] = !view[key];
-    if (key === "nine") {
-      view.free = view.glide = null; // all nine walks are shown on their paths
-      $("hint").classList.add("gone");
+    if (key === "closed") {
+      walk.closed = !walk.closed || ALWAYS_CLOSED.includes(walk.path);
+      return changed();
     }
-    key === "closed" ? changed() : show();
+    if (key === "crisp") view.crisp = !view.crisp;
+    else if (view.mode === key) Object.assign(view, { mode: "one", children: null });
+    else if (key === "map") return openMap();
+    else if (view.free) return evolve(view.free);
+    else Object.assign(view, { mode: "nine", glide: null });
+    show();
   }
 
   function setTruncation(value) {
@@ -399,14 +526,18 @@ export function start(generator) {
     show();
   }
 
-  const actions = { play: () => play(!view.playing), roll, add: keep, keep, return: () => play(true), full: fullScreen, record: recordAndSave, link: copyLink };
+  const actions = {
+    play: () => play(!view.playing), roll, add: keep, keep, evolve: () => evolve(), return: () => play(true), undo, full: fullScreen,
+    record: recordFilm, clip: recordClip, still: savePicture, page: savePage, link: copyLink, save: saveWalk, load: () => $("file").click(),
+  };
   for (const [id, action] of Object.entries(actions)) $(id).addEventListener("click", action);
-  for (const [id, key] of [["loop", "closed"], ["crisp", "crisp"], ["nine", "nine"]]) $(id).addEventListener("click", () => toggle(key));
+  for (const [id, key] of [["loop", "closed"], ["crisp", "crisp"], ["nine", "nine"], ["map", "map"]]) $(id).addEventListener("click", () => toggle(key));
   $("truncation").addEventListener("input", (event) => setTruncation(event.target.valueAsNumber));
   $("speed").addEventListener("input", (event) => {
     walk.speed = 2 ** event.target.valueAsNumber;
     show();
   });
+  for (const id of ["truncation", "speed"]) $(id).addEventListener("change", () => (commit(), show()));
   $("path").addEventListener("change", (event) => {
     const path = event.target.value;
     if (walk.keyframes.length < leastKeyframes(path)) toast("This path needs two keyframes.");
@@ -426,8 +557,6 @@ export function start(generator) {
     sow(seed);
   });
   $("seed").addEventListener("change", () => $("seed-form").requestSubmit());
-  $("save").addEventListener("click", () => save(new Blob([toJson(walk, info)], { type: "application/json" }), `walk-${walk.seed}.json`));
-  $("load").addEventListener("click", () => $("file").click());
   $("file").addEventListener("change", (event) => {
     const [file] = event.target.files;
     event.target.value = "";
@@ -438,14 +567,6 @@ export function start(generator) {
     event.preventDefault();
     if (event.dataTransfer.files[0]) load(event.dataTransfer.files[0]);
   });
-  addEventListener("hashchange", () => {
-    const given = fromHash(location.hash, info);
-    if (given && toHash(given) !== toHash(walk)) {
-      Object.assign(walk, given);
-      changed();
-    }
-  });
-
   const frameBack = (by) => {
     view.playing = false;
     const t = view.t + by / Math.max(1, framesOf(walk));
@@ -454,17 +575,27 @@ export function start(generator) {
   };
   const keys = {
     " ": () => play(!view.playing), r: roll, k: keep, l: () => toggle("closed"), c: () => toggle("crisp"),
-    g: () => toggle("nine"), f: fullScreen, "?": () => $("help").showModal(),
+    g: () => toggle("nine"), m: () => toggle("map"), e: () => evolve(), u: undo, f: fullScreen, "?": () => $("help").showModal(),
     ArrowLeft: () => frameBack(-1), ArrowRight: () => frameBack(1),
-    Escape: () => $("frame").classList.remove("fills"),
+    Escape: () => {
+      if ($("stage").classList.contains("fills")) $("stage").classList.remove("fills");
+      else if (view.mode !== "one") toggle(view.mode);
+    },
+    Enter: () => view.mode === "map" && goTo(view.map.middle),
+    ...Object.fromEntries(Array.from({ length: 9 }, (_, n) => [n + 1, () => view.mode === "nine" && pick([((n % 3) + 0.5) / 3, (Math.floor(n / 3) + 0.5) / 3])])),
   };
   const nudges = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   addEventListener("keydown", (event) => {
     const typing = event.target.matches("input, select, textarea") && event.target.type !== "range";
     const arrow = nudges[event.key];
-    if (typing || event.ctrlKey || event.metaKey || event.altKey || $("help").open) return;
+    if (typing || event.altKey || $("help").open) return;
+    if (event.ctrlKey || event.metaKey) {
+      if (event.key.toLowerCase() !== "z") return;
+      event.preventDefault();
+      return event.shiftKey ? history.forward() : undo();
+    }
     if (arrow && event.target.type === "range") return;
-    if (event.key === " " && event.target.matches("button")) return; // the space bar presses that button
+    if ([" ", "Enter"].includes(event.key) && event.target.matches("button, summary")) return; // the key presses that button
     const action = arrow && event.shiftKey ? () => nudge(arrow[0] * 0.05, arrow[1] * 0.05) : keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!action) return;
     event.preventDefault();
@@ -475,21 +606,17 @@ export function start(generator) {
 
   document.documentElement.style.setProperty("--aspect", info.width / info.height);
   $("class-group").hidden = !info.classes;
-  $("about").textContent = `${info.width} × ${info.height} pixels, every one made up by a neural network. ${generator.runsOn}.`;
-  setTimeout(() => $("hint").classList.add("gone"), 6000);
+  $("page").hidden = !pageWith;
+  setTimeout(() => $("hint").classList.toggle("gone", (hinted = true)), 20_000);
+  $("link").hidden = location.protocol === "file:"; // which leads nowhere on another computer
+  $("about").textContent = `${info.width} × ${info.height} pixels. ${generator.runsOn}.`;
   changed();
   requestAnimationFrame(tick);
   return {
     walk, generator,
-    latent: (i) => near(path(position(i, framesOf(walk), walk.keyframes.length, walk.closed))),
-    weights: (i) => weightsAt(partOf(i, framesOf(walk))),
+    latent: (i) => main.latent(i),
+    weights: (i) => main.weights(main.time(i)),
   };
-}
-
-/** The smallest factor, 1 or even, that brings the short side of a picture to at least FILM_SIDE. */
-function enlargement({ width, height }) {
-  const scale = Math.ceil(FILM_SIDE / Math.min(width, height));
-  return scale === 1 ? 1 : scale + (scale % 2);
 }
 
 export function toast(text) {
@@ -500,7 +627,7 @@ export function toast(text) {
 }
 
 /** Set up the controls that need no generator, then open the generator and start the page. */
-export async function boot(open) {
+export async function boot(open, pageWith) {
   document.body.classList.add("loading");
   $("help-open").addEventListener("click", () => $("help").showModal());
   $("theme").addEventListener("click", () => {
@@ -509,11 +636,11 @@ export async function boot(open) {
     root.dataset.theme = dark ? "light" : "dark";
   });
   try {
-    window.vidgan = start(await open()); // for the browser's console and for tests
+    window.vidgan = start(await open(), pageWith); // for the browser's console and for tests
     $("status").textContent = "";
   } catch (error) {
-    $("status").textContent = "This page could not start.";
-    toast(`${error.message ?? error}. It needs a browser of 2024 or later with WebAssembly.`);
+    $("status").textContent = "";
+    $("sorry").textContent = `This page could not start: ${error.message ?? error}. It needs a browser of 2024 or later with WebAssembly.`;
     throw error;
   } finally {
     document.body.classList.remove("loading");

@@ -4,6 +4,17 @@ import * as ort from "onnxruntime-web/wasm";
 import { Generator } from "./generator.js";
 import { boot } from "./main.js";
 
+// The page as it came, in two halves around the place of a walk. Blobs lie outside of the page's memory.
+const halves = (() => {
+  const html = `<!doctype html>\n${document.documentElement.outerHTML}`;
+  const place = '<meta name="walk" content="';
+  const at = html.indexOf(place) + place.length;
+  return [html.slice(0, at), html.slice(html.indexOf('"', at))].map((half) => new Blob([half]));
+})();
+
+/** This page with another walk in it, given as in an address. */
+const pageWith = (walk) => new Blob([halves[0], walk.replaceAll("&", "&amp;"), halves[1]], { type: "text/html" });
+
 /** The bytes in a <script> block, which holds base64 of gzip. */
 async function unpacked(id) {
   const text = document.getElementById(id).textContent;
@@ -29,4 +40,4 @@ boot(async () => {
   ort.env.wasm.wasmBinary = wasm;
   ort.env.wasm.numThreads = 1; // threads need HTTP headers, and a local file has none
   return Generator.open(ort, model, info, "wasm", "One thread of WebAssembly");
-});
+}, pageWith);

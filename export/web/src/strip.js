@@ -5,6 +5,13 @@ const HOLD_MS = 260; // a finger that rests this long drags the keyframe; a fing
 const FAR_PX = 6;
 
 export class Strip {
+  // Only thumbnails in sight are drawn, since a walk may have hundreds of keyframes.
+  #inSight = new IntersectionObserver((entries) => entries.forEach(({ isIntersecting, target }) => {
+    if (!isIntersecting) return;
+    this.#inSight.unobserve(target);
+    target.draw();
+  }));
+
   /** `paint(keyframe, canvas, i)` draws a thumbnail; `on` has choose(i), reorder(from, to), remove(i). */
   constructor(list, paint, on) {
     Object.assign(this, { list, paint, on });
@@ -18,6 +25,7 @@ export class Strip {
   /** Show the keyframes. Those from index `used` on are dimmed, because the path does not use them. */
   show(keyframes, used) {
     const focused = this.indexOf(document.activeElement);
+    this.#inSight.disconnect();
     this.list.replaceChildren(
       ...keyframes.map((keyframe, i) => {
         const item = document.createElement("li");
@@ -33,7 +41,8 @@ export class Strip {
         remove.setAttribute("aria-label", `Remove keyframe ${i + 1}`);
         remove.addEventListener("click", () => this.on.remove(this.indexOf(remove)));
         item.append(key, remove);
-        this.paint(keyframe, key.firstChild, i);
+        key.draw = () => this.paint(keyframe, key.firstChild, i);
+        this.#inSight.observe(key);
         return item;
       }),
     );

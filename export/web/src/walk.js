@@ -4,14 +4,17 @@
 // In memory a keyframe is {seed, index} or {latent: Float32Array}. The seed is a string of digits,
 // because a seed has 64 bits and a JavaScript number holds only 53 of them.
 
-import { ALWAYS_CLOSED, EASES, PATHS, THROUGH_KEYFRAMES, gaussian } from "./latents.js";
+import { ALWAYS_CLOSED, EASES, PATHS, THROUGH_KEYFRAMES, away, centreOf, classWeights, gaussian, route, truncated } from "./latents.js";
 
 export const FRAMES_PER_KEYFRAME = 30;
 export const FORMAT = "vidgan-walk-2";
-// What the keys of a file are where it leaves them out.
-const USUAL = {
+const MOST_KEYFRAMES = 1000; // on the page, which shows each
+// The keys of a file that vidgan reads, and what they are where it leaves them out.
+export const USUAL = {
+  format: FORMAT, model: null, z_dim: null,
   path: "loop", closed: true, seed: 0, keyframes: null, frames: 120, fps: "30", hold: 0, ease: "linear", truncation: 1,
   labels: null, grid: null, constant_speed: false, audio: null, positions: null, gain: null,
+  audio_part: null, audio_follow: null, audio_strength: 1, audio_smoothing: 0.25, fade: 0, generator: null,
 };
 // The page plays only these values. It refuses a walk that asks for others, so that no film is wrong.
 const ONLY = { grid: null, constant_speed: false, audio: null, positions: null, gain: null };
@@ -20,6 +23,14 @@ export const latentOf = (keyframe, zDim) => keyframe.latent ?? gaussian(keyframe
 
 export function keyframesOf(seed, count) {
   return Array.from({ length: count }, (_, index) => ({ seed: String(seed), index }));
+}
+
+/** The keyframes of another seed, among those that a person kept: these stay where they are. */
+export function sown(keyframes, seed) {
+  const own = keyframes.filter((k) => !k.latent).length;
+  if (own === keyframes.length) return keyframesOf(seed, Math.max(3, own));
+  const fresh = keyframesOf(seed, Math.max(1, own));
+  return own ? keyframes.map((k) => (k.latent ? k : fresh.shift())) : [...keyframes, ...fresh];
 }
 
 /** A typed seed as a string of digits, or null if it is not a whole number below 2^64. */
@@ -31,6 +42,26 @@ export function checkedSeed(text) {
 export function framesOf(walk) {
   const segments = walk.closed ? walk.keyframes.length : walk.keyframes.length - 1;
   return Math.max(1, Math.round((segments * FRAMES_PER_KEYFRAME) / walk.speed));
+}
+
+/**
+ * Where a walk leads, as functions of t, which is from 0 to 1 over the film. They follow every change
+ * of the walk's truncation, labels and speed, but not of its keyframes and path: those need a new course.
+ */
+export function course(walk, info) {
+  const { keyframes, closed, seed } = walk;
+  const curve = route(walk, keyframes.length, (i) => latentOf(keyframes[i], info.z_dim));
+  const centre = centreOf(seed, info.z_dim);
+  const segments = closed ? keyframes.length : keyframes.length - 1;
+  const of = {
+    segments,
+    along: (t) => curve(t * segments), // before truncation
+    near: (z) => truncated(z, centre, away(walk.truncation)),
+    weights: (t) => classWeights(walk.labels, info.classes, t, closed),
+    time: (i, frames = framesOf(walk)) => (closed ? i / frames : i / Math.max(frames - 1, 1)), // of frame i
+    latent: (i, frames) => of.near(of.along(of.time(i, frames))),
+  };
+  return of;
 }
 
 /** The walk as the text of a JSON file. */
@@ -77,6 +108,8 @@ export function parsed(text, zDim) {
   }
   if (content?.format !== FORMAT) throw new Error(`This file is not a walk of vidgan (${FORMAT}).`);
   if (content.z_dim !== zDim) throw new Error(`The walk's latents have ${content.z_dim} numbers, this generator takes ${zDim}.`);
+  const unknown = Object.keys(content).find((key) => !Object.hasOwn(USUAL, key));
+  if (unknown) throw new Error(`The walk has a key ${JSON.stringify(unknown)}, which vidgan does not know.`);
   const { path, closed, hold, ease, frames } = (content = { ...USUAL, ...content });
   const seed = checkedSeed(String(content.seed));
   const given = content.keyframes ?? usualCount(path, closed, frames);
@@ -110,13 +143,16 @@ export function fromJson(text, info) {
       throw new Error(`This page plays ${key} ${JSON.stringify(value)}; the walk asks for ${JSON.stringify(content[key]).slice(0, 40)}. vidgan render --walk plays it.`);
     }
   }
-  const { path, seed, closed, hold, ease, truncation, frames } = content;
+  const { path, seed, closed, hold, ease, frames } = content;
   const labels = content.labels?.length ? content.labels : [0];
-  if (typeof truncation !== "number") throw new Error("This page plays one truncation; the walk goes through several. vidgan render --walk plays it.");
+  const [truncation, ...others] = new Set([content.truncation].flat());
+  if (others.length) throw new Error("This page plays one truncation; the walk goes through several. vidgan render --walk plays it.");
   if (info.classes ? !areClasses(labels, info.classes) : content.labels?.length) {
     throw new Error("The walk's labels are not numbers of classes of this generator.");
   }
-  const keyframes = Array.isArray(content.keyframes) ? content.keyframes : keyframesOf(seed, content.keyframes);
+  const count = content.keyframes.length ?? content.keyframes;
+  if (count > MOST_KEYFRAMES) throw new Error(`This page plays up to ${MOST_KEYFRAMES} keyframes; the walk has ${count}. vidgan render --walk plays it.`);
+  const keyframes = Array.isArray(content.keyframes) ? content.keyframes : keyframesOf(seed, count);
   const segments = Math.max(1, closed ? keyframes.length : keyframes.length - 1);
   const speed = (segments * FRAMES_PER_KEYFRAME) / frames;
   return { path, seed, keyframes, closed, hold, ease, truncation, speed, labels };
@@ -133,7 +169,8 @@ function usualCount(path, closed, frames) {
 }
 
 function checkedKeyframe(entry, zDim) {
-  const { seed, index, latent } = entry ?? {};
+  const { seed, index, latent, ...others } = entry ?? {};
+  if (Object.keys(others).length) throw new Error(`A keyframe of the walk has a key ${JSON.stringify(Object.keys(others)[0])}, which vidgan does not know.`);
   if (Array.isArray(latent) && latent.length === zDim && latent.every(Number.isFinite) && latent.some((x) => x)) {
     return { latent: Float32Array.from(latent) };
   }
@@ -172,8 +209,8 @@ export function fromHash(hash, info) {
   const labels = (values.get("labels") ?? "0").split(",").map((text) => (/^\d+$/.test(text) ? Number(text) : -1));
   try {
     const text = values.get("keyframes") ?? "4";
-    const keyframes = /^\d{1,2}$/.test(text)
-      ? keyframesOf(seed, Math.max(1, Number(text)))
+    const keyframes = /^\d{1,4}$/.test(text)
+      ? keyframesOf(seed, Math.min(MOST_KEYFRAMES, Math.max(1, Number(text))))
       : text.split(",").map((entry) => {
           if (entry[0] === "z") return checkedKeyframe({ latent: Array.from(floats(entry.slice(1))) }, info.z_dim);
           const [of, index] = entry.split(".");
