@@ -99,12 +99,16 @@ async function stayedStill() {
   await saved("#record", "film.webm");
 }
 
-/** Remember the widths at which the page does not fit. */
+/** Remember the widths at which the page does not fit, and what is too small there for a finger. */
 async function overflows() {
-  report.overflow = [];
+  Object.assign(report, { overflow: [], small: [] });
   for (const width of [320, 390, 820, 1280]) {
     await page.setViewportSize({ width, height: 800 });
     if (await page.evaluate(() => document.documentElement.scrollWidth > innerWidth)) report.overflow.push(width);
+    report.small.push(...(await page.evaluate(() => {
+      const seen = [...document.querySelectorAll("button, select, input")].filter((one) => one.checkVisibility());
+      return seen.filter((one) => Math.min(one.offsetWidth, one.offsetHeight) < 24).map((one) => one.id);
+    })));
   }
 }
 
