@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests import conftest, films
 from tests.films import read_frames
@@ -17,6 +18,8 @@ from tests.marks.test_c2pa import make as make_certificate
 from tests.sounds import write_sound
 from vidgan import Walk, open_generator
 from vidgan.cli.main import app
+from vidgan.edit import encoder
+from vidgan.latent.npy import write_latents
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -50,6 +53,7 @@ OPTIONS = {
     "sample --labels": FORCE | {"--model": "classes.safetensors"},
     "keep 17": FORCE,  # it is there for the commands that use it
     "export": FORCE,
+    "invert": {"--steps": "3", "--force": ""},
     "pick": {"--port": "0"},
     "serve": {"--port": "0"},
 }
@@ -92,6 +96,8 @@ def stocked(tmp_path_factory, model_file, onnx_file):
         (folder / "player" / name).touch()
     (folder / "small.toml").write_text(RECIPE)
     write_sound(folder / "song.mp3", duration_s=0.2)
+    Image.fromarray(noise[0]).save(folder / "photo.jpg")
+    write_latents(folder / "photo.npy", np.ones((1, 100), np.float32))
     _, key = make_certificate(folder, "cert")
     key.rename(folder / "key.pem")
     for name, frames in (("film.mp4", noise), ("out.mp4", noise[:4]), ("out.webm", noise[:4])):
@@ -119,6 +125,8 @@ def here(stocked, tmp_path, monkeypatch):
     shutil.copytree(folder, tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("VIDGAN_CACHE", str(cache))
+    monkeypatch.setattr(encoder, "_SAMPLES", 64)
+    monkeypatch.setattr(encoder, "_STEPS", 2)
 
     def ctrl_c(server):
         raise KeyboardInterrupt
@@ -162,7 +170,14 @@ def test_the_walk_that_the_readme_shows_is_as_a_walk_is_saved(here):
 
 
 def test_the_python_example_makes_a_film_of_120_frames(here):
-    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    code, _ = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     Path("out.mp4").unlink()
     exec(compile(code, "README.md", "exec"), {})
     assert len(list(read_frames(Path("out.mp4")))) == 120
+
+
+def test_the_python_example_finds_the_latent_of_a_photograph(here, capsys):
+    _, code = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out.endswith(" dB\n")
+    assert Walk.load(Path("photo.json")).keyframes[1] == {"seed": 5, "index": 0}

@@ -1,4 +1,6 @@
+import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -101,12 +103,44 @@ def test_the_command_writes_latents_and_shows_what_was_found(model, capsys):
     vidgan("render", "--model", model, "--keyframes", "photo.npy", "--frames", 3, "out.mp4")
 
 
-def test_pictures_that_cannot_be_used_are_named(model, onnx_file, tmp_path):
-    (tmp_path / "notes.jpg").write_text("no picture")
+def test_pictures_that_cannot_be_used_are_named(model, onnx_file):
+    Path("notes.jpg").write_text("no picture")
     for name in ("notes.jpg", "absent.jpg"):
         with pytest.raises(DataError, match=f"{name}: cannot be read as a picture"):
             vidgan("invert", name, "--model", model)
+    with pytest.raises(DataError, match=r"absent.jpg: cannot be read"):
+        vidgan("render", "--model", model, "--keyframes", "absent.jpg,5", "out.mp4")
+    with pytest.raises(ModelError, match=r"use generator.safetensors"):
+        vidgan("sample", "--model", onnx_file, "--keyframes", "absent.jpg", "out.png")
     with pytest.raises(DataError, match="needs uint8"):
         invert.invert(model, np.zeros((64, 32, 3), np.uint8))
     with pytest.raises(ModelError, match=r"use generator.safetensors"):
         vidgan("invert", "notes.jpg", "--model", onnx_file)
+
+
+def test_photographs_are_keyframes_beside_seeds_and_files(model, capsys):
+    for name in ("anna", "ben"):
+        Image.fromarray(made(model, len(name))).save(f"{name}.png")
+    vidgan("invert", "anna.png", "--model", model)
+    words = ("--model", model, "--keyframes", "anna.png,5,anna.npy,anna.png")
+    vidgan("render", *words, "--frames", 5, "--save-walk", "walk.json", "stills/")
+    first, seed, *same = json.loads(Path("walk.json").read_text())["keyframes"]
+    assert seed == {"seed": 5, "index": 0}
+    kept = [float(x) for x in read_latents(Path("anna.npy"))[0]]
+    assert first == {"latent": kept} and same == [first, first]
+    vidgan("sample", *words, "four.png")
+    capsys.readouterr()
+    vidgan("verify", "four.png")
+    assert "a latent" in capsys.readouterr().out
+
+
+def test_a_photograph_as_keyframe_brings_its_class(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    generator, config = small_generator(32, 32, ("a", "b", "c"))
+    with torch.no_grad():
+        generator.embedding.weight *= 30
+    model = save_model(tmp_path / "generator.safetensors", generator, config)
+    Image.fromarray(made(model, label=2)).save("two.png")
+    words = ("--keyframes", "two.png,5", "--frames", 4, "--save-walk", "walk.json")
+    vidgan("render", "--model", model, *words, "stills/")
+    assert json.loads(Path("walk.json").read_text())["labels"] == [2, 0, 2]

@@ -51,7 +51,8 @@ def sample(
             generator that comes with vidgan, called earth.
         seed: The number of the first picture. The others follow it.
         seeds: Only these pictures, side by side, for example 17,203.
-        keyframes: Only favourites (see vidgan keep) and seeds, for example coast,5.
+        keyframes: Only favourites (see vidgan keep), seeds, photographs (see vidgan invert) and
+            .npy files: coast,5,anna.jpg.
         numbers: Draw the number of each picture into the grid.
         show: Also show the grid in this terminal: sharp in kitty and Ghostty, in others of 24-bit
             colours as coarse blocks, where --grid 4x2 is about the most to make out.
@@ -79,7 +80,7 @@ def sample(
     else:
         Target.parse(f"{target}/").check(force=force)
     source, _ = runs.find_model(model)
-    picked = moves.picked(seeds, keyframes, source)
+    picked = moves.picked(seeds, keyframes, source, device)
     generator = synthesis.open_generator(source, device=device)
     names, which = generator.class_names, moves.labels_of(labels)
     shown = classes.numbers_of(which, names) if which else list(range(len(names)))
@@ -87,10 +88,11 @@ def sample(
         pipeline.write_stills(generator, target, seed=seed, count=count, labels=shown, force=force)
         terminal.to_stdout(str(target), *shown_classes("pictures in turn", shown, names))
         return
-    comment = {"model": generator.sha256} | ({"keyframes": picked} if picked else {"seed": seed})
+    # A latent has too many numbers for a comment.
+    brief = [one if "seed" in one else "a latent" for one in picked]
+    comment = {"model": generator.sha256} | ({"keyframes": brief} if picked else {"seed": seed})
     if picked:
-        if any("class" in keyframe for keyframe in picked):
-            shown = shown[:1]  # of the others
+        shown = shown[:1] if any("class" in one for one in picked) else shown  # of the others
         columns = len(picked) if len(shown) > 1 else min(8, len(picked))
         rows = -(-len(picked) // columns) * max(len(shown), 1)
     else:

@@ -32,8 +32,8 @@ class WalkOptions:
         seed: The number that decides the keyframes. Each seed gives another film. By default 0.
         seeds: The seeds of the pictures to pass through, for example 3,17,99. They replace --seed.
         keyframes: The number of pictures to pass through, by default one per 30 frames; or
-            favourites (see vidgan keep) and seeds, for example coast,17,flag; or a .npy file of
-            latents, an array [K, z_dim].
+            favourites (see vidgan keep), seeds, photographs (see vidgan invert) and .npy files of
+            latents, arrays [K, z_dim]: coast,17,anna.jpg,latents.npy.
         fps: Frames per second, for example 30 (the default), 23.976 or 24000/1001. With --walk the
             film stays as long: 60 instead of 30 makes twice the frames, in finer steps.
         loop: End where the film starts, so that it repeats without a jump. This is the default.
@@ -79,19 +79,21 @@ class WalkOptions:
 
 
 def walks_of(
-    moves: WalkOptions, files: str | None, model: str | None, source: Path
+    moves: WalkOptions, files: str | None, model: str | None, source: Path, device: str = "auto"
 ) -> list["Walk"]:
     """The walk that options say, or those of files, in which options replace keys.
 
     source  the file of the generator, beside which favourites lie
+    device  where photographs are inverted
     """
     from vidgan.render import chapters
     from vidgan.render.walk import Walk
 
     given = {key: value for key, value in vars(moves).items() if value is not None}
     seconds = given.pop("seconds", None)
+    seeds, keyframes = given.pop("seeds", None), given.pop("keyframes", None)
     parsed = {
-        "keyframes": _keyframes(given.pop("seeds", None), given.pop("keyframes", None), source),
+        "keyframes": _keyframes(seeds, keyframes, source, device),
         "closed": given.pop("loop", None),
         "truncation": numbers("--truncation", moves.truncation, float),
         "labels": labels_of(moves.labels),
@@ -157,8 +159,10 @@ def _frames(seconds: float, fps: str, frames: int | None) -> int:
     return count
 
 
-def _keyframes(seeds: str | None, keyframes: str | None, model: Path) -> list | int | None:
-    """What a walk keeps of --seeds 3,17,99, of --keyframes 5, latents.npy, or coast,flag."""
+def _keyframes(
+    seeds: str | None, keyframes: str | None, model: Path, device: str
+) -> list | int | None:
+    """What a walk keeps of --seeds 3,17,99, and of --keyframes 5, or coast,photo.jpg."""
     if seeds is not None and keyframes is not None:
         raise UsageError("--seeds and --keyframes: one of the two.")
     if seeds is not None:
@@ -167,25 +171,55 @@ def _keyframes(seeds: str | None, keyframes: str | None, model: Path) -> list | 
         return None
     with contextlib.suppress(ValueError):
         return int(keyframes)
+    return picked(None, keyframes, model, device)
+
+
+def picked(
+    seeds: str | None, keyframes: str | None, model: Path, device: str = "auto"
+) -> list[dict[str, object]]:
+    """The keyframes of --seeds 17,203 or of --keyframes coast,5,photo.jpg,latents.npy."""
+    from vidgan.data.pictures import SUFFIXES
     from vidgan.generator import favourites
+
+    if keyframes is None:
+        return [{"seed": seed, "index": 0} for seed in numbers("--seeds", seeds, int) or ()]
+    parts = [keyframes] if Path(keyframes).is_file() else re.split("[,>]", keyframes)
+    names, kept = [part.strip() for part in parts if part.strip()], favourites.favourites(model)
+    photos = [n for n in names if n not in kept and Path(n).suffix.lower() in SUFFIXES]
+    known = _inverted(photos, model, device) if photos else {}
+    found: list[dict[str, object]] = []
+    for name in names:
+        if name in known:
+            found.append(dict(known[name]))
+        elif name in kept or not (Path(name).is_file() or name.endswith(".npy")):
+            found += favourites.keyframes_of(model, name)
+        else:
+            found += _rows_of(Path(name))
+    return found
+
+
+def _inverted(names: list[str], model: Path, device: str) -> dict[str, dict[str, object]]:
+    """The keyframe of each photograph, found by `vidgan.edit`."""
+    from vidgan.edit.invert import Inverter
+
+    with terminal.working_bar("training the encoder") as progress:
+        inverter = Inverter(model, device=device, progress=progress)
+    found = {}
+    for name in names:
+        one = inverter(name)
+        own = {} if one.label is None else {"class": one.label}
+        found[name] = {"latent": one.latent.tolist()} | own
+        terminal.to_stderr(f"{name}: met at {one.psnr:.1f} dB")
+    return found
+
+
+def _rows_of(file: Path) -> list[dict[str, object]]:
     from vidgan.latent import npy
 
-    file = Path(keyframes)
-    if file.suffix != ".npy" and (keyframes in favourites.favourites(model) or not file.exists()):
-        return favourites.keyframes_of(model, keyframes)
     try:
         return [{"latent": row.tolist()} for row in npy.read_latents(file)]
     except UsageError as error:
         raise UsageError(f"--keyframes {error}") from error
-
-
-def picked(seeds: str | None, keyframes: str | None, model: Path) -> list[dict[str, int]]:
-    """The keyframes of --seeds 17,203 or of --keyframes coast,5."""
-    from vidgan.generator import favourites
-
-    if keyframes is not None:
-        return favourites.keyframes_of(model, keyframes)
-    return [{"seed": seed, "index": 0} for seed in numbers("--seeds", seeds, int) or ()]
 
 
 def labels_of(text: str | None) -> list[int | str] | None:

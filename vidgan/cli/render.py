@@ -75,7 +75,7 @@ def render(
     from vidgan.render import pipeline
 
     source, name = runs.find_model(names(model)[0] if model else None)
-    asked = walks_of(moves, walk, model, source)
+    asked = walks_of(moves, walk, model, source, device)
     out = target_of(target, file, fps=asked[0].fps)
     share = _share()
     segments.check(out, resume=resume, world=share.world)
