@@ -156,7 +156,7 @@ class TrainConfig:
     unrolled_steps: int = 0  # G learns against a D simulated this many steps ahead
     grow_every_images: int = 0  # progressive growing: length of a phase; 0 = off
     augment: str = "auto"  # diff, ada or none; auto: diff for fewer than 100,000 pictures
-    precision: str = "auto"  # fp32, bf16, fp16 (GPU only); auto: bf16 if the device supports it
+    precision: str = "auto"  # fp32, bf16, fp16 (GPU only); auto: bf16 where it is faster
     samples_every_images: int = 0  # how often to write samples; 0 = auto: often at first, then less
     checkpoint_every_images: int = 20_000
     keep_checkpoints: int = 2

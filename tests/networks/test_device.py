@@ -34,6 +34,18 @@ def test_auto_is_cuda_or_the_cpu_and_the_gpu_of_a_mac_is_asked_for(machine, monk
     assert device.precision_for("fp16", device.chosen()) == "fp16"
 
 
+@pytest.mark.parametrize(
+    ("amx", "bf16", "intel", "wanted"),
+    [(0, 0, 0, "fp32"), (0, 1, 0, "bf16"), (0, 1, 1, "fp32"), (1, 1, 1, "bf16"), (0, 0, 1, "fp32")],
+)
+def test_a_cpu_computes_in_bf16_only_if_it_is_fast_in_it(monkeypatch, amx, bf16, intel, wanted):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: bool(amx))
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bool(bf16))
+    monkeypatch.setattr(device, "_is_of_intel", lambda: bool(intel))
+    assert device.precision_for("auto", torch.device("cpu")) == wanted
+    assert device.precision_for("bf16", torch.device("cpu")) == "bf16"
+
+
 def test_a_device_that_is_missing_or_cannot_is_one_line(machine):
     machine()
     for name in ("cuda", "mps", "tpu"):

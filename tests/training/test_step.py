@@ -1,4 +1,5 @@
 import contextlib
+import copy
 import itertools
 import json
 import math
@@ -9,10 +10,12 @@ from lightning_fabric import Fabric
 from lightning_fabric.accelerators import CPUAccelerator
 from lightning_fabric.plugins import MixedPrecision
 from lightning_fabric.strategies import SingleDeviceStrategy
+from torch.nn.functional import softplus
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from tests.training.test_loop import classes, newest_state, same_runs, same_weights, settings
+from vidgan.networks import pixels
 from vidgan.training import loop, setup
 from vidgan.training.batches import batches
 from vidgan.training.state import Run
@@ -77,6 +80,25 @@ def test_a_run_in_fp16_resumes_with_its_scale(pictures, tmp_path, half):
     part = loop.train(settings(pictures, images=80), runs=tmp_path / "part")
     loop.train(settings(pictures, images=160), runs=tmp_path, resume=part)
     assert same_runs(whole, part)
+
+
+def test_one_look_of_d_at_the_fakes_gives_both_networks_their_own_gradients(pictures, tmp_path):
+    how = settings(pictures, images=80, augment="none", precision="fp32", code_weight=0.0)
+    how, dataset = setup.open_data(how)
+    fabric = setup.launch(how)
+    run = Run(how, dataset, fabric, setup.build(how, fabric, dataset), tmp_path)
+    g, d = copy.deepcopy((run.state.generator, run.state.discriminator))
+    batch = next(batches(run))
+    Step(run)(batch)
+    real, fake = pixels.to_float(batch.real), g(batch.z)
+    (r,), (f,) = d(real), d(fake.detach())
+    (softplus(-r).mean() + softplus(f).mean()).backward()
+    wanted = torch.autograd.grad(softplus(-d(fake)[0]).mean(), list(g.parameters()))
+    ours = [
+        p.grad for p in (*run.state.generator.parameters(), *run.state.discriminator.parameters())
+    ]
+    for mine, other in zip(ours, [*wanted, *(p.grad for p in d.parameters())], strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-6)
 
 
 KINDS = {

@@ -66,7 +66,7 @@ def train(
         seed: A number that decides everything random. The same seed gives the same run.
         start: Begin with the networks of another run instead of random ones: its folder, its
             generator.safetensors, or one of its checkpoints.
-        precision: Arithmetic: auto (bf16 where the device is built for it, else fp32), fp32, bf16
+        precision: Arithmetic: auto (bf16 where the device is fast in it, else fp32), fp32, bf16
             or fp16 (CUDA only).
         device: Where to train: auto (a CUDA GPU if there is one, else the CPU), cpu, cuda, or mps,
             the GPU of a Mac, which is untried.

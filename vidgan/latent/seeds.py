@@ -61,10 +61,9 @@ def numbered(numbers: Iterable[int], *, z_dim: int) -> np.ndarray:
     return np.concatenate([gaussian(number, np.zeros(1), z_dim=z_dim) for number in numbers])
 
 
-def bits(seed: int, indices: np.ndarray, *, lane: int = 0) -> np.ndarray:
-    """A random uint32 per index and lane, from counters that no latent uses."""
-    index = np.asarray(indices).astype(np.uint32)
-    lanes = np.full_like(index, 0xFFFFFFFF - lane)
+def bits(seed: int, indices: np.ndarray, *, lane: int | np.ndarray = 0) -> np.ndarray:
+    """A random uint32 per index and lane, from counters that no latent uses. Shapes broadcast."""
+    index, lanes = np.broadcast_arrays(np.asarray(indices), 0xFFFFFFFF - np.asarray(lane))
     return threefry2x32((seed & 0xFFFFFFFF, seed >> 32), (lanes, index))[0]
 
 

@@ -33,8 +33,8 @@ def chosen(setting: str, pictures: int) -> str:
 def draw(seed: int, first: int, count: int, stream: int, *, draws: int) -> torch.Tensor:
     """Uniform float32 [count, draws]. A row depends on seed, number of the picture, stream."""
     numbers = np.arange(first, first + count) % 2**32
-    lanes = [seeds.bits(seed, numbers, lane=draws * stream + i + 1) for i in range(draws)]
-    high = np.stack(lanes, 1) >> 8  # 24 bits are exact in float32, and below 1
+    lanes = 1 + draws * stream + np.arange(draws)
+    high = seeds.bits(seed, numbers[:, None], lane=lanes) >> 8  # 24 bits are exact in float32
     return torch.from_numpy(high.astype(np.float32) / 2**24)
 
 
@@ -45,19 +45,22 @@ def diff_augment(image: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
     draws   uniform float32 [B, 7] in [0, 1)
     """
     u = draws[:, :, None, None, None].unbind(1)  # 7 x [B, 1, 1, 1]
-    image = image + (u[0] - 0.5)  # brightness
-    grey = image.mean(1, keepdim=True)
-    image = grey + (image - grey) * (2 * u[1])  # saturation
-    level = image.mean((1, 2, 3), keepdim=True)
-    image = level + (image - level) * (u[2] + 0.5)  # contrast
-    return _with_hole(_shifted(image, draws[:, 3:5]), draws[:, 5:7])
+    brightness, saturation, contrast = u[0] - 0.5, 2 * u[1], u[2] + 0.5
+    # The three in turn, for grey, the mean of the channels, and level, that of all pixels:
+    # x + brightness; grey + (x - grey) * saturation; level + (x - level) * contrast. As one:
+    grey = sum(image.split(1, 1)) / image.shape[1]  # mean(1) takes three times as long
+    level = grey.mean((2, 3), keepdim=True)
+    rest = grey * (contrast * (1 - saturation)) + (level * (1 - contrast) + brightness)
+    image, inside = _shifted(torch.addcmul(rest, image, contrast * saturation), draws[:, 3:5])
+    return image * (inside & ~_hole(image, draws[:, 5:7]))
 
 
-def _shifted(image: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-    """Shift by whole pixels, up to an eighth of each side. New pixels are grey (0).
+def _shifted(image: torch.Tensor, draws: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Shift by whole pixels, up to an eighth of each side, and wrap around. Also returns a mask
+    bool [B, 1, H, W] of the pixels that did not, because the others are to become grey (0).
 
-    First the picture wraps around. That only orders its pixels anew, so that the gradient adds up
-    nothing, and is the same bit for bit on a GPU, too. (Of grid_sample it is not.)
+    To wrap around only orders the pixels anew, so that the gradient adds up nothing, and is the
+    same bit for bit on a GPU, too. (Of grid_sample it is not.)
     """
     places = []
     for n, u in ((image.shape[3], draws[:, :1]), (image.shape[2], draws[:, 1:])):
@@ -69,18 +72,17 @@ def _shifted(image: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
     index = (y % height * width + x % width).flatten(1)  # [B, H W]
     moved = image.flatten(2).gather(2, index[:, None].expand(-1, image.shape[1], -1))
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)  # [B, H, W]
-    return torch.where(inside[:, None], moved.unflatten(2, (height, width)), 0.0)
+    return moved.unflatten(2, (height, width)), inside[:, None]
 
 
-def _with_hole(image: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-    """Cover a rectangle around a random point, half as wide and high as the picture, with grey."""
+def _hole(image: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+    """A rectangle around a random point, half the picture wide and high: bool [B, 1, H, W]."""
     inside = []
     for axis, u in ((3, draws[:, :1]), (2, draws[:, 1:])):
         n = image.shape[axis]
         centre = torch.floor(u * n)
         inside.append((torch.arange(n, device=image.device) - centre).abs() < n * _HOLE / 2)
-    hole = inside[1][:, None, :, None] & inside[0][:, None, None, :]  # [B, 1, H, W]
-    return image * ~hole
+    return inside[1][:, None, :, None] & inside[0][:, None, None, :]
 
 
 def adapted(p: float, sign_on_reals: float, images: int) -> float:

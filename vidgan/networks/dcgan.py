@@ -82,10 +82,12 @@ class Generator(base.Generator):
         convolution, whose kernel [a, b, c] is [a, a + b, b + c, c] here, along each axis.
         """
         alternating = torch.tensor([0.5, -0.5, 0.5, -0.5], device=self.layers[0].weight.device)
+        one = torch.diag_embed(torch.ones_like(alternating)) - torch.outer(alternating, alternating)
+        both = torch.kron(one, one)  # [16, 16], of both axes
         for layer in self.layers:
             if isinstance(layer, nn.ConvTranspose2d) and layer.stride == (2, 2):
-                for axis, along in ((2, alternating[:, None]), (3, alternating)):
-                    layer.weight -= (layer.weight * along).sum(axis, keepdim=True) * along
+                taps = layer.weight.permute(0, 2, 3, 1).view(len(layer.weight), 16, -1)
+                taps.copy_(both @ taps)
 
     def limit_detail(self, real: Tensor) -> Tensor:
         """Reduce reals [B, 3, H, W] to the detail of the stages grown so far."""

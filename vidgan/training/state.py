@@ -214,6 +214,9 @@ def _restore_adam(optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Ten
         moments.setdefault(int(index), {})[name] = tensor
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    for weight, moment in optimizer.state.items():  # fused, Adam reads all in the order of memory
+        for name in _MOMENTS[1:]:
+            moment[name] = torch.empty_like(weight).copy_(moment[name])
 
 
 def _frozen(state: State, part: str) -> set[str]:

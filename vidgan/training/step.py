@@ -6,7 +6,7 @@ B batch   H W pixels   r, f lists of D's logits on reals and on fakes
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
 from vidgan.errors import DivergedError
@@ -51,7 +51,7 @@ class Step:
         turn = state.images_seen // how.batch_size % how.discriminator_steps
         g_learns = turn == how.discriminator_steps - 1
 
-        # D learns to tell reals from fakes. G stands still. Both are augmented alike.
+        # D judges reals and fakes. Both are augmented alike.
         real = state.generator.limit_detail(pixels.to_float(batch.real))
         real = real.contiguous(memory_format=torch.channels_last)
         with torch.set_grad_enabled(g_learns):
@@ -61,24 +61,25 @@ class Step:
         with self._run.fabric.autocast():
             with torch.no_grad():
                 real_seen = state.discriminator.sight(real_seen)
-            fake_seen = state.discriminator.sight(fake_seen)  # serves G, too
+            fake_seen = state.discriminator.sight(fake_seen)
         r, mismatch = self._judge_reals(real_seen, batch)
-        f = _float(self._discriminator([x.detach() for x in fake_seen], batch.classes))
+        f = _float(self._discriminator(fake_seen, batch.classes))  # serves G, too
+
+        # G learns to make fakes that D takes for real. Of D's weights there is no gradient here.
+        if g_learns:
+            with self._run.fabric.autocast():
+                loss_g = self._loss_of_g(batch, r, f, real_seen, fake_seen)
+            if state.codes is not None:
+                loss_g = loss_g + how.code_weight * codes.distance(fake, real)
+            self._gradient_g = self._differentiate(loss_g, state.adam_g, retain_graph=True)
+            self._loss_g = loss_g.detach()
+
+        # D learns to tell reals from fakes. Of G's weights there is no gradient here.
         judged = self._loss.of_d(r, f, self._weights) + mismatch
         loss_d = judged + self._penalty(batch, real, fake)
-        gradient_d = self._differentiate(loss_d, state.discriminator, state.adam_d)
+        gradient_d = self._differentiate(loss_d, state.adam_d)
 
-        # G learns to make fakes that D takes for real. D stands still.
-        if g_learns:
-            self._set_d_trains(False)
-            with self._run.fabric.autocast():
-                self._loss_g = self._loss_of_g(batch, r, real_seen, fake_seen)
-            if state.codes is not None:
-                self._loss_g = self._loss_g + how.code_weight * codes.distance(fake, real)
-            self._gradient_g = self._differentiate(self._loss_g, state.generator, state.adam_g)
-            self._set_d_trains(True)
-
-        # Both gradients are checked before a weight changes.
+        # Both gradients are there before a weight changes, and are checked.
         self._check_finite(judged, loss_d, gradient_d)
         self._update(state.adam_d, *[state.adam_g] * g_learns)
         if g_learns:
@@ -86,7 +87,9 @@ class Step:
         state.images_seen += how.batch_size
         update_average(self._run)
         self._grow()
-        r, f = r[: self._own], f[: self._own]
+        # What is logged must not keep the graph, and G's feature maps, until the next step.
+        loss_d = loss_d.detach()
+        r, f = ([x.detach() for x in maps[: self._own]] for maps in (r, f))
         if how.augment == "ada":
             self._adapt(self._loss.signs_on_reals(r, f).item(), len(batch.real))
         return Outcome(loss_d, self._loss_g, gradient_d, self._gradient_g, r, f, fake.detach())
@@ -135,7 +138,9 @@ class Step:
             total = total + how.gradient_penalty * penalty
         return how.penalty_every_steps * total
 
-    def _loss_of_g(self, batch: Batch, r: Maps, real: list[Tensor], fake: list[Tensor]) -> Tensor:
+    def _loss_of_g(
+        self, batch: Batch, r: Maps, f: Maps, real: list[Tensor], fake: list[Tensor]
+    ) -> Tensor:
         d, how = self._state.discriminator, self._how
 
         def judged(weights: Weights) -> list[Maps]:
@@ -148,7 +153,7 @@ class Step:
         if how.unrolled_steps:
             r, f = judged(ahead(d, self._state.adam_d, loss_of_d, steps=how.unrolled_steps))
         else:
-            r, f = [x.detach() for x in r], _float(d.logits(fake, batch.classes))
+            r = [x.detach() for x in r]
         loss = self._loss.of_g(r, f, self._weights)
         if how.feature_matching:
             with torch.no_grad():
@@ -157,13 +162,18 @@ class Step:
             loss = loss + how.feature_matching * distance
         return loss
 
-    def _differentiate(self, loss: Tensor, network: nn.Module, adam: torch.optim.Adam) -> Tensor:
-        """Fill the gradients of a network. Returns their norm, without the scale of fp16."""
+    def _differentiate(
+        self, loss: Tensor, adam: torch.optim.Adam, *, retain_graph: bool = False
+    ) -> Tensor:
+        """Fill the gradients of the weights of one network, and of no other. Returns their norm,
+        without the scale of fp16."""
+        weights = adam.param_groups[0]["params"]
         adam.zero_grad()
-        self._run.fabric.backward(loss)
+        self._run.fabric.backward(loss, inputs=weights, retain_graph=retain_graph)
         if self._state.scaler:
             self._state.scaler.unscale_(adam)
-        return _gradient_norm(network)
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        return torch.stack(torch._foreach_norm(gradients)).norm().float()
 
     def _update(self, *adams: torch.optim.Adam) -> None:
         """Step all optimizers. Only then may the scale of fp16 change, because the gradients of all
@@ -173,11 +183,6 @@ class Step:
             scaler.step(adam) if scaler else adam.step()
         if scaler:
             scaler.update()
-
-    def _set_d_trains(self, trains: bool) -> None:
-        """Turn gradients of D's weights on or off. Its frozen parameters stay frozen."""
-        for weight in self._state.adam_d.param_groups[0]["params"]:
-            weight.requires_grad_(trains)
 
     def _augment(self, image: Tensor, draws: Tensor | None) -> Tensor:
         if draws is None:
@@ -225,8 +230,3 @@ class Step:
 def _float(maps: Maps) -> Maps:
     """Logits as float32, whatever D computed in."""
     return [x.float() for x in maps]
-
-
-def _gradient_norm(module: torch.nn.Module) -> Tensor:
-    gradients = [p.grad for p in module.parameters() if p.grad is not None]
-    return torch.stack(torch._foreach_norm(gradients)).norm().float()
