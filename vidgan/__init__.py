@@ -3,12 +3,13 @@
 import importlib
 
 __version__ = "0.1.0"
-__all__ = ["Target", "VideoWriter", "Walk", "frames", "invert", "open_generator"]
+__all__ = ["Target", "VideoWriter", "Walk", "directions", "frames", "invert", "open_generator"]
 
 _HOMES = {
     "Target": "vidgan.film.target",
     "VideoWriter": "vidgan.film.writer",
     "Walk": "vidgan.render.walk",
+    "directions": "vidgan.edit.find_directions",
     "frames": "vidgan.render.pipeline",
     "invert": "vidgan.edit.invert",
     "open_generator": "vidgan.generator.synthesis",

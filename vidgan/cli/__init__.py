@@ -11,6 +11,7 @@
     render    the verb render
     export    the verbs export, serve, verify and import
     edit      the verbs that edit pictures and latents
+    directions  the verb directions
     main      all verbs together, and errors as one line and an exit code
 
 A verb imports the heavy modules that it needs itself, so that --help answers at once and rendering

@@ -29,6 +29,7 @@ def sample(
     seed: Whole = 0,
     seeds: str | None = None,
     keyframes: str | None = None,
+    direction: str | None = None,
     numbers: bool = False,
     show: bool = False,
     device: str = "auto",
@@ -53,6 +54,8 @@ def sample(
         seeds: Only these pictures, side by side, for example 17,203.
         keyframes: Only favourites (see vidgan keep), seeds, photographs (see vidgan invert) and
             .npy files: coast,5,anna.jpg.
+        direction: Move all latents along named directions (see vidgan directions), for example
+            brighter=1.5, or brighter=-2..2 from the left column to the right one.
         numbers: Draw the number of each picture into the grid.
         show: Also show the grid in this terminal: sharp in kitty and Ghostty, in others of 24-bit
             colours as coarse blocks, where --grid 4x2 is about the most to make out.
@@ -66,8 +69,8 @@ def sample(
 
     if [grid, count, seeds, keyframes].count(None) < 3:
         raise UsageError("--grid, --count, --seeds and --keyframes: one of these.")
-    if numbers and count is not None:
-        raise UsageError("--numbers: for --grid; the files of --count have numbers as names.")
+    if (numbers or direction) and count is not None:
+        raise UsageError("--numbers and --direction: for --grid; files of --count are plain.")
     if show and (count is not None or not sys.stdout.isatty()):
         raise UsageError("--show: for --grid, and only where stdout is a terminal.")
     size = terminal.pair("--grid", grid) if grid else None
@@ -81,6 +84,7 @@ def sample(
         Target.parse(f"{target}/").check(force=force)
     source, _ = runs.find_model(model)
     picked = moves.picked(seeds, keyframes, source, device)
+    along = moves.directions_of(direction, source) or []
     generator = synthesis.open_generator(source, device=device)
     names, which = generator.class_names, moves.labels_of(labels)
     shown = classes.numbers_of(which, names) if which else list(range(len(names)))
@@ -99,7 +103,8 @@ def sample(
         columns, rows = size or _usual_grid(len(shown))
         pipeline.check_grid(generator, columns, rows)
         picked = [{"seed": seed + i, "index": 0} for i in range(columns * rows)]
-    picture, shown = sheet(generator, picked, shown, [columns, rows], numbers)
+    picture, shown = sheet(generator, picked, shown, [columns, rows], numbers, along)
+    comment |= {"directions": direction} if direction else {}
     comment |= {"labels": shown} if shown else {}
     write_png(target, picture, comment, force=force)
     if show:
@@ -108,15 +113,21 @@ def sample(
 
 
 def sheet(
-    generator: "Synthesize", picked: list[dict], shown: list[int], size: list[int], numbers: bool
+    generator: "Synthesize",
+    picked: list[dict],
+    shown: list[int],
+    size: list[int],
+    numbers: bool,
+    along: Sequence[dict] = (),
 ) -> "tuple[np.ndarray, list[int]]":
     """One picture of keyframes, and the classes in it.
 
     Each row shows one of the classes, over and over, so that a column shows a latent in all. A
-    keyframe with a class of its own is shown in that one.
+    keyframe with a class of its own is shown in that one. `along` is as in a walk.
     """
     import numpy as np
 
+    from vidgan.latent import directions, paths
     from vidgan.render import pipeline
     from vidgan.render.walk import latent_of
 
@@ -129,8 +140,10 @@ def sheet(
             z.append(latent_of(entry, generator.z_dim))
             marks.append(entry.get("seed", 0))
     marks = marks if numbers else []
+    t = np.arange(len(z)) % columns / max(columns - 1, 1)
+    z = paths.moved(np.stack(z), directions.sliders(list(along), generator.z_dim), t, False)
     picture = pipeline.grid_of_stills(
-        generator, np.stack(z), columns=columns, labels=labels, numbers=marks
+        generator, z.astype(np.float32), columns=columns, labels=labels, numbers=marks
     )
     return picture, list(dict.fromkeys(labels))
 

@@ -8,7 +8,7 @@ import sys
 from cyclopts import App, CycloptsError, Parameter, UnknownOptionError, UnusedCliTokensError
 
 from vidgan import __version__, signals
-from vidgan.cli import choose, doctor, edit, export, pick, render, terminal, train
+from vidgan.cli import choose, directions, doctor, edit, export, pick, render, terminal, train
 from vidgan.errors import (
     Interrupted,
     SystemFault,
@@ -34,9 +34,10 @@ app = App(
 
 for verb in (train.train, train.evaluate, render.render, choose.sample, pick.pick, choose.keep):
     app.command(verb)
-for verb in (edit.invert, export.export, export.serve, export.verify, export.import_):
+for verb in (edit.invert, directions.directions, export.export, export.serve, export.verify):
     app.command(verb)
-app.command(doctor.doctor)
+for verb in (export.import_, doctor.doctor):
+    app.command(verb)
 
 
 def main() -> None:

@@ -41,6 +41,9 @@ class WalkOptions:
         ease: How the speed changes between keyframes: linear (the default), smoothstep or in-out.
         truncation: From 1, the default, to 0. Less stays nearer to one picture, which the seed
             decides, and varies less. A list, for example 0.5,1, changes it over the film.
+        direction: Move all latents along named directions (see vidgan directions), for example
+            brighter=1.5, or brighter=-2..2,warmer=1. A range is gone through over the film, and
+            back if it loops.
         labels: The classes to show, one after the other, for a model that has classes, by number or
             name: 3,7,3 or flags,maps. What is both is the number. A name with a comma needs its
             number.
@@ -67,6 +70,7 @@ class WalkOptions:
     hold: float | None = None
     ease: str | None = None
     truncation: str | None = None
+    direction: str | None = None
     labels: str | None = None
     grid: str | None = None
     constant_speed: Annotated[bool | None, Parameter(negative="--no-constant-speed")] = None
@@ -90,12 +94,13 @@ def walks_of(
     from vidgan.render.walk import Walk
 
     given = {key: value for key, value in vars(moves).items() if value is not None}
-    seconds = given.pop("seconds", None)
+    seconds, direction = given.pop("seconds", None), given.pop("direction", None)
     seeds, keyframes = given.pop("seeds", None), given.pop("keyframes", None)
     parsed = {
         "keyframes": _keyframes(seeds, keyframes, source, device),
         "closed": given.pop("loop", None),
         "truncation": numbers("--truncation", moves.truncation, float),
+        "directions": directions_of(direction, source),
         "labels": labels_of(moves.labels),
         "grid": None if moves.grid is None else list(terminal.pair("--grid", moves.grid)),
         "audio": moves.audio and str(moves.audio),
@@ -129,6 +134,8 @@ def walks_of(
     if models:  # that of a single walk is no part of it
         own = itertools.cycle([str(one) if several else None for one in models])
         walks = [replace(walk, generator=next(own)) for walk in walks]
+    if direction and any(walk.generator for walk in walks):
+        raise UsageError("--direction: is of one generator, and the walks have their own.")
     return chapters.with_one_sound(walks) if several else walks
 
 
@@ -220,6 +227,16 @@ def _rows_of(file: Path) -> list[dict[str, object]]:
         return [{"latent": row.tolist()} for row in npy.read_latents(file)]
     except UsageError as error:
         raise UsageError(f"--keyframes {error}") from error
+
+
+def directions_of(text: str | None, model: Path) -> list[dict] | None:
+    """'brighter=-2..2' -> what a walk keeps of it, with the vectors of this model."""
+    if text is None:
+        return None
+    from vidgan.generator import directions
+    from vidgan.latent.directions import parsed
+
+    return directions.entries_of(model, parsed(text))
 
 
 def labels_of(text: str | None) -> list[int | str] | None:

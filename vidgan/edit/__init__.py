@@ -3,7 +3,8 @@
     encoder  a network that answers a picture with its latent, one for each generator
     invert   the latent of a picture, refined; a generator fitted to pictures
     sheet    what was found for pictures, side by side with them
+    find_directions  sliders with names, from frames alone, so that ONNX files have them too
 
-Everything here works with the differentiable generator of `generator.synthesis`, opened from
+Everything else here works with the differentiable generator of `generator.synthesis`, opened from
 generator.safetensors. It knows neither films nor the training loop.
 """

@@ -7,6 +7,7 @@
     runs            where a run keeps generators, of now and of earlier
     favourites      pictures kept by name
     synthesis       a generator of either kind, for frames or for images with gradients
+    directions      the named directions of a generator, beside it
     selftest        the self-test that an ONNX file contains
     graph           the graphs around a generator in an ONNX file
     variants        smaller forms of the graph of a generator: float16, int8

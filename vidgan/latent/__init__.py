@@ -1,8 +1,9 @@
 """Numbers in, latents out: numpy alone, and no model.
 
-    seeds  maps a seed and an index to a Gaussian latent, the same in every language
-    paths  maps a frame index to a latent on a path
-    npy    reads latents from a file of NumPy
+    seeds       maps a seed and an index to a Gaussian latent, the same in every language
+    directions  moves latents along named directions
+    paths       maps a frame index to a latent on a path
+    npy         reads latents from a file of NumPy
 
 A latent is a vector z of z_dim numbers. A generator turns it into a picture.
 """

@@ -13,6 +13,7 @@ import numpy as np
 
 from vidgan.errors import UsageError
 from vidgan.latent import seeds
+from vidgan.latent.directions import Slider
 
 # A C2 cubic spline with unit spacing has slopes m with m[i-1] + 4 m[i] + m[i+1] = 3 (p[i+1] -
 # p[i-1]). The inverse of (1, 4, 1) on an endless line is r^|d| / (2 sqrt 3), r = sqrt 3 - 2. Beyond
@@ -152,6 +153,7 @@ class Path:
     labels       classes to go through over the film, of the `classes` that the model knows
     positions    where on the path each frame is, [frames], from 0 to 1; None: at equal steps
     gain         a factor of the angle from the centre per frame, [frames], from 0 to 1
+    sliders      along which the latents are moved at last
     """
 
     kind: str
@@ -165,6 +167,7 @@ class Path:
     classes: int = 0
     positions: np.ndarray | None = None
     gain: np.ndarray | None = None
+    sliders: Sequence[Slider] = ()
 
     def __post_init__(self) -> None:
         if self.ease not in EASES:
@@ -222,7 +225,8 @@ class Path:
             u = np.clip((at - whole - self.hold / 2) / (1 - self.hold), 0, 1)
             at = whole + EASES[self.ease](u)
         z = PATHS[self.kind](self.keyframes, at, self.closed)
-        return self._truncated(z, t, gain).astype(np.float32)
+        z = moved(self._truncated(z, t, gain), self.sliders, t, self.closed)
+        return z.astype(np.float32)
 
     def class_weights_at(self, t: np.ndarray) -> np.ndarray | None:
         if not len(self.labels):
@@ -241,6 +245,13 @@ class Path:
         turn = (1 - away * gain) * (np.pi / 2)
         centre = seeds.gaussian(self.keyframes.seed, np.array([_CENTRE]), z_dim=z.shape[1])
         return np.cos(turn) * z + np.sin(turn) * centre
+
+
+def moved(z: np.ndarray, sliders: Sequence[Slider], t: np.ndarray, closed: bool) -> np.ndarray:
+    """Latents [n, Z] along directions, by what their strengths are at positions [n]."""
+    for slider in sliders:
+        z = z + _in_turn(np.array(slider.strengths)[:, None], t, closed) * slider.vector
+    return z
 
 
 def seeded(

@@ -25,14 +25,17 @@ from vidgan.generator import classes, runs
 from vidgan.generator.synthesis import Synthesize
 from vidgan.latent import paths as curves
 from vidgan.latent import seeds
+from vidgan.latent.directions import sliders
 from vidgan.render.constant_speed import constant_speed
 from vidgan.render.grid import Grid
 from vidgan.render.mixed import Mixed
 
 logger = logging.getLogger(__name__)
 FORMAT, _FORMER = "vidgan-walk-2", "vidgan-walk-1"
+_WITH_DIRECTIONS = "vidgan-walk-3"  # so that players which do not know them refuse it
 _MOST_CELLS = 144
 _NEWER = ("audio_part", "audio_follow", "audio_strength", "audio_smoothing", "fade", "generator")
+_NEWER += ("directions",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +52,7 @@ class Walk:
     hold: int | float = 0.0
     ease: str = "linear"
     truncation: int | float | list[int | float] = 1.0  # 0 to 1; a list is gone through in turn
+    directions: list | None = None  # [{"name": "brighter", "strengths": [-2, 2], "vector": [...]}]
     labels: list[int | str] | None = None  # numbers of classes, or names; only numbers once bound
     grid: list[int] | None = None  # [columns, rows]; cell c shows the walk of seed + c
     constant_speed: bool = False
@@ -94,6 +98,8 @@ class Walk:
                     f'sound. To play it as vidgan does now, set its "format" to "{FORMAT}".'
                 )
             content["format"] = FORMAT  # without the two, nothing has changed
+        if content.get("format") == _WITH_DIRECTIONS:
+            content["format"] = FORMAT
         if content.get("format") != FORMAT:
             raise ConfigError(f'{source}: not a walk; these have "format": "{FORMAT}".')
         if type(content.get("fps")) in (int, float):
@@ -115,6 +121,7 @@ class Walk:
     def text(self, folder: Path) -> str:
         """What a file in a folder says: a line for each key and each keyframe, for people."""
         names = {key: _seen_from(folder, getattr(self, key)) for key in ("audio", "generator")}
+        names["format"] = _WITH_DIRECTIONS if self.directions else FORMAT
         keyframes, fps = self.keyframes_in_full(), str(parse_fps(self.fps))
         lines = []
         for key, value in asdict(replace(self, keyframes=keyframes, fps=fps, **names)).items():
@@ -195,6 +202,7 @@ class Walk:
             raise UsageError(f"--grid {text}: columns x rows, up to {_MOST_CELLS} cells: 4x3.")
         if self.positions is not None and len(self.positions) != cells:
             raise UsageError(f"positions: {len(self.positions)} lists for {cells} walks.")
+        moved = sliders(self.directions, self.z_dim) if self.directions else ()
         scales = self.truncation if isinstance(self.truncation, list) else [self.truncation]
         return [
             curves.Path(
@@ -209,6 +217,7 @@ class Walk:
                 classes=class_count,
                 positions=self.positions and np.array(self.positions[cell], np.float64),
                 gain=None if self.gain is None else np.array(self.gain, np.float64),
+                sliders=moved,
             )
             for cell in range(cells)
         ]
@@ -286,6 +295,8 @@ class BoundWalk:
         # As many numbers as frames, and a name of the user's.
         walk = replace(walk, positions=None, gain=None, generator=None)
         facts = {k: value for k, value in vars(walk).items() if value != getattr(Walk, k)}
+        if walk.directions:
+            facts["directions"] = {one["name"]: one["strengths"] for one in walk.directions}
         if any("latent" in entry for entry in keyframes):  # too many numbers for a comment
             facts["keyframes_sha256"] = hashlib.sha256(json.dumps(keyframes).encode()).hexdigest()
             keyframes = len(keyframes)
