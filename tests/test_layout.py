@@ -171,7 +171,8 @@ def test_a_wheel_holds_the_package_and_what_it_bundles_and_nothing_else(tmp_path
     names = wheel.namelist()
     assert {name.split("/")[0] for name in names if "dist-info" not in name} == {"vidgan"}
     assert {"vidgan/training/report.html", "vidgan/_bundled/export/web/built/page.html"} < {*names}
-    for name in ("assets/earth.mp4", "assets/generator.safetensors", "train/tiny.toml"):
+    of_assets = ("earth.mp4", "generator.safetensors", "generator.directions.json")
+    for name in (*(f"assets/{name}" for name in of_assets), "train/tiny.toml"):
         assert f"vidgan/_bundled/{name}" in names
     wheel.extractall(tmp_path / "site")
     code = "from vidgan.disk.places import bundled; print(bundled('assets/earth.mp4'))"

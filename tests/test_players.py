@@ -111,7 +111,14 @@ WALKS = {
     "timed": {"constant_speed": True, "frames": 12},
     "sound": {"positions": [[0, 0.5, 0.25, 1]], "gain": [1, 0.6, 0, 0.9], "frames": 4},
 }
+ALONG = [{"name": "a", "strengths": [-2, 2], "vector": [0.1, 0.3, -0.2, 0] * 25}]
+ALONG += [{"name": "b", "strengths": [0.5], "vector": [0.01 * k for k in range(100)]}]
+WALKS["moved"] = {"directions": ALONG}
+WALKS["moved-open"] = {"directions": ALONG, "closed": False, "path": "walk", "truncation": 0.6}
 WALKS["heard"] = WALKS["sound"] | {"audio": "a.wav", "audio_follow": ["bass"], "audio_part": [3]}
+
+
+ALONG_TOO_SHORT = {"format": "vidgan-walk-3", "directions": [{"strengths": [1], "vector": [1.0]}]}
 
 
 @pytest.mark.parametrize("settings", WALKS.values(), ids=WALKS)
@@ -167,6 +174,14 @@ def test_a_player_shows_the_classes_of_a_walk(raw, name, settings, golden_folder
         ({"labels": [5]}, "labels"),
         ({"labels": [-1]}, "labels"),
         ({"labels": [3, 1, 3]}, "vidgan export --classes weights"),
+        ({"directions": ALONG}, "vidgan-walk-3"),
+        ({"format": "vidgan-walk-3"}, "vidgan-walk-3"),
+        (ALONG_TOO_SHORT, "directions"),
+        (
+            ALONG_TOO_SHORT | {"directions": [{"strengths": [], "vector": [1.0] * 100}]},
+            "directions",
+        ),
+        (ALONG_TOO_SHORT | {"directions": [7]}, "walk.json"),
         ({"keyframes": [{"latent": [1.0]}]}, "walk.json"),
         ({"keyframes": [{"seed": 1}]}, "walk.json"),
         (None, "walk.json"),

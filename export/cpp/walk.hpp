@@ -26,7 +26,8 @@ public:
     std::vector<int64_t> labels;
 
     Walk(nlohmann::json content, size_t z_dim, uint64_t classes) {
-        refuse(!content.is_object() || content.value("format", "") != "vidgan-walk-2", "not a walk (vidgan-walk-2)");
+        refuse(!content.is_object() || content.value("format", "") != (content.value("directions", nlohmann::json()).empty() ? "vidgan-walk-2" : "vidgan-walk-3"),
+               "not a walk (vidgan-walk-2, or vidgan-walk-3 with directions)");
         for (auto entry = content.begin(); entry != content.end();)
             entry = entry->is_null() ? content.erase(entry) : std::next(entry);
         const auto its = content.value("z_dim", z_dim);
@@ -68,6 +69,12 @@ public:
             one_hot_.emplace_back(classes);
             if (classes) one_hot_.back()[label] = 1;
         }
+        for (const auto& one : content.value("directions", nlohmann::json::array())) {
+            std::vector<Row> strengths;
+            for (double strength : one.at("strengths").get<Row>()) strengths.push_back({strength});
+            sliders_.emplace_back(strengths, one.at("vector").get<Row>());
+            refuse(strengths.empty() || sliders_.back().second.size() != z_dim, "directions: each has strengths and a vector of " + std::to_string(z_dim) + " numbers");
+        }
         centre_ = gaussian(seed, centre_index, z_dim);
         keyframes_ = std::make_unique<Keyframes>(count_, closed_, [=](int64_t i) {
             if (!given.is_array()) return gaussian(seed, uint32_t(i), z_dim);
@@ -90,7 +97,8 @@ public:
             at = std::floor(at) + u;
         }
         const double turn = (1 - (1 - in_turn(angles_, t)[0]) * gain) * (pi / 2);
-        const Row z = sum(std::cos(turn), curve(path_, *keyframes_, at), std::sin(turn), centre_);
+        Row z = sum(std::cos(turn), curve(path_, *keyframes_, at), std::sin(turn), centre_);
+        for (const auto& [strengths, vector] : sliders_) z = sum(1, z, in_turn(strengths, t)[0], vector);
         return {z.begin(), z.end()};
     }
 
@@ -123,6 +131,7 @@ private:
     int64_t count_;
     Row positions_, gain_, centre_;
     std::vector<Row> angles_, one_hot_;
+    std::vector<std::pair<std::vector<Row>, Row>> sliders_;  // directions of latents, and strengths to go through
     std::unique_ptr<Keyframes> keyframes_;
 };
 

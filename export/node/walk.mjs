@@ -3,6 +3,8 @@
 import { away, centreOf, classWeights, gaussian, inTurn, route, truncated } from "../web/src/latents.js";
 import { areClasses, FORMAT, latentOf, parsed } from "../web/src/walk.js";
 
+const WITH_DIRECTIONS = /("format"\s*:\s*)"vidgan-walk-3"/;
+
 /** The text of a walk's file for a seed alone. */
 export const ofSeed = (seed, frames, zDim, labels = []) =>
   `{"format": "${FORMAT}", "z_dim": ${zDim}, "seed": ${seed}, "frames": ${frames}, "labels": ${JSON.stringify(labels)}}`;
@@ -12,7 +14,13 @@ export const ofSeed = (seed, frames, zDim, labels = []) =>
  * Float32Array, and the weights of the classes. Throws an Error of one line.
  */
 export function played(text, { zDim, classes }) {
-  const walk = parsed(text, zDim);
+  const walk = parsed(text.replace(WITH_DIRECTIONS, `$1"${FORMAT}"`), zDim);
+  const directions = walk.directions ?? [];
+  if (Boolean(directions.length) !== WITH_DIRECTIONS.test(text)) throw new Error("The walk's directions need the format vidgan-walk-3, and it needs them.");
+  for (const { strengths, vector } of directions) {
+    const finite = [strengths, vector].every((list) => Array.isArray(list) && list.length && list.every(Number.isFinite));
+    if (!finite || vector.length !== zDim) throw new Error(`The walk's directions: each has strengths and a vector of ${zDim} numbers.`);
+  }
   const { seed, frames, fps, closed, keyframes, gain } = walk;
   const labels = walk.labels ?? [];
   if (walk.grid) throw new Error("The walk is a grid of walks; vidgan render --walk plays it.");
@@ -27,9 +35,14 @@ export function played(text, { zDim, classes }) {
   const shares = [walk.truncation].flat().map(away);
   const at = (i) => {
     const t = positions ? positions[i] : i / Math.max(1, closed ? frames : frames - 1);
-    const [a, b, u] = inTurn(shares, t, closed), share = (1 - u) * a + u * b;
+    const now = (values) => { const [a, b, u] = inTurn(values, t, closed); return (1 - u) * a + u * b; };
+    const z = truncated(along(t * (closed ? count : count - 1)), centre, now(shares) * (gain?.[i] ?? 1));
+    for (const { strengths, vector } of directions) {
+      const strength = now(strengths);
+      vector.forEach((x, d) => (z[d] += strength * x));
+    }
     return {
-      z: truncated(along(t * (closed ? count : count - 1)), centre, share * (gain?.[i] ?? 1)),
+      z,
       weights: Number.isFinite(classes) ? classWeights(labels.length ? labels : [0], classes, t, closed) : null,
     };
   };

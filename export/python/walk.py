@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from latents import PATHS, Refused, gaussian
 
-FORMAT = "vidgan-walk-2"
+FORMAT, WITH_DIRECTIONS = "vidgan-walk-2", "vidgan-walk-3"
 # The keys of a file, and what they are where it has none.
 USUAL = {
     **{"format": FORMAT, "model": None, "z_dim": None, "path": "loop", "closed": True, "seed": 0},
@@ -20,7 +20,7 @@ USUAL = {
     **{"truncation": 1, "labels": None, "grid": None, "constant_speed": False, "audio": None},
     **{"positions": None, "gain": None},
     **{"audio_part": None, "audio_follow": None, "audio_strength": 1, "audio_smoothing": 0.25},
-    **{"fade": 0, "generator": None},
+    **{"fade": 0, "generator": None, "directions": None},
 }
 NO_STOPS = ("circle", "walk", "noise")  # they pass through no keyframe but the first
 ALWAYS_CLOSED = ("circle", "noise")
@@ -43,6 +43,12 @@ class Walk:
         self.frames, self.fps = given["frames"], Fraction(given["fps"])
         self.labels, self.classes = given["labels"] or [], classes
         self.positions, self.gain = given["positions"], given["gain"]
+        self.sliders = [
+            (np.array(one["strengths"], float)[:, None], np.array(one["vector"], float))
+            for one in given["directions"] or ()
+        ]
+        if not all(s.size and v.shape == (z_dim,) for s, v in self.sliders):
+            raise Refused(f"directions: each has strengths and a vector of {z_dim} numbers")
         self.keyframes = given["keyframes"]
         if self.keyframes is None:
             self.keyframes = usual_count(self.path, self.closed, self.frames)
@@ -65,6 +71,8 @@ class Walk:
         away = 1 - in_turn(self.angles, t, self.closed)
         turn = (1 - away * (self.gain[frame] if self.gain else 1)) * (np.pi / 2)
         z = np.cos(turn) * PATHS[self.path](self, at) + np.sin(turn) * self.centre
+        for strengths, vector in self.sliders:
+            z = z + in_turn(strengths, t, self.closed) * vector
         return z[None].astype(np.float32)
 
     def class_weights(self, frame):
@@ -96,7 +104,11 @@ def refuse(given, z_dim, classes):
     labels = given["labels"] or ()
     stops = given["hold"] or given["ease"] != "linear"
     for wrong, why in (
-        (given["format"] != FORMAT or given.keys() != USUAL.keys(), f"not a walk like {FORMAT}"),
+        (
+            given["format"] != (WITH_DIRECTIONS if given["directions"] else FORMAT)
+            or given.keys() != USUAL.keys(),
+            f"not a walk like {FORMAT}, or {WITH_DIRECTIONS} with directions",
+        ),
         (given["z_dim"] not in (None, z_dim), f"z_dim {given['z_dim']}; the model takes {z_dim}"),
         (given["grid"], "a grid of walks; vidgan render --walk plays it"),
         (

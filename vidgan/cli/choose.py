@@ -62,7 +62,6 @@ def sample(
         device: Where the generator runs: auto, cpu, cuda or mps.
         force: Replace the target, if vidgan wrote it.
     """
-    from vidgan.film.target import Target
     from vidgan.film.writer import write_png
     from vidgan.generator import classes, runs, synthesis
     from vidgan.render import pipeline
@@ -74,14 +73,7 @@ def sample(
     if show and (count is not None or not sys.stdout.isatty()):
         raise UsageError("--show: for --grid, and only where stdout is a terminal.")
     size = terminal.pair("--grid", grid) if grid else None
-    if count is None:
-        if not target.suffix:
-            raise UsageError(f"{target}: a folder takes --count, for example --count 100.")
-        check_new(target, suffix=".png", force=force)
-    elif target.suffix.lower() == ".png":
-        raise UsageError(f"{target}: --count writes a folder of PNG; --grid writes one PNG.")
-    else:
-        Target.parse(f"{target}/").check(force=force)
+    _check(target, count, force=force)
     source, _ = runs.find_model(model)
     picked = moves.picked(seeds, keyframes, source, device)
     along = moves.directions_of(direction, source) or []
@@ -110,6 +102,19 @@ def sample(
     if show:
         terminal.show(picture)
     terminal.to_stdout(str(target), *shown_classes("rows in turn", shown, names))
+
+
+def _check(target: Path, count: int | None, *, force: bool) -> None:
+    from vidgan.film.target import Target
+
+    if count is None:
+        if not target.suffix:
+            raise UsageError(f"{target}: a folder takes --count, for example --count 100.")
+        check_new(target, suffix=".png", force=force)
+    elif target.suffix.lower() == ".png":
+        raise UsageError(f"{target}: --count writes a folder of PNG; --grid writes one PNG.")
+    else:
+        Target.parse(f"{target}/").check(force=force)
 
 
 def sheet(

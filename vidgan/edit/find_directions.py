@@ -48,6 +48,8 @@ Progress = Callable[[int, int], None]  # called with the pictures done and the p
 class Direction:
     """A latent z becomes z + strength * vector, with strengths from -range to range.
 
+    A strength of 1 is about a standard deviation of what the name says.
+
     correlation  of strength and measure (Spearman), the mean over fresh latents; 0 without a name
     cosine       between this vector and that of other samples, as two halves of these let expect
     moves        what a strength of 1 adds to each measure, in its standard deviations
@@ -83,19 +85,10 @@ def find(
     unnamed = _unnamed(network, z[:pairs], generator.classes) if network else {}
     total = 2 * pairs + (len(MEASURES) + len(unnamed)) * _FRESH * len(_STEPS)
     measured = _measuring(generator, progress, total)
-    one, other = measured(z[:pairs]), measured(-z[:pairs])
-    spread = np.maximum(np.concatenate([one, other])[:, :-1].std(0), 1e-9)
-    # What z and -z have in common is no part of a line, and would only be chance in it.
-    odd = (one - other)[:, :-1] / 2 / spread
-    whole, *halves = (
-        _apart(np.linalg.lstsq(z[part], odd[part], rcond=None)[0])
-        for part in (slice(pairs), slice(0, pairs, 2), slice(1, pairs, 2))
-    )
-    lengths = np.linalg.norm(halves, axis=2).prod(0)
-    between = (halves[0] * halves[1]).sum(1) / np.maximum(lengths, 1e-9)
-    cosines = dict(zip(MEASURES, 2 * between / (1 + between), strict=True))
+    whole, cosine, spread, subjects = _vectors(measured(z[:pairs]), measured(-z[:pairs]), z[:pairs])
+    cosines = dict(zip(MEASURES, cosine, strict=True))
     vectors = dict(zip(MEASURES, whole, strict=True)) | unnamed
-    if one[:, -1].mean() < 0.75:  # most pictures have no subject
+    if subjects < 0.75:
         vectors = {name: v for name, v in vectors.items() if name not in _OF_SUBJECT}
     found = {}
     for name, vector in vectors.items():
@@ -105,6 +98,25 @@ def find(
         found[name] = _tried(name, vector, float(cosines.get(name, 1)), values)
     progress(total, total)
     return dict(sorted(found.items(), key=lambda item: -item[1].correlation))
+
+
+def _vectors(
+    one: np.ndarray, other: np.ndarray, z: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """Of what z and -z look like, [N, M + 1] each: vectors [M, Z], the cosines to expect between
+    them and those of other samples, the spread of each measure, the share that has a subject."""
+    both, pairs = np.concatenate([one, other]), len(z)
+    spread, ranks = both[:, :-1].std(0), np.apply_along_axis(_ranks, 0, both[:, :-1])
+    ranks /= np.maximum(ranks.std(0), 1e-9)  # no rare picture outweighs others, as in a spread
+    # What z and -z have in common is no part of a line, and would only be chance in it.
+    odd = (ranks[:pairs] - ranks[pairs:]) / 2
+    whole, *halves = (
+        _apart(np.linalg.lstsq(z[part], odd[part], rcond=None)[0])
+        for part in (slice(pairs), slice(0, pairs, 2), slice(1, pairs, 2))
+    )
+    lengths = np.linalg.norm(halves, axis=2).prod(0)
+    between = np.maximum((halves[0] * halves[1]).sum(1), 0) / np.maximum(lengths, 1e-9)
+    return whole, 2 * between / (1 + between), np.maximum(spread, 1e-9), both[:, -1].mean()
 
 
 def _measuring(generator: Synthesize, progress: Progress, total: int) -> Callable[..., np.ndarray]:
@@ -164,10 +176,17 @@ def _tried(name: str, vector: np.ndarray, cosine: float, values: np.ndarray) -> 
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's, with equal ranks for equal numbers; 0 if all are equal."""
-    ranks = [(x[:, None] > x).sum(1) - (x[:, None] < x).sum(1) for x in (a, b)]
-    norm = np.linalg.norm(ranks[0]) * np.linalg.norm(ranks[1])
-    return float(ranks[0] @ ranks[1] / norm) if norm else 0.0
+    """Spearman's; 0 if all numbers of one are equal."""
+    a, b = _ranks(a), _ranks(b)
+    norm = np.linalg.norm(a) * np.linalg.norm(b)
+    return float(a @ b / norm) if norm else 0.0
+
+
+def _ranks(numbers: np.ndarray) -> np.ndarray:
+    """Around 0, in steps of 2, and the same for equal numbers."""
+    order = np.sort(numbers)
+    below, up_to = (np.searchsorted(order, numbers, side) for side in ("left", "right"))
+    return (below + up_to - len(numbers)).astype(np.float64)
 
 
 def measures(frames: np.ndarray) -> np.ndarray:
@@ -234,14 +253,14 @@ def _unnamed(network: "torch.nn.Module", z: np.ndarray, classes: int) -> dict[st
         layers = network.layers[0], next(m for m in network.layers if isinstance(m, active))
     seen: tuple[list, list] = ([], [])
     for layer, outputs in zip(layers, seen, strict=True):
-        keep = lambda _, __, output, into=outputs: into.append(output.flatten(1).numpy().copy())  # noqa: E731
+        keep = lambda _, __, output, into=outputs: into.append(output.flatten(1).double().numpy())  # noqa: E731
         layer.register_forward_hook(keep)
     z = z[: max(1024, 4 * z.shape[1])]
     for batch in torch.from_numpy(z.astype(np.float32)).split(64):
         network(batch, *([torch.zeros(len(batch), dtype=torch.int64)] if classes else []))
-    first, later = (np.concatenate(outputs).astype(np.float64) for outputs in seen)
-    of_layer = np.linalg.lstsq(z, first - first.mean(0), rcond=None)[0]  # [Z, features]
-    scores = np.linalg.svd(later - later.mean(0), full_matrices=False)[0][:, :_UNNAMED]
+    z, first, later = (of - of.mean(0) for of in (z, *map(np.concatenate, seen)))
+    of_layer = np.linalg.lstsq(z, first, rcond=None)[0]  # [Z, features]
+    scores = np.linalg.svd(later, full_matrices=False)[0][:, :_UNNAMED]
     kinds = {
         "sefa": np.linalg.svd(of_layer, full_matrices=False)[0][:, :_UNNAMED],
         "pca": np.linalg.lstsq(z, scores, rcond=None)[0],

@@ -98,8 +98,10 @@ class Walk:
                     f'sound. To play it as vidgan does now, set its "format" to "{FORMAT}".'
                 )
             content["format"] = FORMAT  # without the two, nothing has changed
-        if content.get("format") == _WITH_DIRECTIONS:
+        if content.get("format") == (_WITH_DIRECTIONS if content.get("directions") else FORMAT):
             content["format"] = FORMAT
+        elif content.get("directions"):
+            raise ConfigError(f'{source}: has directions, so its "format" is "{_WITH_DIRECTIONS}".')
         if content.get("format") != FORMAT:
             raise ConfigError(f'{source}: not a walk; these have "format": "{FORMAT}".')
         if type(content.get("fps")) in (int, float):
