@@ -46,6 +46,9 @@ OPTIONS = {
     "render --keyframes coast,3,22,9 --seconds": {"--seconds": "0.2", "--force": ""},
     "render --for-web": {"--seconds": "0.2", "--force": ""},
     "render --walk walk.json,b.json --model": FORCE | {"--model": "generator.onnx,generator.onnx"},
+    "render --direction": FEW_FRAMES | {"--model": "earth"},  # of the run here there are none
+    "sample --seeds 17,17,17": {"--model": "earth"},
+    "directions": {"--model": "earth"},
     "render --walk": FORCE,  # walk.json says 4 frames
     "render --labels": FEW_FRAMES | {"--model": "classes.safetensors"},
     "sample": FORCE,

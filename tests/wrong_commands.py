@@ -28,6 +28,11 @@ flip = true
 WRONG_COMMANDS = [
     (2, "ships cifar10, demo, earth", "train --recipe tinny"),
     (2, "--frames 0", "render --frames 0 out.mp4"),
+    (2, "known are", "render --model earth --direction brigter=1 out.mp4"),
+    (2, "brighter=-2..2", "render --model earth --direction brighter out.mp4"),
+    (2, "up to 1000", "render --model earth --direction brighter=9999 out.mp4"),
+    (4, "vidgan directions", "render --model MODEL --direction brighter=1 out.mp4"),
+    (2, "--direction: for --grid", "sample --model earth --direction brighter=1 --count 3 stills/"),
     (2, "--frames 1.5: a whole number", "render --frames 1.5 out.mp4"),
     (2, "stills: say stills.mp4 for a film, stills/ for a folder of PNG", "render stills"),
     (2, "--seconds 0.001: a time of a frame or longer", "render --seconds 0.001 out.mp4"),

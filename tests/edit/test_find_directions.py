@@ -6,7 +6,7 @@ import pytest
 from tests import conftest
 from vidgan.disk.places import bundled
 from vidgan.edit import find_directions
-from vidgan.edit.find_directions import MEASURES, Direction, find, measures, rank_correlation
+from vidgan.edit.find_directions import MEASURES, find, measures, rank_correlation
 from vidgan.generator import directions as kept
 from vidgan.generator.synthesis import open_differentiable, open_generator
 from vidgan.latent import seeds
@@ -45,7 +45,7 @@ def test_a_slider_points_along_what_its_name_says(generator):
     assert found["light-top"].range == found["sharper"].range == 0  # nothing in z changes them
 
 
-def test_the_same_seed_finds_the_same(monkeypatch):
+def test_the_same_seed_finds_the_same():
     once, again = find(Painter(), pairs=64), find(Painter(), pairs=64)
     assert list(once) == list(again)
     assert all(np.array_equal(once[name].vector, again[name].vector) for name in once)
@@ -115,8 +115,3 @@ def test_rank_correlation_gives_equal_numbers_equal_ranks():
     assert rank_correlation(np.arange(5), -np.arange(5)) == pytest.approx(-1)
     assert rank_correlation(np.arange(3), np.array([0, 0, 1])) == pytest.approx(0.75**0.5)
     assert rank_correlation(np.arange(3), np.zeros(3)) == 0
-
-
-def test_directions_gives_only_those_that_are_offered():
-    found = find_directions.directions(Painter())
-    assert "light-top" not in found and isinstance(found["brighter"], Direction)
