@@ -4,20 +4,30 @@ import * as ort from "onnxruntime-web/wasm";
 import { Generator } from "./generator.js";
 import { boot } from "./main.js";
 
+/** The base64 of gzip in a <script> block, which leaves the page: it has up to 13 MB. */
+function taken(id) {
+  const block = document.getElementById(id);
+  const text = block.textContent;
+  block.textContent = "";
+  return text;
+}
+
+const texts = { wasm: taken("wasm"), model: taken("model") };
+
 // The page as it came, in two halves around the place of a walk. Blobs lie outside of the page's memory.
 const halves = (() => {
   const html = `<!doctype html>\n${document.documentElement.outerHTML}`;
-  const place = '<meta name="walk" content="';
-  const at = html.indexOf(place) + place.length;
-  return [html.slice(0, at), html.slice(html.indexOf('"', at))].map((half) => new Blob([half]));
+  const after = (start) => html.indexOf(start) + start.length;
+  const walk = after('<meta name="walk" content="');
+  const [wasm, model] = ["wasm", "model"].map((id) => after(`<script id="${id}" type="text/plain">`));
+  const rest = [html.slice(html.indexOf('"', walk), wasm), texts.wasm, html.slice(wasm, model), texts.model, html.slice(model)];
+  return [new Blob([html.slice(0, walk)]), new Blob(rest)];
 })();
 
 /** This page with another walk in it, given as in an address. */
 const pageWith = (walk) => new Blob([halves[0], walk.replaceAll("&", "&amp;"), halves[1]], { type: "text/html" });
 
-/** The bytes in a <script> block, which holds base64 of gzip. */
-async function unpacked(id) {
-  const text = document.getElementById(id).textContent;
+async function unpacked(text) {
   const packed = Uint8Array.fromBase64?.(text) ?? Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   const plain = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Response(plain).arrayBuffer();
@@ -35,8 +45,8 @@ function woven(halves) {
 
 boot(async () => {
   const info = JSON.parse(document.getElementById("info").textContent);
-  const [model, wasm] = await Promise.all([unpacked("model").then(woven), unpacked("wasm")]);
-  for (const id of ["model", "wasm"]) document.getElementById(id).remove(); // 13 MB of text
+  const [model, wasm] = await Promise.all([unpacked(texts.model).then(woven), unpacked(texts.wasm)]);
+  texts.model = texts.wasm = ""; // they lie in the halves
   ort.env.wasm.wasmBinary = wasm;
   ort.env.wasm.numThreads = 1; // threads need HTTP headers, and a local file has none
   return Generator.open(ort, model, info, "wasm", "One thread of WebAssembly");
