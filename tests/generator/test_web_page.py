@@ -44,7 +44,7 @@ HASH = "#seed=7&keyframes=4&speed=4"  # 30 frames
 
 def node(script: str, *arguments: object, text: str = "") -> dict:
     command = ["node", str(ROOT / "tests/web" / script), *map(str, arguments)]
-    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

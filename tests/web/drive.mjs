@@ -21,7 +21,7 @@ const software = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", 
 flags.push(...(what === "software" ? software : ["--disable-gpu"]));
 // Playwright sets no time limit for what the page computes. If that hangs, say where, and exit.
 let last = "the launch";
-setTimeout(() => (console.error("hangs after", last), process.exit(1)), 100_000).unref();
+setTimeout(() => (console.error("hangs after", last), process.exit(1)), 220_000).unref();
 
 /** The page, which also notes the name of the last call. */
 const noted = (target) => new Proxy(target, {
