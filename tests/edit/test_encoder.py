@@ -73,11 +73,11 @@ def test_a_run_teaches_its_encoder_its_own_data(pictures, tmp_path, said):
     generator, model = small_generator(32, 32)
     file = save_model(tmp_path / "generator.safetensors", generator, model)
     (tmp_path / "config.toml").write_text(f'[data]\nsource = "{pictures}"\n')
-    invert.Inverter(file, device="cpu")
+    assert invert.Inverter(file, device="cpu").encoder
     assert any("from its training data" in line for line in said)
     (tmp_path / "config.toml").write_text('[data]\nsource = "gone"\n')
     encoder.file_of(file).unlink()
-    invert.Inverter(file, device="cpu")
+    assert invert.Inverter(file, device="cpu").encoder
     assert any("gone" in line and "made pictures alone" in line for line in said)
 
 

@@ -108,6 +108,7 @@ def test_pictures_that_cannot_be_used_are_named(model, onnx_file):
     for name in ("notes.jpg", "absent.jpg"):
         with pytest.raises(DataError, match=f"{name}: cannot be read as a picture"):
             vidgan("invert", name, "--model", model)
+    assert not encoder.file_of(model).exists()  # the error comes before the long work
     with pytest.raises(DataError, match=r"absent.jpg: cannot be read"):
         vidgan("render", "--model", model, "--keyframes", "absent.jpg,5", "out.mp4")
     with pytest.raises(ModelError, match=r"use generator.safetensors"):

@@ -29,7 +29,7 @@ def invert(
         model: generator.safetensors, or the folder of a run. By default the newest run in runs/,
             or else the generator that comes with vidgan, called earth.
         label: The class that they show, by number or name. By default the one that fits best.
-        steps: Of the refinement. By default 100.
+        steps: Of the refinement. By default 300.
         tune: Also fit a copy of the generator to these pictures, and write it to this file, for
             example tuned.safetensors. The latents are then for that generator.
         device: Where the generator runs: auto, cpu, cuda or mps.
@@ -56,8 +56,9 @@ def invert(
     source, name = runs.find_model(model)
     with terminal.working_bar("training the encoder") as progress:
         inverter = inversion.Inverter(source, device=device, progress=progress)
-    asked = inversion.STEPS if steps is None else steps
-    found = [inverter(one, label=label, steps=asked) for one in pictures]
+        originals = [inverter.read(one) for one in pictures]  # before the long work
+        asked = inversion.STEPS if steps is None else steps
+        found = [inverter(one, label=label, steps=asked) for one in originals]
     if tune:
         with terminal.working_bar("tuning the generator") as progress:
             found = inversion.tune(inverter, found, tune, progress)

@@ -211,13 +211,15 @@ def _inverted(names: list[str], model: Path, device: str) -> dict[str, dict[str,
 
     with terminal.working_bar("training the encoder") as progress:
         inverter = Inverter(model, device=device, progress=progress)
-    found = {}
-    for name in names:
-        one = inverter(name)
-        own = {} if one.label is None else {"class": one.label}
-        found[name] = {"latent": one.latent.tolist()} | own
+        originals = {name: inverter.read(name) for name in names}  # before the long work
+        found = {name: inverter(original) for name, original in originals.items()}
+    keyframes: dict[str, dict[str, object]] = {}
+    for name, one in found.items():
         terminal.to_stderr(f"{name}: met at {one.psnr:.1f} dB")
-    return found
+        keyframes[name] = {"latent": one.latent.tolist()}
+        if one.label is not None:
+            keyframes[name]["class"] = one.label
+    return keyframes
 
 
 def _rows_of(file: Path) -> list[dict[str, object]]:

@@ -9,6 +9,7 @@ latents stay, its weights change a little, and what it makes of other latents st
 """
 
 import copy
+import functools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from vidgan.networks import pixels
 from vidgan.networks.device import exact
 
 logger = logging.getLogger(__name__)
-STEPS = 100  # of a refinement: how often the generator is asked
+STEPS = 300  # of a refinement: how often the generator is asked
 _LENGTH_WEIGHT = 0.1  # in its loss, beside the mean squared error in [-1, 1]
 _TRIED = 3  # classes that a picture may show
 _TUNE_STEPS, _TUNE_RATE, _OTHERS = 300, 5e-4, 4
@@ -91,7 +92,7 @@ def invert(
 
 
 class Inverter:
-    """A generator and its encoder, which is trained if there is none."""
+    """A generator and its encoder, which is trained when it is needed and there is none."""
 
     def __init__(
         self,
@@ -101,8 +102,15 @@ class Inverter:
         progress: Progress = lambda done, total: None,
     ) -> None:
         self.path, _ = runs.find_model(Path(generator))
-        self.generator = open_differentiable(self.path, device=device)
-        self.encoder = open_encoder(self.generator, self.path, progress)
+        self.generator, self._progress = open_differentiable(self.path, device=device), progress
+
+    @functools.cached_property
+    def encoder(self) -> Encoder:
+        return open_encoder(self.generator, self.path, self._progress)
+
+    def read(self, picture: Path | str) -> np.ndarray:
+        """A picture of any size, fitted to the generator: uint8 [H, W, 3]. Raises DataError."""
+        return read_picture(Path(picture), self.generator.width, self.generator.height)
 
     def __call__(
         self,
@@ -113,7 +121,7 @@ class Inverter:
     ) -> Inverted:
         shape = self.generator.height, self.generator.width, 3
         if not isinstance(picture, np.ndarray):
-            picture = read_picture(Path(picture), shape[1], shape[0])
+            picture = self.read(picture)
         if picture.shape != shape or picture.dtype != np.uint8:
             raise DataError(
                 f"a picture {picture.dtype} {list(picture.shape)}: this generator needs uint8 "
