@@ -14,10 +14,10 @@ export const USUAL = {
   format: FORMAT, model: null, z_dim: null,
   path: "loop", closed: true, seed: 0, keyframes: null, frames: 120, fps: "30", hold: 0, ease: "linear", truncation: 1,
   labels: null, grid: null, constant_speed: false, audio: null, positions: null, gain: null,
-  audio_part: null, audio_follow: null, audio_strength: 1, audio_smoothing: 0.25, fade: 0, generator: null,
+  audio_part: null, audio_follow: null, audio_strength: 1, audio_smoothing: 0.25, fade: 0, generator: null, directions: null,
 };
 // The page plays only these values. It refuses a walk that asks for others, so that no film is wrong.
-const ONLY = { grid: null, constant_speed: false, audio: null, positions: null, gain: null };
+const ONLY = { grid: null, constant_speed: false, audio: null, positions: null, gain: null, directions: null };
 
 export const latentOf = (keyframe, zDim) => keyframe.latent ?? gaussian(keyframe.seed, keyframe.index, zDim);
 
