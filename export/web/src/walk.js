@@ -106,6 +106,7 @@ export function parsed(text, zDim) {
   } catch {
     throw new Error("This file is not JSON, so it is not a walk.");
   }
+  if (content?.format === "vidgan-walk-3") throw new Error("The walk moves along directions, which this page does not play. vidgan render --walk plays it.");
   if (content?.format !== FORMAT) throw new Error(`This file is not a walk of vidgan (${FORMAT}).`);
   if (content.z_dim !== zDim) throw new Error(`The walk's latents have ${content.z_dim} numbers, this generator takes ${zDim}.`);
   const unknown = Object.keys(content).find((key) => !Object.hasOwn(USUAL, key));
