@@ -43,6 +43,8 @@ class ModelConfig:
     class_names: tuple[str, ...] = ()  # names of labels 0, 1, ...; set by training; () = no classes
     layers: tuple[str, ...] = ()  # of an imported generator, see `vidgan.networks.imported`
     class_scale: float = 1.0  # of the vector of a class beside the latent; set by training
+    anchors: int = 0  # codes of pictures that latents are drawn to, see `networks.dcgan`; likewise
+    taps: int = 4  # of kernels that double a side: 3 = see `dcgan.Doubling`, 4 = free; likewise
 
     @property
     def classes(self) -> int:
@@ -73,9 +75,12 @@ class ModelConfig:
                 )
         _at_least("model.z_dim", self.z_dim, 1)
         _at_least("model.channels", self.channels or 4, 4)
+        _at_least("model.anchors", self.anchors, 0)
+        if self.taps not in (3, 4):
+            raise ConfigError(f"model.taps = {self.taps}: 3 or 4.")
         if self.colours not in (0, 1, 3):
             raise ConfigError(f"model.colours = {self.colours}: 3, or 1 for grey pictures.")
-        for key in ("z_dim", "channels"):
+        for key in ("z_dim", "channels", "anchors"):
             if getattr(self, key) > _WIDEST:
                 raise ConfigError(f"model.{key} = {getattr(self, key)}: at most {_WIDEST}.")
 
@@ -138,7 +143,7 @@ class TrainConfig:
     batch_size: int = 0  # on all devices together; 0 = auto: 32 on a CPU, 64 on a GPU
     seed: int = 0  # of weights, data order, latents and augmentation
     start: str = ""  # begin with the networks of this run, or of its checkpoint
-    learning_rate_g: float = AUTO  # auto: 6e-4 if G learns from codes, else 2e-4
+    learning_rate_g: float = AUTO  # auto: 4e-4 if G learns from codes, else 2e-4
     learning_rate_d: float = AUTO  # auto: 2e-4
     beta1: float = AUTO  # of Adam; auto: 0 with a gradient penalty, else 0.5
     beta2: float = AUTO  # of Adam; auto: 0.99 with a gradient penalty, else 0.999
@@ -246,7 +251,7 @@ def resolved(config: Config, *, spread: float = 0.4, on_gpu: bool = False) -> Co
             r2=r2,
             gradient_penalty=gradient_penalty,
             code_weight=code_weight,
-            learning_rate_g=settle(how.learning_rate_g, 6e-4 if code_weight else 2e-4),
+            learning_rate_g=settle(how.learning_rate_g, 4e-4 if code_weight else 2e-4),
             learning_rate_d=settle(how.learning_rate_d, 2e-4),
             penalty_every_steps=how.penalty_every_steps or (1 if loss == "wgan" else 8),
             beta1=settle(how.beta1, 0.0 if penalized else 0.5),

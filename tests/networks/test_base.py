@@ -1,8 +1,9 @@
 import pytest
 import torch
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, normalize
 
 from vidgan import config
+from vidgan.networks import base
 from vidgan.networks.architectures import GENERATORS, make_generator
 
 LABELS = torch.arange(48) % 3
@@ -33,3 +34,31 @@ def test_a_pull_on_classes_does_not_push_latents_out_of_the_picture(name):
         loss.backward()
         adam.step()
     assert 0.5 < within_classes(generator) < 0.999  # with class_scale = 1 it is below 0.1
+
+
+def test_latents_are_drawn_to_the_anchors_most_like_them():
+    torch.manual_seed(0)
+    anchors, z = normalize(torch.randn(512, 100)), torch.randn(200, 100)
+    drawn = base.drawn(z, anchors)
+    assert torch.allclose(drawn.norm(dim=1), z.norm(dim=1), rtol=1e-3)  # truncation keeps its sense
+    alike = normalize(drawn) @ anchors.T
+    before = normalize(z) @ anchors.T
+    assert before.amax(1).mean() < 0.35 < 0.7 < alike.amax(1).mean()
+    assert (alike.argmax(1) == before.argmax(1)).float().mean() > 0.95
+    assert torch.allclose(base.drawn(8 * anchors, anchors), 8 * anchors, atol=0.1)
+    jumps = (base.drawn(z + 0.01 * torch.randn(200, 100), anchors) - drawn).norm(dim=1)
+    assert jumps.max() < 1  # moved by 0.1: there is no edge between the anchors
+    assert torch.isfinite(base.drawn(torch.zeros(1, 100), torch.zeros(512, 100))).all()
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_codes_take_the_place_of_latents_and_are_not_drawn(name):
+    model = config.ModelConfig(name=name, width=32, height=32, channels=8, anchors=9)
+    generator = make_generator(model).eval()
+    generator.anchors.copy_(normalize(torch.randn(9, 100)))
+    z, codes = torch.randn(4, 100), torch.randn(2, 100)
+    with torch.no_grad():
+        made = generator(z, None, codes)
+        assert torch.allclose(made[2:], generator(z)[2:], atol=1e-5)
+        generator.anchors = None
+        assert torch.allclose(made[:2], generator(codes), atol=1e-5)

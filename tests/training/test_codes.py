@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.conftest import flat_pictures, write_pictures
 from tests.training.test_loop import newest_state, settings
@@ -11,7 +12,6 @@ from vidgan import config
 from vidgan.generator import synthesis
 from vidgan.networks import pixels
 from vidgan.training import codes, loop
-from vidgan.training.state import restore
 
 
 @pytest.fixture
@@ -38,11 +38,10 @@ def test_codes_spread_as_latents_do_in_each_direction(smooth, tmp_path):
 def test_half_of_the_latents_are_codes_of_their_length(smooth, tmp_path):
     run = opened(smooth, tmp_path)
     real, z = reals(run, np.arange(10)), torch.randn(10, 100)
-    mixed = codes.with_codes(z, real, run.state.codes)
-    assert torch.equal(mixed[5:], z[5:])
-    assert torch.allclose(mixed.norm(dim=1), z.norm(dim=1), rtol=1e-4)
-    brighter = codes.with_codes(z, real + 0.01, run.state.codes)
-    likeness = torch.nn.functional.cosine_similarity(mixed[:5, None], brighter[None, :5], dim=-1)
+    made = codes.of_reals(real, run.state.codes, z)
+    assert torch.allclose(made.norm(dim=1), z[:5].norm(dim=1), rtol=1e-4)
+    brighter = codes.of_reals(real + 0.01, run.state.codes, z)
+    likeness = torch.nn.functional.cosine_similarity(made[:, None], brighter[None], dim=-1)
     assert (likeness.argmax(1) == torch.arange(5)).all()
 
 
@@ -66,11 +65,21 @@ def test_a_generator_paints_what_codes_say(pictures, tmp_path):
         generator = synthesis.open_generator(folder / "generator.safetensors")
         run = opened(pictures, folder)
         real = reals(run, np.arange(40))
-        z = codes.with_codes(torch.randn(40, 100), real, run.state.codes).numpy()
-        fake = pixels.to_float(torch.from_numpy(generator(z)))
+        code = codes.of_reals(real.repeat(2, 1, 1, 1), run.state.codes, torch.randn(80, 100))
+        fake = pixels.to_float(torch.from_numpy(generator(code.numpy())))
         return codes.distance(fake, real) / codes.distance(fake.flip(0), real)
 
     assert far(10.0) < 0.3 < 0.5 < far(0.0)
+
+
+def test_a_generator_keeps_codes_of_pictures_as_anchors(pictures, tmp_path):
+    folder = loop.train(settings(pictures, images=160), runs=tmp_path)
+    assert config.load(folder / "config.toml").model.anchors == codes.ANCHORS
+    tensors = load_file(folder / "generator.safetensors")
+    run = opened(pictures, folder)
+    code = codes.of_reals(reals(run, np.arange(40)), run.state.codes, torch.ones(80, 100))
+    likeness = torch.nn.functional.normalize(code) @ tensors["anchors"].T
+    assert likeness.amax(1).min() > 0.999
 
 
 def test_pictures_without_a_difference_have_codes_too(tmp_path):
@@ -82,11 +91,11 @@ def test_pictures_without_a_difference_have_codes_too(tmp_path):
 def test_a_run_from_before_codes_goes_on_without_them(pictures, tmp_path):
     folder = loop.train(settings(pictures, images=160), runs=tmp_path)
     assert "codes" in newest_state(folder)
+    names = ("codes", "generator/anchors", "average/anchors")
     for path in (folder / "checkpoints").iterdir():
-        rewrite(path, lambda tensors, facts, meta: tensors.pop("codes"))
-    run = opened(pictures, folder, images=160)
-    restore(run)
-    assert run.state.codes is None
+        rewrite(path, lambda tensors, facts, meta: [tensors.pop(name) for name in names])
+    recipe = (folder / "config.toml").read_text()
+    (folder / "config.toml").write_text(recipe.replace(f"anchors = {codes.ANCHORS}\n", ""))
     chosen = config.load(folder / "config.toml")
     loop.train(chosen, runs=tmp_path, resume=folder, more_s=0.5)
-    assert "codes" not in newest_state(folder)
+    assert not {"codes", "average/anchors"} & newest_state(folder).keys()

@@ -29,7 +29,7 @@ def trained(tmp_path_factory, request):
 
 def begun(source, folder, origin, **keys):
     run = opened(source, folder, start=str(origin), **keys)
-    start.begin(run.state, str(origin))
+    start.begin(run.state, str(origin), run.dataset)
     return run.state
 
 
@@ -52,6 +52,7 @@ def test_a_generator_alone_begins_without_its_discriminator(trained, pictures, t
     state, kept = begun(pictures, tmp_path, alone), checkpoint.load_generator(alone)[0]
     fresh = opened(pictures, tmp_path, model={"name": state.generator.__module__.split(".")[-1]})
     for network in (state.generator, state.average):
+        network.fold()
         assert all(map(torch.equal, tensors(network, "weight"), tensors(kept, "weight")))
     pairs = zip(
         tensors(state.discriminator, ""), tensors(fresh.state.discriminator, ""), strict=True
@@ -77,6 +78,7 @@ def test_other_sizes_keep_the_layers_nearest_to_the_picture(trained, tmp_path, w
     source = write_pictures(tmp_path / "other", frames)
     state = begun(source, tmp_path, trained, model={"width": width, "height": height})
     kept = checkpoint.load_generator(trained / "generator.safetensors")[0]
+    state.average.fold()
     last, first = tensors(state.average, "weight")[-1], tensors(state.discriminator, "weight")[0]
     assert torch.equal(last, tensors(kept, "weight")[-1])
     saved, _ = checkpoint.read(newest_checkpoint(trained))
@@ -93,6 +95,7 @@ def test_grey_pictures_begin_with_the_mean_of_the_colours(trained, tmp_path):
     source = write_pictures(tmp_path / "grey", frames)
     grey = begun(source, tmp_path, trained).average
     kept = checkpoint.load_generator(trained / "generator.safetensors")[0]
+    grey.fold()
     *_, own = (layer for layer in grey.modules() if hasattr(layer, "weight"))
     *_, coloured = (layer for layer in kept.modules() if hasattr(layer, "weight"))
     assert torch.allclose(own.bias, coloured.bias.mean(0, keepdim=True))

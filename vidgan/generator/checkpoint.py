@@ -9,7 +9,7 @@ import json
 import mmap
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -23,7 +23,7 @@ from vidgan.generator import metadata
 from vidgan.marks.xmp import DIGITAL_SOURCE_TYPE
 from vidgan.networks.architectures import make_generator
 
-FORMAT_VERSION = 2  # 1 has a checksum of the tensors alone
+FORMAT_VERSION = 3  # 2 has neither anchors nor taps, 1 a checksum of the tensors alone
 # What a generator may say of its training; `training.state` writes it.
 _FACTS = {"images_seen": int | None, "data": str | None, "data_fingerprint": str | None}
 _LONGEST_HEADER_BYTES = 2**22
@@ -61,7 +61,8 @@ def load_generator(path: Path) -> tuple[torch.nn.Module, config.ModelConfig, dic
     generator = make_generator(model)
     load_into(path, generator, tensors)
     check_finite(path, tensors)
-    return generator.eval(), model, facts
+    generator.fold()
+    return generator.eval(), replace(model, taps=4), facts
 
 
 def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:

@@ -8,17 +8,36 @@ discriminator can contain a pretrained network (which keeps its own BatchNorm in
 import torch
 from torch import Tensor, nn
 
+from vidgan.config import ModelConfig
+
+_SHARPNESS, _OWN = 8.0, 0.6  # of `drawn`
 CLASS_DIM = 64  # length of the vector that stands for a class beside the latent
 
 
 class Generator(nn.Module):
     """Maps z float32 [B, Z] and classes (see `embedded`) to pictures [B, 3, H, W]."""
 
-    z_dim: int
     growth = -1.0  # the stages that a growing network has added, see `growth_at`
 
-    def after_step(self) -> None:
-        """Called after each step of the optimizer."""
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.z_dim, self.class_scale = config.z_dim, config.class_scale
+        self.embedding = nn.Embedding(config.classes, CLASS_DIM) if config.classes else None
+        anchors = torch.zeros(config.anchors, config.z_dim) if config.anchors else None
+        self.register_buffer("anchors", anchors)  # float32 [A, Z]: see `drawn`
+
+    def latents(self, z: Tensor, classes: Tensor | None, codes: Tensor | None) -> Tensor:
+        """What the layers see: latents [B, Z] drawn to the anchors, if there are any, and beside
+        them the classes. Codes [K, Z] take the place of the first latents, and are not drawn."""
+        assert z.ndim == 2 and z.shape[1] == self.z_dim, f"z {tuple(z.shape)} is not [B, Z]"
+        if self.anchors is not None:
+            z = drawn(z, self.anchors)
+        if codes is not None:
+            z = torch.cat([codes, z[len(codes) :]])
+        return with_classes(z, classes, self.embedding, self.class_scale)
+
+    def fold(self) -> None:
+        """Compute what only training needs in parts. Called when a generator was loaded."""
 
     def limit_detail(self, real: Tensor) -> Tensor:
         """Reduce reals [B, 3, H, W] to the detail that this generator can show at present."""
@@ -52,6 +71,26 @@ class Discriminator(nn.Module):
     def forward(self, image: Tensor | list[Tensor], classes: Tensor | None = None) -> list[Tensor]:
         """The maps of logits of a picture, or of its `sight`."""
         return self.logits(image if isinstance(image, list) else self.sight(image), classes)
+
+
+def drawn(z: Tensor, anchors: Tensor) -> Tensor:
+    """Latents [B, Z] drawn to the anchors [A, Z] that are most like them. Their length stays.
+
+    Codes of real pictures lie close to each other in few directions, and a random latent is far
+    from all of them: G paints it as a fog of many pictures. So 0.8 of a latent becomes a mean of
+    anchors, weighted as in attention by how alike they are (Ramsauer et al. 2021, "Hopfield
+    Networks is All You Need", equation 3), and 0.6 remains its own: in squares, that is 1.
+    """
+    length = _length(z)
+    own = z / length
+    weights = torch.softmax(_SHARPNESS * z.shape[1] ** 0.5 * (own @ anchors.T), 1)
+    mean = weights @ anchors  # [B, Z]
+    both = (1 - _OWN**2) ** 0.5 * (mean / _length(mean)) + _OWN * own
+    return both * (length / _length(both))
+
+
+def _length(z: Tensor) -> Tensor:
+    return (z * z).sum(1, keepdim=True).sqrt() + 1e-6  # [B, 1], above 0
 
 
 def growth_at(images_seen: int, images_per_phase: int) -> float:

@@ -8,11 +8,11 @@ BatchNorm, but not at their pixel ends. Weights start as N(0, 0.02), in G spread
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, leaky_relu
+from torch.nn.functional import conv_transpose2d, interpolate, leaky_relu, pad
 
 from vidgan.config import DiscriminatorConfig, ModelConfig
 from vidgan.networks import base
-from vidgan.networks.base import CLASS_DIM, in_three, projected, with_classes
+from vidgan.networks.base import CLASS_DIM, in_three, projected
 
 _WIDEST = 8  # the widest layer has this many times the channels at half resolution
 
@@ -21,9 +21,7 @@ class Generator(base.Generator):
     """z float32 [B, Z] and classes (see `embedded`) -> picture float32 [B, 3, H, W] in [-1, 1]."""
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.z_dim, self.class_scale = config.z_dim, config.class_scale
-        self.embedding = nn.Embedding(config.classes, CLASS_DIM) if config.classes else None
+        super().__init__(config)
         z_wide = config.z_dim + (CLASS_DIM if config.classes else 0)
         stages = sides(config.height, config.width)  # smallest first
         widths = _widths(config.channels, len(stages) - 1)[::-1]
@@ -35,7 +33,8 @@ class Generator(base.Generator):
             odd = [side % 2 for side in stages[stage + 1]]
             padding = [1 + side for side in odd]
             last = stage == len(widths) - 1
-            layers.append(nn.ConvTranspose2d(widths[stage], width, 4, 2, padding, odd, bias=last))
+            up = Doubling(widths[stage], width, config.taps, 2, padding, odd, bias=last)
+            layers.append(up)
             if not last:
                 layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers, nn.Tanh())
@@ -43,9 +42,10 @@ class Generator(base.Generator):
         self.heads = nn.ModuleList(nn.Conv2d(width, colours, 1) for width in widths if config.grows)
         self.apply(_initialise)
 
-    def forward(self, z: Tensor, classes: Tensor | None = None) -> Tensor:
-        assert z.ndim == 2 and z.shape[1] == self.z_dim, f"z {tuple(z.shape)} is not [B, Z]"
-        z = with_classes(z, classes, self.embedding, self.class_scale)
+    def forward(
+        self, z: Tensor, classes: Tensor | None = None, codes: Tensor | None = None
+    ) -> Tensor:
+        z = self.latents(z, classes, codes)
         x = z.reshape(-1, z.shape[1], 1, 1)  # [B, Z] -> [B, Z, 1, 1]
         stage, share = divmod(self.growth, 1)
         low, last = int(stage), len(self.sides) - 1
@@ -72,22 +72,12 @@ class Generator(base.Generator):
             image = image.index_select(axis, index)
         return image
 
-    @torch.no_grad()
-    def after_step(self) -> None:
-        """Take from each 4x4 kernel what alternates from tap to tap, so that it paints no dots.
-
-        A layer makes four pixels of one, each by four of the 16 taps. If these are free, G paints
-        dots and chequerboards that no short training removes (Odena et al. 2016, "Deconvolution and
-        checkerboard artifacts"). What is left after this is each pixel doubled, and then a 3x3
-        convolution, whose kernel [a, b, c] is [a, a + b, b + c, c] here, along each axis.
-        """
-        alternating = torch.tensor([0.5, -0.5, 0.5, -0.5], device=self.layers[0].weight.device)
-        one = torch.diag_embed(torch.ones_like(alternating)) - torch.outer(alternating, alternating)
-        both = torch.kron(one, one)  # [16, 16], of both axes
+    def fold(self) -> None:
+        """Compute the kernels of `Doubling` once and for all: the generator trains no more."""
         for layer in self.layers:
-            if isinstance(layer, nn.ConvTranspose2d) and layer.stride == (2, 2):
-                taps = layer.weight.permute(0, 2, 3, 1).view(len(layer.weight), 16, -1)
-                taps.copy_(both @ taps)
+            if isinstance(layer, Doubling):
+                layer.weight = nn.Parameter(layer.kernel().detach())
+                layer.kernel_size = (4, 4)
 
     def limit_detail(self, real: Tensor) -> Tensor:
         """Reduce reals [B, 3, H, W] to the detail of the stages grown so far."""
@@ -98,6 +88,27 @@ class Generator(base.Generator):
         coarse = interpolate(interpolate(real, self.sides[low], mode="area"), full)
         finer = interpolate(interpolate(real, self.sides[low + 1], mode="area"), full)
         return torch.lerp(coarse, finer, share)
+
+
+class Doubling(nn.ConvTranspose2d):
+    """Doubles each pixel, and then convolves 3x3: at once, by a transposed convolution 4x4.
+
+    A transposed convolution makes four pixels of one, each by four of its 16 taps. If these are
+    free, G paints dots and chequerboards that no short training removes (Odena et al. 2016,
+    "Deconvolution and checkerboard artifacts"). So the weight is 3x3, and [a, b, c] along an axis
+    is the kernel [a, a + b, b + c, c]. Models of older versions have a free weight of 4x4.
+    """
+
+    def kernel(self) -> Tensor:
+        if self.kernel_size != (3, 3):
+            return self.weight
+        moved = [pad(self.weight, (x, 1 - x, y, 1 - y)) for x in (0, 1) for y in (0, 1)]
+        return moved[0] + moved[1] + moved[2] + moved[3]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return conv_transpose2d(
+            x, self.kernel(), self.bias, self.stride, self.padding, self.output_padding
+        )
 
 
 class Discriminator(base.Discriminator):
@@ -177,8 +188,11 @@ def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
         if module.stride == (2, 2) and isinstance(module, nn.ConvTranspose2d):
-            # One random number times a bilinear kernel, whose mean square is 1.
-            taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 5**0.5
+            # One random number times a bilinear kernel [1, 3, 3, 1], whose mean square is 5.
+            taps = torch.tensor(
+                [1.0, 2.0, 1.0] if module.kernel_size == (3, 3) else [1.0, 3.0, 3.0, 1.0]
+            )
+            taps = taps / 5**0.5
             with torch.no_grad():
                 module.weight.copy_(module.weight[:, :, :1, :1] * torch.outer(taps, taps))
         if module.bias is not None:

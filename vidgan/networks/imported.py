@@ -32,8 +32,7 @@ class Generator(base.Generator):
     """z float32 [B, Z] -> picture float32 [B, 3, H, W], whose three channels are equal if grey."""
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.z_dim = config.z_dim
+        super().__init__(config)
         shape = (config.z_dim, 1, 1)
         layers = []
         for text in config.layers:

@@ -16,7 +16,7 @@ from torch.nn.functional import avg_pool2d, interpolate, leaky_relu
 
 from vidgan.config import DiscriminatorConfig, ModelConfig
 from vidgan.networks import base
-from vidgan.networks.base import CLASS_DIM, in_three, projected, with_classes
+from vidgan.networks.base import CLASS_DIM, in_three, projected
 from vidgan.networks.dcgan import sides
 
 _SLOPE = 0.2
@@ -27,11 +27,9 @@ class Generator(base.Generator):
     """z float32 [B, Z] and classes -> picture float32 [B, 3, H, W], about in [-1, 1]."""
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.z_dim, self.class_scale = config.z_dim, config.class_scale
+        super().__init__(config)
         self.sides = sides(config.height, config.width)  # smallest first
         widths = _widths(config.channels, len(self.sides))[::-1]
-        self.embedding = nn.Embedding(config.classes, CLASS_DIM) if config.classes else None
         z_wide = config.z_dim + (CLASS_DIM if config.classes else 0)
         self.canvas = nn.Parameter(torch.randn(widths[0], *self.sides[0]))
         self.start = nn.Linear(z_wide, widths[0], bias=False)
@@ -41,9 +39,10 @@ class Generator(base.Generator):
         for layer in (self.start, self.paint):
             _initialise(layer, gain=1.0)
 
-    def forward(self, z: Tensor, classes: Tensor | None = None) -> Tensor:
-        assert z.ndim == 2 and z.shape[1] == self.z_dim, f"z {tuple(z.shape)} is not [B, Z]"
-        style = self.start(with_classes(z, classes, self.embedding, self.class_scale))  # [B, D]
+    def forward(
+        self, z: Tensor, classes: Tensor | None = None, codes: Tensor | None = None
+    ) -> Tensor:
+        style = self.start(self.latents(z, classes, codes))  # [B, D]
         x = self.blocks[0](self.canvas * style.reshape(-1, style.shape[1], 1, 1))  # [B, D, h, w]
         for (height, width), narrow, block in zip(
             self.sides[1:], self.narrow, self.blocks[1:], strict=True

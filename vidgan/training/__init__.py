@@ -2,10 +2,10 @@
 
     log         the lines of stats.jsonl and commands.jsonl
     run_folder  the folder of a run: its name, its lock and its pictures
+    codes       latents of real pictures, from which G learns to paint these
     state       all that a step changes, saved and restored
     start       the networks of another run, to begin with
     faults      out of memory, and lost processes
-    codes       latents of real pictures, from which G learns to paint these
     batches     what one process trains on in one step
     setup       device, data and networks, before the first step
     average     the averaged generator: its samples, its distance, its file

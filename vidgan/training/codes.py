@@ -4,18 +4,22 @@ D alone teaches the layout of pictures slowly. But how pictures differ most is k
 first step: by their principal components. So half of the latents of a batch are codes of its reals,
 and G also learns to paint, coarsely, the real whose code it gets. Detail is left to D.
 
-    B batch   H W pixels   P numbers of a small picture   Z z_dim
+A random latent is drawn to anchors: codes of some of the pictures, which the generator keeps.
+
+    A anchors   B batch   H W pixels   P numbers of a small picture   Z z_dim
 """
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, normalize
 
 from vidgan.data.cache import Dataset
 from vidgan.networks import pixels
+from vidgan.networks.base import Generator
 
 SHARE = 0.5  # of a batch
+ANCHORS = 512  # of how many pictures
 _SIDE = 16  # pixels of a small picture, and so the finest that a code says
 _MOST = 4_000  # pictures from which the components are computed
 _FLOOR = 1e-5  # of all variance: components with less than that are not made as long as others
@@ -40,15 +44,28 @@ def make_codes(dataset: Dataset, *, z_dim: int, device: torch.device) -> Tensor:
     return torch.cat([mean[None], torch.linalg.qr(random)[0] @ axes]).float().to(device)
 
 
-def with_codes(z: Tensor, real: Tensor, codes: Tensor) -> Tensor:
-    """Latents float32 [B, Z], of which the first are codes of the reals [B, 3, H, W].
+def set_anchors(dataset: Dataset, codes: Tensor, *generators: Generator) -> None:
+    """Make codes of pictures from all of the data, of length 1, the anchors of generators."""
+    numbers = np.arange(ANCHORS) * len(dataset) // ANCHORS
+    real = pixels.to_float(torch.from_numpy(dataset.take(numbers))).to(codes.device)
+    for generator in generators:
+        if generator.anchors is not None:
+            generator.anchors.copy_(normalize(_places(real, codes)))
 
-    A code is as long as the latent that it replaces: all latents have about the same length.
+
+def of_reals(real: Tensor, codes: Tensor, z: Tensor) -> Tensor:
+    """Codes float32 [K, Z] of the first of the reals [B, 3, H, W].
+
+    A code is as long as the latent of z [B, Z] that it replaces.
     """
-    own = z[: int(SHARE * len(z))]
-    code = (small(real[: len(own)]).flatten(1) - codes[0]) @ codes[1:].T
-    code = code * own.norm(dim=1, keepdim=True) / (code.norm(dim=1, keepdim=True) + 1e-6)
-    return torch.cat([code, z[len(own) :]])
+    replaced = z[: int(SHARE * len(z))]
+    code = normalize(_places(real[: len(replaced)], codes))
+    return code * replaced.norm(dim=1, keepdim=True)
+
+
+def _places(real: Tensor, codes: Tensor) -> Tensor:
+    """Where reals stand on the principal components: [B, 3, H, W] -> [B, Z]."""
+    return (small(real).flatten(1) - codes[0]) @ codes[1:].T
 
 
 def distance(fake: Tensor, real: Tensor) -> Tensor:

@@ -26,10 +26,9 @@ from vidgan.networks import augment, losses, pixels
 from vidgan.networks.device import precision_for
 from vidgan.quality import validation
 from vidgan.quality.watch import Watch
-from vidgan.training import report, run_folder, start
+from vidgan.training import codes, report, run_folder, start
 from vidgan.training.average import averaged_generator, make_samples, measure
 from vidgan.training.batches import batches
-from vidgan.training.codes import make_codes
 from vidgan.training.faults import explained
 from vidgan.training.forecast import forecast
 from vidgan.training.log import Log, Progress, note_command
@@ -76,7 +75,7 @@ def train(
             settings, dataset = open_data(settings, of_run=resume, on_gpu=on_gpu, progress=decoding)
         state, model = build(settings, fabric, dataset), settings.model
         if settings.train.start and not resume:
-            start.begin(state, settings.train.start)
+            start.begin(state, settings.train.start, dataset)
         if fabric.is_global_zero and not resume:
             folder = run_folder.new_run(runs, dataset, model)
         folder = fabric.broadcast(folder) if fabric.world_size > 1 else folder
@@ -143,8 +142,9 @@ def _first_part(run: Run, received: list[int], progress: Callable) -> Run:
     logger.info(f"decoded; training goes on with all {len(run.dataset):,} pictures")
     _warn_of_few(run)
     if run.state.codes is not None:  # the first pictures may differ in fewer ways than all
-        z_dim, device = run.model.z_dim, run.fabric.device
-        run.state.codes = make_codes(run.dataset, z_dim=z_dim, device=device)
+        state, device = run.state, run.fabric.device
+        state.codes = codes.make_codes(run.dataset, z_dim=run.model.z_dim, device=device)
+        codes.set_anchors(run.dataset, state.codes, state.generator, state.average)
     return run
 
 

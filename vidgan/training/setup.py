@@ -19,8 +19,7 @@ from vidgan.data import cache
 from vidgan.errors import ConfigError, DataError, UsageError
 from vidgan.networks import architectures, lite0
 from vidgan.networks import device as devices
-from vidgan.training import start
-from vidgan.training.codes import make_codes
+from vidgan.training import codes, start
 from vidgan.training.state import State
 
 logger = logging.getLogger(__name__)
@@ -116,7 +115,12 @@ def open_data(
     if dataset.whole and settings.train.augment == "auto":  # so that it stays, once they are more
         settings = replace(settings, train=replace(settings.train, augment="diff"))
     spread = cache.spread(dataset)
-    return config.resolved(replace(settings, model=model), spread=spread, on_gpu=on_gpu), dataset
+    settings = config.resolved(replace(settings, model=model), spread=spread, on_gpu=on_gpu)
+    if not of_run:  # else the run has its own
+        anchors = codes.ANCHORS if settings.train.code_weight and not model.classes else 0
+        taps = settings.model.taps if settings.train.start else 3
+        settings = replace(settings, model=replace(settings.model, anchors=anchors, taps=taps))
+    return settings, dataset
 
 
 def _enough_of_each_class(dataset: cache.Dataset) -> bool:
@@ -145,16 +149,17 @@ def build(settings: config.Config, fabric: Fabric, dataset: cache.Dataset) -> St
         discriminator = architectures.make_discriminator(settings.discriminator, settings.model)
     generator.to(memory_format=torch.channels_last)
     discriminator.to(memory_format=torch.channels_last)
-    how, precision, codes = settings.train, fabric.strategy.precision, None
+    how, precision, known = settings.train, fabric.strategy.precision, None
     if how.code_weight:
-        codes = make_codes(dataset, z_dim=settings.model.z_dim, device=fabric.device)
+        known = codes.make_codes(dataset, z_dim=settings.model.z_dim, device=fabric.device)
+        codes.set_anchors(dataset, known, generator)
     return State(
         generator=generator,
         discriminator=discriminator,
         average=copy.deepcopy(generator).requires_grad_(False).to(fabric.device),
         adam_g=_adam(generator, how.learning_rate_g, (how.beta1, how.beta2)),
         adam_d=_adam(discriminator, how.learning_rate_d, (how.beta1, how.beta2)),
-        codes=codes,
+        codes=known,
         scaler=precision.scaler if isinstance(precision, MixedPrecision) else None,
     )
 

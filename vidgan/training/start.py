@@ -16,13 +16,15 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from vidgan import config
+from vidgan.data.cache import Dataset
 from vidgan.errors import ConfigError, ModelError, UsageError
 from vidgan.generator import checkpoint, runs
 from vidgan.networks.base import CLASS_DIM
+from vidgan.training import codes
 from vidgan.training.state import State, checkpoints
 
 logger = logging.getLogger(__name__)
-_KEPT = ("name", "channels", "z_dim")  # of the model: the start decides them
+_KEPT = ("name", "channels", "z_dim", "taps")  # of the model: the start decides them
 
 
 def find(start: str) -> Path:
@@ -62,7 +64,7 @@ def like(settings: config.Config) -> config.Config:
     return replace(settings, model=replace(own, **{key: getattr(model, key) for key in _KEPT}))
 
 
-def begin(state: State, start: str) -> None:
+def begin(state: State, start: str, dataset: Dataset) -> None:
     """Copy the weights of a start into new networks, and say what stays random."""
     tensors, _ = _read(find(start))
     average = _part(tensors, "average") or tensors  # a generator's file has no parts
@@ -73,6 +75,8 @@ def begin(state: State, start: str) -> None:
     new["D"] = _carry(judge, own, from_end=False)
     if state.codes is not None and "codes" in tensors:  # what G has learned of latents stays true
         state.codes = tensors["codes"].to(state.codes.device)
+    if state.codes is not None:
+        codes.set_anchors(dataset, state.codes, state.generator, state.average)
     random = "".join(f"; new in {which}: {layers}" for which, layers in new.items() if layers)
     logger.info(f"starts from {start}{random}")
 

@@ -142,8 +142,10 @@ def restore(run: Run, *, any_data: bool = False) -> None:
         logger.warning(f"{run.folder} goes on with other data than before.")
     for part in _NETWORKS:
         network, frozen = getattr(state, part), _frozen(state, part)
+        if not facts.data_fingerprint:  # it knows the first pictures of a film alone
+            frozen |= {"anchors"}
         own = {name: tensor for name, tensor in network.state_dict().items() if name in frozen}
-        network.load_state_dict(own | _below(tensors, part))
+        network.load_state_dict(_below(tensors, part) | own)
     for part in _OPTIMIZERS:
         _restore_adam(getattr(state, part), _below(tensors, part))
     if state.scaler and (scaler := _below(tensors, "scaler")):

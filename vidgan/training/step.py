@@ -55,7 +55,7 @@ class Step:
         real = state.generator.limit_detail(pixels.to_float(batch.real))
         real = real.contiguous(memory_format=torch.channels_last)
         with torch.set_grad_enabled(g_learns):
-            fake = self._generator(self._latents(batch, real), batch.classes)  # [B, 3, H, W]
+            fake = self._generator(batch.z, batch.classes, self._codes(batch, real))  # [B, 3, H, W]
         real_seen = self._augment(real, batch.draws_real)
         fake_seen = self._augment(fake, batch.draws_fake)
         with self._run.fabric.autocast():
@@ -82,8 +82,6 @@ class Step:
         # Both gradients are there before a weight changes, and are checked.
         self._check_finite(judged, loss_d, gradient_d)
         self._update(state.adam_d, *[state.adam_g] * g_learns)
-        if g_learns:
-            state.generator.after_step()
         state.images_seen += how.batch_size
         update_average(self._run)
         self._grow()
@@ -94,9 +92,9 @@ class Step:
             self._adapt(self._loss.signs_on_reals(r, f).item(), len(batch.real))
         return Outcome(loss_d, self._loss_g, gradient_d, self._gradient_g, r, f, fake.detach())
 
-    def _latents(self, batch: Batch, real: Tensor) -> Tensor:
+    def _codes(self, batch: Batch, real: Tensor) -> Tensor | None:
         known = self._state.codes
-        return batch.z if known is None else codes.with_codes(batch.z, real, known)
+        return None if known is None else codes.of_reals(real, known, batch.z)
 
     def _judge_reals(self, real: list[Tensor], batch: Batch) -> tuple[Maps, Tensor | float]:
         """Logits of reals, and D's loss for taking a real with a wrong class for a fake.
