@@ -31,6 +31,7 @@ from vidgan.marks.xmp import DIGITAL_SOURCE_TYPE
 ALLOWED = {
     *("Reshape", "Gemm", "MatMul", "Conv", "ConvTranspose", "Relu", "LeakyRelu", "Tanh"),
     *("Resize", "Slice", "Add", "Mul", "Gather", "Concat"),
+    *("ReduceSum", "Sqrt", "Div", "Softmax"),  # anchors
     *("Round", "Clip", "Transpose", "Pad", "Cast"),  # pixels
     *("Floor", "Sub", "Unsqueeze"),  # walks
     *("DepthToSpace", "QuantizeLinear", "DequantizeLinear"),  # int8

@@ -86,7 +86,7 @@ def drawn(z: Tensor, anchors: Tensor) -> Tensor:
     weights = torch.softmax(_SHARPNESS * z.shape[1] ** 0.5 * (own @ anchors.T), 1)
     mean = weights @ anchors  # [B, Z]
     both = (1 - _OWN**2) ** 0.5 * (mean / _length(mean)) + _OWN * own
-    return both * (length / _length(both))
+    return both * length / _length(both)
 
 
 def _length(z: Tensor) -> Tensor:
