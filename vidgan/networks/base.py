@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vidgan.config import ModelConfig
 
-_SHARPNESS, _OWN = 8.0, 0.6  # of `drawn`
+_SHARPNESS, _OWN = 4.0, 0.6  # of `drawn`
 CLASS_DIM = 64  # length of the vector that stands for a class beside the latent
 
 
