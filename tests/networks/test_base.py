@@ -62,3 +62,18 @@ def test_codes_take_the_place_of_latents_and_are_not_drawn(name):
         assert torch.allclose(made[2:], generator(z)[2:], atol=1e-5)
         generator.anchors = None
         assert torch.allclose(made[:2], generator(codes), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_latents_of_a_class_are_drawn_to_its_anchors_alone(name):
+    size = {"width": 32, "height": 32, "channels": 8, "class_names": ("cat", "dog")}
+    generator = make_generator(config.ModelConfig(name=name, anchors=6, **size)).eval()
+    generator.anchors.copy_(normalize(torch.randn(6, 100)))
+    z, labels = torch.randn(2, 100), torch.tensor([0, 1])
+    drawn = normalize(generator.latents(z, labels, None)[:, :100])
+    beyond = drawn - 0.6 * normalize(z)  # what is left is of the three anchors of the class
+    for part, own in zip(beyond, generator.anchors.split(3), strict=True):
+        off = part - own.T @ torch.linalg.lstsq(own.T, part[:, None]).solution[:, 0]
+        assert off.norm() < 0.3 * part.norm()
+    weights = torch.eye(2)
+    assert torch.allclose(generator.latents(z, weights, None), generator.latents(z, labels, None))

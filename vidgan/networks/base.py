@@ -7,6 +7,7 @@ discriminator can contain a pretrained network (which keeps its own BatchNorm in
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding as rows_of
 
 from vidgan.config import ModelConfig
 
@@ -24,14 +25,18 @@ class Generator(nn.Module):
         self.z_dim, self.class_scale = config.z_dim, config.class_scale
         self.embedding = nn.Embedding(config.classes, CLASS_DIM) if config.classes else None
         anchors = torch.zeros(config.anchors, config.z_dim) if config.anchors else None
-        self.register_buffer("anchors", anchors)  # float32 [A, Z]: see `drawn`
+        self.register_buffer("anchors", anchors)  # float32 [A, Z], class by class: see `drawn`
+        if anchors is not None and config.classes:
+            own = torch.eye(config.classes).repeat_interleave(config.anchors // config.classes, 1)
+            self.register_buffer("of_class", own, persistent=False)  # [classes, A]
 
     def latents(self, z: Tensor, classes: Tensor | None, codes: Tensor | None) -> Tensor:
         """What the layers see: latents [B, Z] drawn to the anchors, if there are any, and beside
         them the classes. Codes [K, Z] take the place of the first latents, and are not drawn."""
         assert z.ndim == 2 and z.shape[1] == self.z_dim, f"z {tuple(z.shape)} is not [B, Z]"
         if self.anchors is not None:
-            z = drawn(z, self.anchors)
+            own = None if classes is None else _mixed(classes, self.of_class)
+            z = drawn(z, self.anchors, own)
         if codes is not None:
             z = torch.cat([codes, z[len(codes) :]])
         return with_classes(z, classes, self.embedding, self.class_scale)
@@ -73,8 +78,10 @@ class Discriminator(nn.Module):
         return self.logits(image if isinstance(image, list) else self.sight(image), classes)
 
 
-def drawn(z: Tensor, anchors: Tensor) -> Tensor:
+def drawn(z: Tensor, anchors: Tensor, share: Tensor | None = None) -> Tensor:
     """Latents [B, Z] drawn to the anchors [A, Z] that are most like them. Their length stays.
+
+    share   float32 [B, A], how much each anchor counts; None = all as much
 
     Codes of real pictures lie close to each other in few directions, and a random latent is far
     from all of them: G paints it as a fog of many pictures. So 0.8 of a latent becomes a mean of
@@ -84,13 +91,13 @@ def drawn(z: Tensor, anchors: Tensor) -> Tensor:
     length = _length(z)
     own = z / length
     weights = torch.softmax(_SHARPNESS * z.shape[1] ** 0.5 * (own @ anchors.T), 1)
-    mean = weights @ anchors  # [B, Z]
+    mean = (weights if share is None else weights * share) @ anchors  # [B, Z]
     both = (1 - _OWN**2) ** 0.5 * (mean / _length(mean)) + _OWN * own
     return both * length / _length(both)
 
 
 def _length(z: Tensor) -> Tensor:
-    return (z * z).sum(1, keepdim=True).sqrt() + 1e-6  # [B, 1], above 0
+    return (z * z).sum(1, keepdim=True).sqrt() + 1e-12  # [B, 1], above 0
 
 
 def growth_at(images_seen: int, images_per_phase: int) -> float:
@@ -105,7 +112,11 @@ def growth_at(images_seen: int, images_per_phase: int) -> float:
 
 def embedded(classes: Tensor, embedding: nn.Embedding) -> Tensor:
     """Vectors of labels int [B], or mixtures of vectors by weights float32 [B, classes]."""
-    return classes @ embedding.weight if classes.is_floating_point() else embedding(classes)
+    return _mixed(classes, embedding.weight)
+
+
+def _mixed(classes: Tensor, rows: Tensor) -> Tensor:
+    return classes @ rows if classes.is_floating_point() else rows_of(classes, rows)
 
 
 def with_classes(

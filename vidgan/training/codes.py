@@ -19,7 +19,8 @@ from vidgan.networks import pixels
 from vidgan.networks.base import Generator
 
 SHARE = 0.5  # of a batch
-ANCHORS = 512  # of how many pictures
+ANCHORS, OF_A_CLASS = 512, 64  # of how many pictures; of each class, if there are classes
+_MOST_CLASSES = 32  # with anchors
 _SIDE = 16  # pixels of a small picture, and so the finest that a code says
 _MOST = 4_000  # pictures from which the components are computed
 _FLOOR = 1e-5  # of all variance: components with less than that are not made as long as others
@@ -44,13 +45,25 @@ def make_codes(dataset: Dataset, *, z_dim: int, device: torch.device) -> Tensor:
     return torch.cat([mean[None], torch.linalg.qr(random)[0] @ axes]).float().to(device)
 
 
+def anchors_for(classes: int) -> int:
+    """How many anchors a model has. With very many classes, none: they would be few for each."""
+    return OF_A_CLASS * classes * (classes <= _MOST_CLASSES) if classes else ANCHORS
+
+
 def set_anchors(dataset: Dataset, codes: Tensor, *generators: Generator) -> None:
     """Make codes of pictures from all of the data, of length 1, the anchors of generators."""
-    numbers = np.arange(ANCHORS) * len(dataset) // ANCHORS
+    if generators[0].anchors is None:
+        return
+    groups = [np.arange(len(dataset))]
+    if generators[0].embedding:
+        classes = range(generators[0].embedding.num_embeddings)
+        of_class = [np.flatnonzero(dataset.labels == label) for label in classes]
+        groups = [group if len(group) else groups[0] for group in of_class]
+    share = np.arange(count := len(generators[0].anchors) // len(groups)) / count
+    numbers = np.concatenate([group[(share * len(group)).astype(int)] for group in groups])
     real = pixels.to_float(torch.from_numpy(dataset.take(numbers))).to(codes.device)
     for generator in generators:
-        if generator.anchors is not None:
-            generator.anchors.copy_(normalize(_places(real, codes)))
+        generator.anchors.copy_(normalize(_places(real, codes)))
 
 
 def of_reals(real: Tensor, codes: Tensor, z: Tensor) -> Tensor:

@@ -117,7 +117,7 @@ def open_data(
     spread = cache.spread(dataset)
     settings = config.resolved(replace(settings, model=model), spread=spread, on_gpu=on_gpu)
     if not of_run:  # else the run has its own
-        anchors = codes.ANCHORS if settings.train.code_weight and not model.classes else 0
+        anchors = codes.anchors_for(model.classes) if settings.train.code_weight else 0
         taps = settings.model.taps if settings.train.start else 3
         settings = replace(settings, model=replace(settings.model, anchors=anchors, taps=taps))
     return settings, dataset
