@@ -1,3 +1,4 @@
+import os
 import types
 
 import numpy as np
@@ -5,35 +6,45 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from vidgan.disk.places import cache_root
 from vidgan.errors import ModelError, SystemFault, UsageError
 from vidgan.generator import export, selftest
 from vidgan.generator import onnx_file as runtime
 from vidgan.generator.synthesis import open_generator
 
-CPU, CUDA = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA"))
+CPU, CUDA, TENSORRT = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt"))
 
 
 @pytest.mark.parametrize(
-    ("compiled", "devices", "libraries", "tried"),
+    ("compiled", "devices", "libraries", "first"),
     [
-        ([CPU], [CPU], [], False),
-        ([CUDA, CPU], [CPU], [], False),  # the GPU package on a machine without GPU
-        ([CUDA, CPU], [CPU], [runtime._DRIVER], True),
-        ([CUDA, CPU], [CUDA, CPU], [], True),
-        ([CPU], [CPU], [runtime._DRIVER], False),  # a GPU, but the package for CPUs
+        ([CPU], [CPU], [], [CPU]),
+        ([TENSORRT, CUDA, CPU], [CPU], [], [CPU]),  # the GPU package on a machine without GPU
+        ([CUDA, CPU], [CPU], [runtime._DRIVER], [CUDA, CPU]),
+        ([CUDA, CPU], [CUDA, CPU], [], [CUDA, CPU]),
+        ([TENSORRT, CUDA, CPU], [CPU], [runtime._DRIVER], [CUDA, CPU]),
+        ([TENSORRT, CUDA, CPU], [CPU], [runtime._DRIVER, runtime._TENSORRT], [TENSORRT, CUDA, CPU]),
+        ([CPU], [CPU], [runtime._DRIVER], [CPU]),  # a GPU, but the package for CPUs
     ],
 )
-def test_a_gpu_is_tried_only_where_one_can_work(compiled, devices, libraries, tried, monkeypatch):
+def test_a_gpu_is_tried_only_where_one_can_work(compiled, devices, libraries, first, monkeypatch):
     monkeypatch.setattr(runtime, "_loads", lambda library: library in libraries)
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "")  # so that pytest removes it at the end
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE")
     machine = types.SimpleNamespace(
         get_available_providers=lambda: compiled,
         get_ep_devices=lambda: [types.SimpleNamespace(ep_name=name) for name in devices],
         preload_dlls=lambda: None,
     )
-    providers = runtime.gpu_providers(machine)
-    assert bool(providers) == tried
-    for (name, settings), other in [providers] if tried else []:
-        assert (name, other, settings["use_tf32"]) == (CUDA, CPU, "0")
+    tries = runtime.candidates(machine)
+    names = [[p if isinstance(p, str) else p[0] for p in providers] for providers in tries]
+    assert names[0] == first and names[-1] == [CPU]
+    # A session fails if its CUDA graph cannot be on the GPU as a whole; the next try has none.
+    on_card = [dict(p[:-1])[CUDA] for p in tries if CUDA in str(p)]
+    assert all(settings["use_tf32"] == "0" for settings in on_card)
+    assert not on_card or "enable_cuda_graph" not in on_card[-1]
+    assert (TENSORRT in first) == (os.environ.get("NVIDIA_TF32_OVERRIDE") == "0")
+    assert (TENSORRT in first) == (cache_root() / "tensorrt").is_dir()
 
 
 @pytest.mark.parametrize(
@@ -51,7 +62,7 @@ def test_each_local_rank_uses_its_own_gpu(rank, gpus, own, monkeypatch):
 def cuda(monkeypatch):
     """A machine on which ONNX Runtime tries CUDA, which cannot work here."""
     runtime._say.cache_clear()
-    monkeypatch.setattr(runtime, "gpu_providers", lambda _: [(CUDA, {}), CPU])
+    monkeypatch.setattr(runtime, "candidates", lambda _: [[(CUDA, {}), CPU], [CPU]])
 
 
 def test_if_the_gpu_fails_the_cpu_runs_the_file_and_says_why_once(onnx_file, cuda, said):
@@ -81,7 +92,7 @@ def test_a_gpu_that_opens_a_file_and_cannot_run_it_is_found_out_before_the_first
         def get_providers(self):
             return [CUDA, CPU]
 
-        def run(self, names, feed):
+        def io_binding(self):
             raise RuntimeError("no kernel image is available for execution on the device")
 
     old = Old(runtime.cpu_session(onnx_file.read_bytes()))
@@ -92,10 +103,10 @@ def test_a_gpu_that_opens_a_file_and_cannot_run_it_is_found_out_before_the_first
 
 
 def test_a_proof_is_on_the_cpu_whatever_the_machine_has(model_file, tmp_path, monkeypatch):
-    def gpu_providers(_):
+    def candidates(_):
         raise AssertionError("a GPU was looked for")
 
-    monkeypatch.setattr(runtime, "gpu_providers", gpu_providers)
+    monkeypatch.setattr(runtime, "candidates", candidates)
     export.export(model_file, tmp_path / "generator.onnx")
 
 
@@ -105,11 +116,13 @@ def test_threads_do_not_spin(onnx_file):
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 
 
-def test_a_gpu_gets_batches_of_one_size_and_makes_the_same_frames(onnx_file):
-    plain, as_on_a_gpu = runtime.OnnxFile(onnx_file), runtime.OnnxFile(onnx_file)
-    as_on_a_gpu.device = "cuda"
+def test_fixed_batches_through_bound_buffers_make_the_same_frames(onnx_file, monkeypatch):
+    """A GPU is fed in this way; here the buffers are in the memory of the CPU."""
+    plain, bound = runtime.OnnxFile(onnx_file), runtime.OnnxFile(onnx_file)
     z = np.random.default_rng(0).standard_normal((37, 100)).astype(np.float32)
-    assert np.array_equal(as_on_a_gpu.run({"z": z}), plain.run({"z": z}))
+    expected = plain.run({"z": z})
+    frames = np.concatenate([bound.run_fixed(batch) for batch in runtime.batches({"z": z}, 16)])
+    assert frames.shape[0] == 48 and np.array_equal(frames[:37], expected)
 
 
 @pytest.mark.parametrize("location", ["weights.bin", "../../etc/passwd", "/etc/passwd"])

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from vidgan.disk.files import check_file
+from vidgan.disk.places import cache_root
 from vidgan.errors import ModelError, SystemFault, UsageError, out_of_memory
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ _DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 _SMALL = """<ir_version: 10, opset_import: ["" : 18]>
     small (float[1, 1, 4, 4] x) => (float[1, 1, 4, 4] y) <float[1, 1, 1, 1] w = {2}>
     { y = Conv(x, w) }"""
+_TENSORRT = "nvinfer_10.dll" if sys.platform == "win32" else "libnvinfer.so.10"
 
 
 class OnnxFile:
@@ -88,6 +90,7 @@ class OnnxFile:
         provider = self.session.get_providers()[0].removesuffix("ExecutionProvider")
         self.device = "cpu" if provider == "CPU" else "cuda"
         self.runs_on = f"ONNX Runtime {onnxruntime.__version__} on {provider}"
+        self._bound = None
 
     def _take_sizes(self) -> None:
         """The sizes that the graph declares; the metadata only repeat them."""
@@ -111,10 +114,9 @@ class OnnxFile:
             count = len(next(iter(feed.values())))
             if self.device == "cpu":
                 output = self.session.run(None, feed)[0]
-            else:  # a GPU would choose its kernels again for every new batch size
+            else:  # a GPU would tune and capture its kernels again for every new batch size
                 fixed = batches(feed, batch_size_for(*self.frame_size))
-                parts = [self.session.run(None, batch)[0] for batch in fixed]
-                output = np.concatenate(parts)[:count]
+                output = np.concatenate([self.run_fixed(batch) for batch in fixed])[:count]
         except Exception as error:
             if out_of_memory(error):
                 raise SystemFault(
@@ -126,6 +128,31 @@ class OnnxFile:
         if not self._bytes and not np.isfinite(output).all():
             raise ModelError(f"{self.path}: what it makes has NaN or infinite numbers.")
         return output
+
+    def run_fixed(self, feed: dict[str, np.ndarray]) -> np.ndarray:
+        """Run one batch through buffers that are allocated once. Its size may never change."""
+        if self._bound is None:
+            self._bind(feed)
+        for name, array in feed.items():
+            self._inputs[name].update_inplace(np.ascontiguousarray(array))
+        self.session.run_with_iobinding(self._bound)
+        return self._output.numpy().copy()
+
+    def _bind(self, feed: dict[str, np.ndarray]) -> None:
+        from onnxruntime import OrtValue
+
+        (out,), gpu = self.session.get_outputs(), local_gpu()
+        kind = np.uint8 if self._bytes else np.float32
+        shape = [len(next(iter(feed.values()))), *self._shape]
+        self._bound = self.session.io_binding()
+        self._inputs = {
+            name: OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), self.device, gpu)
+            for name, array in feed.items()
+        }
+        self._output = OrtValue.ortvalue_from_shape_and_type(shape, kind, self.device, gpu)
+        for name, value in self._inputs.items():
+            self._bound.bind_ortvalue_input(name, value)
+        self._bound.bind_ortvalue_output(out.name, self._output)
 
 
 def batch_size_for(height: int, width: int) -> int:
@@ -154,22 +181,42 @@ def to_frames(image: np.ndarray) -> np.ndarray:
     return levels.transpose(0, 2, 3, 1).astype(np.uint8)
 
 
-def gpu_providers(onnxruntime: object) -> list:
-    """The providers of a session on the GPU; none where it cannot work.
+def candidates(onnxruntime: object) -> list[list]:
+    """Lists of providers to try one after the other. The last list is the CPU alone.
 
     `get_available_providers` names CUDA even on machines without a GPU, and a session then falls
     back to the CPU silently. So CUDA is tried only if a device was found or the driver loads.
     """
-    name = "CUDAExecutionProvider"
+    cpu = "CPUExecutionProvider"
     devices = {device.ep_name for device in onnxruntime.get_ep_devices()}
     compiled = onnxruntime.get_available_providers()
-    if name not in compiled or not (name in devices or _loads(_DRIVER)):
-        return []
+    if "CUDAExecutionProvider" not in compiled or not (
+        "CUDAExecutionProvider" in devices or _loads(_DRIVER)
+    ):
+        return [[cpu]]
+    gpu = str(local_gpu())
     onnxruntime.preload_dlls()
     # TF32 is off because its 10 bits of mantissa change frames. The exhaustive search for the
-    # fastest kernel is off because its result changes from run to run.
-    exact = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
-    return [(name, {"device_id": str(local_gpu()), **exact}), "CPUExecutionProvider"]
+    # fastest kernel is off because its result changes from run to run. A CUDA graph launches all
+    # kernels at once, which works only if all of them are on the GPU.
+    exact = {"device_id": gpu, "use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+    cuda = ("CUDAExecutionProvider", exact)
+    graph = ("CUDAExecutionProvider", exact | {"enable_cuda_graph": "1"})
+    if "TensorrtExecutionProvider" not in compiled or not _loads(_TENSORRT):
+        return [[graph, cpu], [cuda, cpu], [cpu]]
+    os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # the TensorRT provider has no such option
+    cache = cache_root() / "tensorrt"
+    with contextlib.suppress(OSError):  # TensorRT itself creates only the last folder of the path
+        cache.mkdir(parents=True, exist_ok=True)
+    settings = {
+        "device_id": gpu,
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": str(cache),
+        "trt_timing_cache_enable": "1",
+        "trt_cuda_graph_enable": "1",
+    }
+    tensorrt = ("TensorrtExecutionProvider", settings)
+    return [[tensorrt, cuda, cpu], [graph, cpu], [cuda, cpu], [cpu]]
 
 
 def cpu_session(content: bytes) -> object:
@@ -209,9 +256,9 @@ def gpu_works() -> str:
 
 
 def _open(onnxruntime: object, content: bytes, device: str) -> tuple[object, str]:
-    """A session, and why it is not on the GPU."""
+    """A session, and why it is on none of the GPUs."""
     why = "" if device == "auto" else "no CUDA in this ONNX Runtime, or no driver"
-    if device != "cpu" and (providers := gpu_providers(onnxruntime)):
+    for providers in candidates(onnxruntime)[:-1] if device != "cpu" else ():
         try:
             return _on_gpu(onnxruntime, content, providers), ""
         except Exception as error:
