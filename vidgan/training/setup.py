@@ -116,11 +116,13 @@ def open_data(
         settings = replace(settings, train=replace(settings.train, augment="diff"))
     spread = cache.spread(dataset)
     settings = config.resolved(replace(settings, model=model), spread=spread, on_gpu=on_gpu)
-    if not of_run:  # else the run has its own
+    if of_run:  # perhaps of an older version
+        made = config.load(of_run / "config.toml").model
+        anchors, taps = made.anchors, made.taps
+    else:
         anchors = codes.anchors_for(model.classes) if settings.train.code_weight else 0
         taps = settings.model.taps if settings.train.start else 3
-        settings = replace(settings, model=replace(settings.model, anchors=anchors, taps=taps))
-    return settings, dataset
+    return replace(settings, model=replace(settings.model, anchors=anchors, taps=taps)), dataset
 
 
 def _enough_of_each_class(dataset: cache.Dataset) -> bool:
