@@ -44,14 +44,13 @@ def directions(
         device: Where the generator runs: auto, cpu, cuda or mps.
         force: Find them again, and replace the picture, if vidgan wrote it.
     """
-    from vidgan.disk.places import bundled
     from vidgan.film.writer import write_png
     from vidgan.generator import directions as kept
     from vidgan.generator import runs, synthesis
 
     source, name = runs.find_model(model)
     file = kept.file_of(source)
-    if force and source == bundled("assets/generator.safetensors"):
+    if force and runs.is_shipped(source):
         raise UsageError("--force: the directions of the shipped generator come with it.")
     if sheet:
         check_new(sheet, suffix=".png", force=force)
@@ -90,7 +89,7 @@ def _found(generator: "Synthesize", source: Path, seed: int) -> dict[str, dict]:
     network = None
     if source.suffix == ".safetensors":
         network = synthesis.open_differentiable(source, device="cpu").network
-    with terminal.rendering_bar(0) as advance:
+    with terminal.working_bar() as advance:
         found = find(generator, network=network, seed=seed, progress=advance)
     return {
         name: {

@@ -131,7 +131,7 @@ def _write(
     """Returns what --max-size has chosen, to be said, and the number of frames in the file."""
     from vidgan.render import max_size, pipeline
 
-    with terminal.rendering_bar(bound.frames) as advance:
+    with terminal.working_bar() as advance:
         if writer.target.most_bytes:
             like, frames = max_size.render_below(bound.generator, bound, writer, progress=advance)
             return f" ({like})", frames

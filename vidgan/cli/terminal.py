@@ -166,8 +166,11 @@ def messages() -> Iterator[None]:
 
 
 @contextmanager
-def rendering_bar(frames: int) -> Iterator[Callable[[int, int], None]]:
-    """Yield a function that takes the number of frames done, and of all frames to do."""
+def working_bar(text: str = "") -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that takes how much is done, and of how much.
+
+    With a text, the bar is seen from the first call to the last. Without, it counts frames.
+    """
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return
@@ -175,28 +178,14 @@ def rendering_bar(frames: int) -> Iterator[Callable[[int, int], None]]:
 
     def advance(done: int, total: int) -> None:
         speed = f"{done}/{total} {done / (time.monotonic() - started):.0f} frames/s"
-        progress.update(task, completed=done, total=total, description=speed)
+        shown = {"description": text or speed, "visible": not text or done < total}
+        progress.update(task, completed=done, total=total, **shown)
 
     from rich.progress import TimeRemainingColumn
 
     with _bar(TimeRemainingColumn()) as progress:
-        task = progress.add_task("starting", total=frames)
+        task = progress.add_task("starting", total=None, visible=not text)
         yield advance
-
-
-@contextmanager
-def working_bar(text: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield the same for other work. The bar is seen from the first call to the last."""
-    if not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    from rich.progress import TimeRemainingColumn
-
-    with _bar(TimeRemainingColumn()) as progress:
-        task = progress.add_task(text, total=None, visible=False)
-        yield lambda done, total: progress.update(
-            task, completed=done, total=total, visible=done < total
-        )
 
 
 @contextmanager
