@@ -132,8 +132,7 @@ def _bound(walk: str, source: Path, *, frames: int, seed: int) -> "BoundWalk":
         raise UsageError(f"--walk {walk}: known are {', '.join(paths.PATHS)}, or a file walk.json.")
     if asked.grid:
         raise UsageError(f"{walk}: an ONNX file cannot show a grid; save the walk without --grid.")
-    generator, name = synthesis.open_default(source)
-    return asked.bind(generator, name=name)
+    return asked.bind(synthesis.open_generator(source), name=str(source))
 
 
 def serve(folder: Path, /, *, port: Whole = 8000) -> None:

@@ -15,11 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
-from vidgan import config
 from vidgan.data.cache import Dataset, open_dataset
-from vidgan.disk.places import bundled, cache_root
+from vidgan.disk.places import cache_root
 from vidgan.errors import DataError, ModelError
-from vidgan.generator import checkpoint
+from vidgan.generator import checkpoint, runs
 from vidgan.generator.synthesis import Differentiable
 from vidgan.networks import pixels
 
@@ -57,11 +56,7 @@ class Encoder(nn.Module):
 def file_of(model: Path) -> Path:
     """Where the encoder of a generator's file lies: beside it; of the shipped one in the cache."""
     name = f"{model.stem}.encoder.safetensors"
-    return cache_root() / f"earth-{name}" if _is_shipped(model) else model.with_name(name)
-
-
-def _is_shipped(model: Path) -> bool:
-    return model.resolve() == bundled("assets/generator.safetensors")
+    return cache_root() / f"earth-{name}" if runs.is_shipped(model) else model.with_name(name)
 
 
 def open_encoder(
@@ -92,12 +87,7 @@ def open_encoder(
 
 def _reals(generator: Differentiable, model: Path) -> Dataset | None:
     """What a generator was trained on, if that is at hand."""
-    settings = model.with_name("config.toml")  # of the run in whose folder it lies
-    if settings.is_file():
-        data = config.load(settings).data
-    elif _is_shipped(model):
-        data = config.DataConfig()
-    else:
+    if (data := runs.trained_on(model)) is None:
         return None
     try:
         return open_dataset(data, width=generator.width, height=generator.height)

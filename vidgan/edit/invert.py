@@ -22,7 +22,7 @@ from torch import Tensor
 from vidgan.data import pictures
 from vidgan.edit.encoder import Encoder, Progress, length_error, open_encoder
 from vidgan.errors import DataError
-from vidgan.generator import checkpoint, classes, runs
+from vidgan.generator import checkpoint, classes, runs, selftest
 from vidgan.generator.synthesis import Differentiable, open_differentiable
 from vidgan.networks import pixels
 from vidgan.networks.device import exact
@@ -53,24 +53,7 @@ class Inverted:
 
 def psnr(x: np.ndarray, y: np.ndarray) -> float:
     """Peak signal-to-noise ratio of two pictures, in dB; at most 99."""
-    error = np.square(x.astype(np.float64) - y).mean()
-    return float(min(99.0, 10 * np.log10(255**2 / max(error, 1e-9))))
-
-
-def read_picture(path: Path, width: int, height: int) -> np.ndarray:
-    """A picture of any size, fitted as in training: uint8 [H, W, 3]. Raises DataError."""
-    try:
-        with path.open("rb") as file:
-            image = pictures.open_picture(file)
-            size, white = pictures.display_size(image), pictures.white_above(image)
-            fitted = pictures.fitted(image, (width, height), "#ffffff", white or 255)
-    except Exception as error:  # Pillow raises whatever its decoders do
-        reason = pictures.reason(error)
-        raise DataError(f"{path}: cannot be read as a picture ({reason}).") from error
-    if size != (width, height):
-        how = "" if size[0] * height == size[1] * width else "cropped about its centre and "
-        logger.info(f"{path}: {how}resized from {size[0]}x{size[1]} to {width}x{height}")
-    return fitted
+    return min(99.0, selftest.difference(x, y).psnr_db)
 
 
 def invert(
@@ -109,8 +92,20 @@ class Inverter:
         return open_encoder(self.generator, self.path, self._progress)
 
     def read(self, picture: Path | str) -> np.ndarray:
-        """A picture of any size, fitted to the generator: uint8 [H, W, 3]. Raises DataError."""
-        return read_picture(Path(picture), self.generator.width, self.generator.height)
+        """A picture of any size, fitted as in training: uint8 [H, W, 3]. Raises DataError."""
+        path, width, height = Path(picture), self.generator.width, self.generator.height
+        try:
+            with path.open("rb") as file:
+                image = pictures.open_picture(file)
+                size, white = pictures.display_size(image), pictures.white_above(image)
+                fitted = pictures.fitted(image, (width, height), "#ffffff", white or 255)
+        except Exception as error:  # Pillow raises whatever its decoders do
+            reason = pictures.reason(error)
+            raise DataError(f"{path}: cannot be read as a picture ({reason}).") from error
+        if size != (width, height):
+            how = "" if size[0] * height == size[1] * width else "cropped about its centre and "
+            logger.info(f"{path}: {how}resized from {size[0]}x{size[1]} to {width}x{height}")
+        return fitted
 
     def __call__(
         self,

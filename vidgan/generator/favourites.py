@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from vidgan.disk.files import write_bytes
-from vidgan.disk.places import bundled
 from vidgan.errors import ModelError, UsageError
-from vidgan.generator import metadata
+from vidgan.generator import metadata, runs
 
 
 def file_of(model: Path) -> Path:
@@ -27,7 +26,7 @@ def favourites(model: Path) -> dict[str, dict[str, Any]]:
 
 def keep(model: Path, name: str, keyframe: dict[str, int], *, force: bool) -> None:
     """Add a favourite, or with `force` replace one."""
-    if model == bundled("assets/generator.safetensors"):
+    if runs.is_shipped(model):
         raise UsageError("favourites lie in the folder of a run; the shipped generator has none.")
     if not re.search(r"[^0-9\s]", name) or re.search("[,>]", name) or name.endswith(".npy"):
         raise UsageError(f"{name}: not a name; one has a letter and no comma, for example coast.")

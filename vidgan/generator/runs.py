@@ -11,6 +11,7 @@ import math
 import re
 from pathlib import Path
 
+from vidgan import config
 from vidgan.disk.places import bundled
 from vidgan.errors import ModelError
 
@@ -60,6 +61,18 @@ def named_run(path: Path) -> Path:
         run for folder in folders for run in folder.glob(f"{glob.escape(start)}*") if _is_run(run)
     ]
     return found[0] if start and len(found) == 1 and not path.exists() else path
+
+
+def is_shipped(model: Path) -> bool:
+    return model.resolve() == bundled("assets/generator.safetensors")
+
+
+def trained_on(model: Path) -> config.DataConfig | None:
+    """The data of a generator's file: as its run says, or those of the shipped one."""
+    settings = model.with_name("config.toml")  # of the run in whose folder it lies
+    if settings.is_file():
+        return config.load(settings).data
+    return config.DataConfig() if is_shipped(model) else None
 
 
 def of_weights(sha256: str) -> str | None:

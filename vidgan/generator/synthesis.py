@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from vidgan.errors import ModelError
-from vidgan.generator import metadata, onnx_file, runs
+from vidgan.generator import metadata, onnx_file
 from vidgan.generator.onnx_file import batch_size_for
 
 if TYPE_CHECKING:
@@ -55,11 +55,6 @@ def open_differentiable(path: Path | str, *, device: str = "auto") -> "Different
     if Path(path).suffix != ".safetensors":
         raise ModelError(f"{path}: this needs the weights themselves; use generator.safetensors.")
     return Differentiable(Path(path), device)
-
-
-def open_default(model: Path | None) -> tuple[Synthesize, str]:
-    path, name = runs.find_model(model)
-    return open_generator(path), name
 
 
 def class_names(path: Path) -> tuple[str, ...]:

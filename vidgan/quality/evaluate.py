@@ -81,7 +81,7 @@ def evaluate(
     if not made or of_run or made.suffix.lower() in (".safetensors", ".onnx"):
         model, name = runs.find_model(made)
         generator = synthesis.open_generator(model, device=device)
-        against = against or _trained_on(model, shipped=made is None)
+        against = against or runs.trained_on(model)
     _check_metrics(metrics, generator, inception)
     if count < _LEAST:
         raise UsageError(f"--count {count}: at least {_LEAST}, better 1000.")
@@ -105,13 +105,6 @@ def evaluate(
     if metrics:
         lines += _standard(fakes, _read(reals), generator, count, metrics, inception, device)
     return lines
-
-
-def _trained_on(model: Path, *, shipped: bool) -> config.DataConfig | None:
-    settings = model.with_name("config.toml")  # of the run in whose folder it lies
-    if settings.is_file():
-        return config.load(settings).data
-    return config.DataConfig() if shipped else None
 
 
 def _in_lite0(fakes: _Pictures, reals: _Pictures, count: int) -> list[str]:
