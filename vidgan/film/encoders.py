@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import av
 import numpy as np
@@ -24,6 +24,7 @@ from vidgan.film.target import Target
 from vidgan.marks import xmp
 
 logger = logging.getLogger(__name__)
+Tagged = TypeVar("Tagged", av.VideoCodecContext, av.VideoFrame)
 Comment = Mapping[str, object] | None  # how a file was made; written into it as JSON
 _MAX_SIDE = 16_383  # pixels, in WebP; H.264 takes about as many
 _LARGE_SIDE = 8192  # pixels; few programs show more
@@ -107,8 +108,7 @@ class Encoder:
     def _set_tags(self, context: av.VideoCodecContext) -> None:
         codec = self._job.target.codec
         context.time_base = self._time_base
-        context.color_primaries, context.color_trc = 1, codec.transfer  # 1: BT.709
-        context.colorspace, context.color_range = codec.matrix, 1 if codec.matrix else 2
+        self._tagged(context)
         if codec.mp4_tag:
             context.codec_tag = codec.mp4_tag
         if self._job.target.kind.audio_encoder:
@@ -146,12 +146,12 @@ class Encoder:
             picture = _enlarge(picture, pixel_format, self._scale)
         return self._tagged(picture)
 
-    def _tagged(self, picture: av.VideoFrame) -> av.VideoFrame:
-        """ProRes takes its tags from the frames."""
+    def _tagged(self, of: Tagged) -> Tagged:
+        """Say what its colours are. ProRes takes its tags from the frames."""
         codec = self._job.target.codec
-        picture.colorspace, picture.color_range = codec.matrix, 1 if codec.matrix else 2
-        picture.color_primaries, picture.color_trc = 1, codec.transfer
-        return picture
+        of.colorspace, of.color_range = codec.matrix, 1 if codec.matrix else 2
+        of.color_primaries, of.color_trc = 1, codec.transfer  # 1: BT.709
+        return of
 
 
 class _Gif(Encoder):

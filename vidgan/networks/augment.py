@@ -25,11 +25,6 @@ _ADA_TARGET = 0.6  # mean sign of D on reals; above it, D is memorizing them
 _ADA_RAMP_IMAGES = 500_000  # in so many images p can grow by 1
 
 
-def chosen(setting: str, pictures: int) -> str:
-    """The kind of augmentation (diff, ada or none) for a setting and a number of pictures."""
-    return ("diff" if pictures < AUGMENTED_BELOW else "none") if setting == "auto" else setting
-
-
 def draw(seed: int, first: int, count: int, stream: int, *, draws: int) -> torch.Tensor:
     """Uniform float32 [count, draws]. A row depends on seed, number of the picture, stream."""
     numbers = np.arange(first, first + count) % 2**32

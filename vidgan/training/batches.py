@@ -76,7 +76,8 @@ def _others(labels: np.ndarray, share: np.ndarray, classes: int) -> np.ndarray:
 def augmentation(run: Run) -> str:
     """The kind of augmentation: diff, ada or none."""
     how = run.settings.train
-    return augment.chosen(how.augment, len(run.dataset) * (1 + how.flip))
+    few = len(run.dataset) * (1 + how.flip) < augment.AUGMENTED_BELOW
+    return ("diff" if few else "none") if how.augment == "auto" else how.augment
 
 
 def every_class(settings: Config, count: int) -> torch.Tensor | None:
