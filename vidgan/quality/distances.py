@@ -43,8 +43,8 @@ def recall(real: np.ndarray, fake: np.ndarray, *, neighbours: int = 3) -> float:
     Kynkaanniemi et al. 2019; their precision is the same with the two sets exchanged. Compare at
     equal N only, for the balls shrink as N grows.
     """
-    radii = _radii(fake, neighbours)
-    return float(np.mean([inside for d in _squares(real, fake) for inside in (d <= radii).any(1)]))
+    reach = radii(fake, neighbours)
+    return float(np.mean([inside for d in _squares(real, fake) for inside in (d <= reach).any(1)]))
 
 
 def coverage(real: np.ndarray, fake: np.ndarray, *, neighbours: int = 5) -> float:
@@ -53,12 +53,12 @@ def coverage(real: np.ndarray, fake: np.ndarray, *, neighbours: int = 5) -> floa
 
     Unlike recall it does not reward fakes that are far from everything, whose balls are large.
     """
-    radii = _radii(real, neighbours)
+    reach = radii(real, neighbours)
     nearest = np.min([d.min(0) for d in _squares(fake, real)], axis=0)  # of a real to a fake
-    return float((nearest <= radii).mean())
+    return float((nearest <= reach).mean())
 
 
-def _radii(x: np.ndarray, neighbours: int) -> np.ndarray:
+def radii(x: np.ndarray, neighbours: int) -> np.ndarray:
     """Squared distance of each row to its k-th nearest other row, [N]."""
     assert len(x) > neighbours
     tables = [np.partition(d, neighbours, axis=1)[:, neighbours] for d in _squares(x, x)]

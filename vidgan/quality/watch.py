@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from vidgan.quality.distances import radii
+
 logger = logging.getLogger(__name__)
 _START_IMAGES = 20_000  # every run begins with grey fakes and a D that is sure of them
 _SURE = 0.99
@@ -61,10 +63,7 @@ def distance(pictures: np.ndarray) -> float:
 def nearest(pictures: np.ndarray) -> float:
     """Mean distance of a picture to the most similar one, near 0 if a few pictures are repeated."""
     rows = pictures.reshape(len(pictures), -1).astype(np.float64)  # [N, P]
-    squares = np.square(rows).sum(1)
-    apart = squares[:, None] + squares - 2 * rows @ rows.T  # [N, N]
-    np.fill_diagonal(apart, np.inf)
-    return float(np.sqrt(np.maximum(apart.min(1), 0) / rows.shape[1]).mean())
+    return float(np.sqrt(np.maximum(radii(rows, 1), 0) / rows.shape[1]).mean())
 
 
 class Watch:
