@@ -13,17 +13,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import (
-    batch_norm,
-    conv2d,
-    conv_transpose2d,
-    interpolate,
-    leaky_relu,
-    linear,
-)
+from torch.func import functional_call
+from torch.nn.functional import batch_norm
 
 from vidgan.generator.layout import Chain, Part, Step
 from vidgan.latent import seeds
+from vidgan.networks import imported
 
 ACTIVATIONS = {
     "relu": 0.0,
@@ -188,11 +183,18 @@ class _Way(NamedTuple):
             if x.shape[2] > _LARGEST_SIDE:
                 break
             own = parts[step.part].tensors if step.part is not None else {}
-            x = x[: max(8, _NUMBERS // _places(step.text, x))]
             if step.text.startswith("norm"):
+                x = _fewer(x, *x.shape[2:])
                 found = _misfit(x, own)
                 first, misfits = (found, ()) if done == 2 else (first, (*misfits, found))
-            x = _applied(step.text, x, own)
+                x = _normalized(x, own, float(step.text.split()[1]))
+                continue
+            with torch.device("meta"):  # its own weights are not used
+                layer, (_, height, width) = imported.layer(step.text, tuple(x.shape[1:]))
+            if own:
+                outputs = own["weight"].shape[step.text.startswith("conv-transpose")]
+                own = {"bias": torch.zeros(outputs), **own}
+            x = functional_call(layer, own, _fewer(x, height, width))
         return _Way(x, done, first, misfits)
 
 
@@ -208,38 +210,12 @@ def _misfit(x: Tensor, own: dict[str, Tensor]) -> float:
     return (of_variance + of_mean).clamp_max(4).mean().item()
 
 
-def _places(text: str, x: Tensor) -> int:
-    """H * W behind the first layer, and before any other."""
-    kind, *words = text.split()
-    if kind == "linear":
-        return int(words[1]) * int(words[2])
-    return int(words[1]) ** 2 if kind == "conv-transpose" and x.shape[2] == 1 else x.shape[2] ** 2
+def _fewer(x: Tensor, height: int, width: int) -> Tensor:
+    """Enough rows for the statistics of maps of a size."""
+    return x[: max(8, _NUMBERS // (height * width))]
 
 
-def _applied(text: str, x: Tensor, own: dict[str, Tensor]) -> Tensor:
-    """A layer as in training: a BatchNorm uses the statistics of the batch."""
-    kind, *words = text.split()
-    weight, bias = own.get("weight"), own.get("bias")
-    match kind:
-        case "linear":
-            return linear(x.flatten(1), weight, bias).unflatten(1, [int(word) for word in words])
-        case "conv-transpose":
-            _, _, stride, padding, more = map(int, words)
-            return conv_transpose2d(x, weight, bias, stride, padding, more)
-        case "conv":
-            return conv2d(x, weight, bias, padding=weight.shape[2] // 2)
-        case "norm":
-            flat = x.reshape(len(x), len(weight), -1)
-            eps = float(words[0])
-            return batch_norm(flat, None, None, weight, bias, training=True, eps=eps).reshape(
-                x.shape
-            )
-        case "upsample":
-            corners = {"bilinear": False, "bilinear-corners": True}.get(words[0])
-            mode = words[0].removesuffix("-corners")
-            return interpolate(x, scale_factor=2, mode=mode, align_corners=corners)
-        case "relu":
-            return x.relu()
-        case "leaky-relu":
-            return leaky_relu(x, float(words[0]))
-    raise AssertionError(text)
+def _normalized(x: Tensor, own: dict[str, Tensor], eps: float) -> Tensor:
+    """A BatchNorm as in training, with the statistics of the batch."""
+    flat, weight, bias = x.reshape(len(x), len(own["weight"]), -1), own["weight"], own["bias"]
+    return batch_norm(flat, None, None, weight, bias, training=True, eps=eps).reshape(x.shape)

@@ -36,8 +36,8 @@ class Generator(base.Generator):
         shape = (config.z_dim, 1, 1)
         layers = []
         for text in config.layers:
-            layer, shape = _made(text, shape)
-            layers.append(layer)
+            made, shape = layer(text, shape)
+            layers.append(made)
             if min(shape) < 1 or max(shape[1:]) > _LARGEST_SIDE:
                 raise ModelError(f'its layer "{text}" makes maps of {shape[2]}x{shape[1]}.')
         if shape != (config.colours or 3, config.height, config.width):
@@ -77,7 +77,7 @@ class _Upsample(nn.Module):
         return interpolate(x, scale_factor=2, **self.how)
 
 
-def _made(text: str, shape: tuple[int, int, int]) -> tuple[nn.Module, tuple[int, int, int]]:
+def layer(text: str, shape: tuple[int, int, int]) -> tuple[nn.Module, tuple[int, int, int]]:
     """A layer for input of a shape (C, H, W), and the shape of its output. Raises ModelError."""
     kind, *words = text.split() or [""]
     channels, height, width = shape
@@ -86,9 +86,9 @@ def _made(text: str, shape: tuple[int, int, int]) -> tuple[nn.Module, tuple[int,
             case "linear", [*to] if len(to) == 3 and min(to) > 0:
                 return _Linear(math.prod(shape), tuple(to)), tuple(to)
             case "conv-transpose", [to, kernel, stride, padding, more] if to * kernel * stride:
-                layer = nn.ConvTranspose2d(channels, to, kernel, stride, padding, more)
+                made = nn.ConvTranspose2d(channels, to, kernel, stride, padding, more)
                 sides = [(n - 1) * stride - 2 * padding + kernel + more for n in (height, width)]
-                return layer, (to, *sides)
+                return made, (to, *sides)
             case "conv", [to, kernel] if kernel % 2 and to:
                 return nn.Conv2d(channels, to, kernel, padding=kernel // 2), (to, height, width)
             case "scale", [*of] if tuple(of) in ((channels, 1, 1), shape):
