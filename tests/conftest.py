@@ -66,9 +66,12 @@ def small_generator(
     width: int = 64, height: int = 64, class_names: tuple[str, ...] = (), name: str = "dcgan"
 ) -> tuple[torch.nn.Module, ModelConfig]:
     """A narrow generator of random weights; a dcgan makes frames full of contrast."""
-    model = ModelConfig(name=name, width=width, height=height, channels=8, class_names=class_names)
+    size = {"width": width, "height": height, "channels": 8}
+    anchors = 8 * (len(class_names) or 5)
+    model = ModelConfig(name=name, class_names=class_names, anchors=anchors, **size)
     torch.manual_seed(0)
     generator = make_generator(model)
+    generator.anchors.copy_(torch.nn.functional.normalize(torch.randn(anchors, model.z_dim)))
     if name == "dcgan":
         labels = torch.arange(32, dtype=torch.int32) % model.classes if class_names else None
         with torch.no_grad():

@@ -135,6 +135,12 @@ def test_the_side_file_never_replaces_the_walk_that_is_baked_in(model_file, tmp_
     assert walk.read_bytes() == before and list(tmp_path.iterdir()) == [walk]
 
 
+def test_a_latent_of_zeros_makes_a_frame_in_either_runtime(model_file, onnx_file):
+    z = np.zeros((1, 100), np.float32)  # truncation 0; its length divides it
+    frames = [open_generator(path)(z) for path in (model_file, onnx_file)]
+    assert frames[0].std() > 5 and np.abs(frames[0].astype(int) - frames[1]).max() <= 1
+
+
 def test_the_written_contract_lists_every_operator():
     text = (Path(__file__).parents[2] / "export" / "README.md").read_text()
     listed = re.findall(r"`([A-Z]\w+)`", text.split("## Operators")[1].split("##")[0])

@@ -234,6 +234,8 @@ def _options(onnxruntime: object) -> object:
     threads = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # A size that is declared and not made is else found out at the first frame.
+    options.add_session_config_entry("session.strict_shape_type_inference", "1")
     return options
 
 

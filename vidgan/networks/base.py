@@ -97,7 +97,7 @@ def drawn(z: Tensor, anchors: Tensor, share: Tensor | None = None) -> Tensor:
 
 
 def _length(z: Tensor) -> Tensor:
-    return (z * z).sum(1, keepdim=True).sqrt() + 1e-12  # [B, 1], above 0
+    return (z * z).sum(1, keepdim=True).sqrt() + 1e-6  # [B, 1], above 0
 
 
 def growth_at(images_seen: int, images_per_phase: int) -> float:
