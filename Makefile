@@ -7,6 +7,7 @@
 # make gallery     render the moving pictures of README.md again
 # make benchmark   compare a plain script, dcgan and r3gan on three sets: nine runs, each of which
 #                  is measured after MINUTES (10 and 30)
+# make benchmark-speed  the speed of training, data and generation on this CPU, as one table
 # make benchmark-gpu  the table of what needs a GPU: training, its precisions, generation
 # make runtimes    measure the table of runtimes in export/README.md again (installs 4 GB)
 # make clean       delete what the other targets installed
@@ -14,7 +15,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-faults test-fuzz test-kills soak fuzz runtimes gallery benchmark benchmark-gpu lint clean
+.PHONY: demo test test-faults test-fuzz test-kills soak fuzz runtimes gallery benchmark benchmark-speed benchmark-gpu lint clean
 
 # If pip finds a wheel of torch in a local folder (its option find-links), it takes that one and
 # downloads no gigabytes. held.txt then keeps this version while pip installs everything else.
@@ -71,6 +72,9 @@ lint: .venv/ready
 MINUTES ?= 10 30
 benchmark: .venv/ready
 	$(BIN)/python -m tests.benchmarks.compare --minutes $(MINUTES) --folder compare
+
+benchmark-speed: .venv/ready
+	$(BIN)/python -m tests.benchmarks.speed
 
 benchmark-gpu: .venv/ready
 	$(BIN)/python -m tests.benchmarks.gpu

@@ -455,7 +455,7 @@ def test_two_ranks_train_one_model_and_go_on_when_one_was_lost(pictures, tmp_pat
         saved = (tmp_path / "lost").glob
         wait_until(lambda: list(saved("*/checkpoints/*160.safetensors")), launcher)
         os.kill(children(launcher)[1], signal.SIGKILL)
-        _, stderr = launcher.communicate(timeout=60)
+        _, stderr = launcher.communicate(timeout=30)
     (lost,) = (tmp_path / "lost").iterdir()
     (line,) = [line for line in stderr.splitlines() if line.startswith("vidgan: ")]
     assert f"--resume {lost} " in line and "rank 0 of 2 ends" in line
