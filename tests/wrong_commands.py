@@ -118,7 +118,7 @@ WRONG_COMMANDS = [
     (2, "no favourite", "render --model MODEL --keyframes coast,17 out.mp4"),
     (2, "--seeds and --keyframes: one of these", "sample --grid 2x2 --seeds 3 a.png"),
     (2, "no favourite beside", "sample --model MODEL --keyframes cost,3 a.png"),
-    (2, "--numbers: for --grid", "sample --count 5 --numbers stills"),
+    (2, "--numbers and --direction: for --grid", "sample --count 5 --numbers stills"),
     (2, "--show: for --grid, and only", "sample --model MODEL --show a.png"),
     (2, "has no room", "sample --model MODEL --numbers --seed 99999999999999999 a.png"),
     (2, "stills: a folder takes --count", "sample stills/"),
