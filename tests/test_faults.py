@@ -102,7 +102,7 @@ def test_a_kill_while_a_checkpoint_is_written_costs_one_interval(zygote, work):
 
 def test_a_disk_that_fills_during_training_is_one_line_and_keeps_the_last_checkpoint(zygote, work):
     how = recipe(work.parent, channels=16, images=8000, samples_every_images=4000)
-    with machine.small_disk(work / "runs", 8_000_000) as limits:
+    with machine.small_disk(work / "runs", 12_000_000) as limits:
         process = zygote.start(["train", "--recipe", how], work, limits=limits)
         wait_until(lambda: len([*work.glob("runs/*/checkpoints/0*")]) == 2)
         with contextlib.suppress(OSError), (work / "runs/filler").open("wb", 0) as filler:
