@@ -64,7 +64,7 @@ def test_only_the_timing_changes_never_the_curve(generator):
 
 
 def test_a_long_path_is_measured_at_a_bounded_number_of_places(generator, monkeypatch):
-    monkeypatch.setattr(constant_speed, "_PER_SEGMENT", 16)
+    monkeypatch.setattr(constant_speed, "_PER_SEGMENT", 64)
     asked = 0
 
     class Counting:
@@ -77,7 +77,7 @@ def test_a_long_path_is_measured_at_a_bounded_number_of_places(generator, monkey
 
     path = walk_of(generator, "loop", frames=360, count=4)
     paced, _, _ = constant_speed.constant_speed(path, Counting())
-    assert asked <= 2 * 16 * 4 * 8
+    assert asked <= 2 * 64 * 4 * 8
     change = changes(generator, paced)
     assert change.std() / change.mean() <= 0.10 and change.max() / np.median(change) <= 1.3
 
