@@ -100,6 +100,8 @@ def stocked(tmp_path_factory, model_file, onnx_file):
     (folder / "small.toml").write_text(RECIPE)
     write_sound(folder / "song.mp3", duration_s=0.2)
     Image.fromarray(noise[0]).save(folder / "photo.jpg")
+    Image.new("RGB", (64, 64), "#777777").save(folder / "damaged.png")
+    Image.fromarray(np.eye(64, dtype=np.uint8) * 255).save(folder / "mask.png")
     write_latents(folder / "photo.npy", np.ones((1, 100), np.float32))
     _, key = make_certificate(folder, "cert")
     key.rename(folder / "key.pem")

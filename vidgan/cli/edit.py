@@ -72,3 +72,60 @@ def invert(
         of = f", class {one.label} ({names[one.label]})" if names else ""
         terminal.to_stdout(f"{path}: encoder {encoded}; {last} {refined}{of}")
     terminal.to_stdout(f"{picture}: original, encoder, {last}, by {tune or name}")
+
+
+def restore(
+    picture: Path,
+    target: Path,
+    /,
+    *,
+    mask: Path | None = None,
+    denoise: bool = False,
+    upscale: Whole | None = None,
+    deblur: bool = False,
+    count: Whole = 1,
+    model: Path | None = None,
+    device: str = "auto",
+    force: bool = False,
+) -> None:
+    """Repair a picture of the kind that the generator makes: say what the damage is.
+
+    What can be seen in it stays; the rest is invented. A picture of another kind is refused. The
+    encoder of vidgan invert is trained once for each generator, which takes a minute or two.
+
+    Args:
+        picture: It is fitted as in training: cropped about the centre to the shape of the
+            generator, then resized. With --mask it stays as it is, outside of the hole.
+        target: The new picture, for example fixed.png.
+        mask: A picture of the same size: white where a hole is to be filled, black elsewhere.
+        denoise: Remove noise.
+        upscale: Make it larger: 4 expects a quarter of the generator's width and height.
+        deblur: Make a picture sharp that is out of focus.
+        count: Of different answers: fixed-1.png, fixed-2.png, ...
+        model: generator.safetensors, or the folder of a run. By default the newest run in runs/,
+            or else the generator that comes with vidgan, called earth.
+        device: Where the generator runs: auto, cpu, cuda or mps.
+        force: Replace these files, if vidgan wrote them.
+    """
+    if [mask is not None, denoise, upscale is not None, deblur].count(True) != 1:
+        raise UsageError("restore: one of --mask mask.png, --denoise, --upscale 4 and --deblur.")
+    if not 1 <= count <= 100:
+        raise UsageError(f"--count {count}: from 1 to 100.")
+    names = [f"{target.stem}-{number + 1}{target.suffix}" for number in range(count)]
+    targets = [target.with_name(name) for name in names] if count > 1 else [target]
+    for path in targets:
+        check_new(path, suffix=".png", force=force)
+
+    from vidgan.edit import restore as restoring
+    from vidgan.edit.invert import Inverter
+    from vidgan.film.writer import write_png
+    from vidgan.generator import runs
+
+    source, name = runs.find_model(model)
+    with terminal.working_bar("training the encoder") as progress:
+        inverter = Inverter(source, device=device, progress=progress)
+        damages = restoring.opened(inverter.generator, picture, mask, upscale, deblur)
+        answers = restoring.restore(inverter, damages, count)
+    for path, answer in zip(targets, answers, strict=True):
+        write_png(path, answer, {"model": inverter.generator.sha256}, force=force)
+        terminal.to_stdout(f"{path}: by {name}")

@@ -34,9 +34,9 @@ app = App(
 
 for verb in (train.train, train.evaluate, render.render, choose.sample, pick.pick, choose.keep):
     app.command(verb)
-for verb in (edit.invert, directions.directions, export.export, export.serve, export.verify):
+for verb in (edit.invert, edit.restore, directions.directions, export.export, export.serve):
     app.command(verb)
-for verb in (export.import_, doctor.doctor):
+for verb in (export.verify, export.import_, doctor.doctor):
     app.command(verb)
 
 

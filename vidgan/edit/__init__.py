@@ -2,6 +2,7 @@
 
     encoder  a network that answers a picture with its latent, one for each generator
     invert   the latent of a picture, refined; a generator fitted to pictures
+    restore  damaged pictures, with the latent that explains best what is left of them
     sheet    what was found for pictures, side by side with them
     find_directions  sliders with names, from frames alone, so that ONNX files have them too
 

@@ -8,6 +8,7 @@ begins, see `invert`.
 """
 
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,6 +47,9 @@ class Encoder(nn.Module):
         nn.init.zeros_(last.weight)  # so that it begins as its linear part
         nn.init.zeros_(last.bias)
         self.layers = nn.Sequential(*layers, nn.Flatten(), last)
+        # The median `_repainting_error` of what the generator was made for. Refined, nearly all of
+        # such pictures come nearer, and nearly none of another kind.
+        self.register_buffer("usual_error", torch.tensor(math.inf))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         seen = interpolate(image, (_SIDE, _SIDE), mode="area")
@@ -116,6 +120,12 @@ def train(
         with torch.no_grad():
             return z, labels, generator(z, labels)
 
+    def real_ones() -> tuple[None, Tensor | None, Tensor]:
+        chosen, labels = torch.randint(len(reals), (_BATCH,), generator=random).numpy(), None
+        if generator.classes and reals.class_names == generator.class_names:
+            labels = torch.from_numpy(reals.labels[chosen]).long().to(device)
+        return None, labels, pixels.to_float(torch.from_numpy(reals.take(chosen))).to(device)
+
     seen, answers = [], []
     for done in range(0, _SAMPLES, _BATCH):
         z, labels, image = samples(_BATCH)
@@ -128,20 +138,25 @@ def train(
     rates = ((encoder.linear, 3e-4), (encoder.layers, 1e-3))
     adam = torch.optim.Adam([{"params": part.parameters(), "lr": rate} for part, rate in rates])
     for step in range(_STEPS):
-        z, labels, image = None, None, None
-        if reals is not None and step % 2:
-            chosen = torch.randint(len(reals), (_BATCH,), generator=random).numpy()
-            image = pixels.to_float(torch.from_numpy(reals.take(chosen))).to(device)
-            if generator.classes and reals.class_names == generator.class_names:
-                labels = torch.from_numpy(reals.labels[chosen]).long().to(device)
-        else:
-            z, labels, image = samples(_BATCH)
+        z, labels, image = real_ones() if reals is not None and step % 2 else samples(_BATCH)
         loss = _loss(generator, encoder, image, z, labels)
         adam.zero_grad()
         loss.backward()
         adam.step()
         progress(_SAMPLES + _BATCH * (step + 1), total)
+    drawn = (samples(_BATCH) if reals is None else real_ones() for _ in range(32))
+    errors = [_repainting_error(generator, encoder, image) for *_, image in drawn]
+    # Made pictures of the earth are 1.4 times as near as real ones.
+    encoder.usual_error.copy_(torch.cat(errors).median() * (1 if reals else 2))
     return encoder.eval()
+
+
+@torch.no_grad()
+def _repainting_error(generator: Differentiable, encoder: Encoder, image: Tensor) -> Tensor:
+    """The mean squared error of each picture, painted again from what the encoder answers: [B]."""
+    z, logits = encoder(image)
+    made = generator(z, logits.softmax(1) if generator.classes else None)
+    return (made - image).square().mean((1, 2, 3))
 
 
 def _loss(

@@ -11,7 +11,7 @@ latents stay, its weights change a little, and what it makes of other latents st
 import copy
 import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,9 +30,10 @@ from vidgan.networks.device import exact
 logger = logging.getLogger(__name__)
 STEPS = 300  # of a refinement: how often the generator is asked
 _LENGTH_WEIGHT = 0.1  # in its loss, beside the mean squared error in [-1, 1]
-_TRIED = 3  # classes that a picture may show
+TRIED = 3  # classes that a picture may show
 _TUNE_STEPS, _TUNE_RATE, _OTHERS = 300, 5e-4, 4
 _TUNED_DB = 33.0  # enough: a tuning ends there
+Degrade = Callable[[Tensor], Tensor]  # a picture as it is seen, [B, 3, H, W] or smaller
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +55,23 @@ class Inverted:
 def psnr(x: np.ndarray, y: np.ndarray) -> float:
     """Peak signal-to-noise ratio of two pictures, in dB; at most 99."""
     return min(99.0, selftest.difference(x, y).psnr_db)
+
+
+def read_picture(path: Path, width: int = 0, height: int = 0) -> np.ndarray:
+    """A picture, fitted as in training, or of its own size: uint8 [H, W, 3]. Raises DataError."""
+    try:
+        with path.open("rb") as file:
+            image = pictures.open_picture(file)
+            size, white = pictures.display_size(image), pictures.white_above(image)
+            wanted = (width, height) if width else size
+            fitted = pictures.fitted(image, wanted, "#ffffff", white or 255)
+    except Exception as error:  # Pillow raises whatever its decoders do
+        reason = pictures.reason(error)
+        raise DataError(f"{path}: cannot be read as a picture ({reason}).") from error
+    if size != wanted:
+        how = "" if size[0] * height == size[1] * width else "cropped about its centre and "
+        logger.info(f"{path}: {how}resized from {size[0]}x{size[1]} to {width}x{height}")
+    return fitted
 
 
 def invert(
@@ -92,20 +110,8 @@ class Inverter:
         return open_encoder(self.generator, self.path, self._progress)
 
     def read(self, picture: Path | str) -> np.ndarray:
-        """A picture of any size, fitted as in training: uint8 [H, W, 3]. Raises DataError."""
-        path, width, height = Path(picture), self.generator.width, self.generator.height
-        try:
-            with path.open("rb") as file:
-                image = pictures.open_picture(file)
-                size, white = pictures.display_size(image), pictures.white_above(image)
-                fitted = pictures.fitted(image, (width, height), "#ffffff", white or 255)
-        except Exception as error:  # Pillow raises whatever its decoders do
-            reason = pictures.reason(error)
-            raise DataError(f"{path}: cannot be read as a picture ({reason}).") from error
-        if size != (width, height):
-            how = "" if size[0] * height == size[1] * width else "cropped about its centre and "
-            logger.info(f"{path}: {how}resized from {size[0]}x{size[1]} to {width}x{height}")
-        return fitted
+        """A picture of any size, fitted to the generator: uint8 [H, W, 3]. Raises DataError."""
+        return read_picture(Path(picture), self.generator.width, self.generator.height)
 
     def __call__(
         self,
@@ -126,25 +132,25 @@ class Inverter:
         number = None if label is None else classes.numbers_of([label], names)[0]
         image = pixels.to_float(torch.from_numpy(picture.copy())[None]).to(self.generator.device)
         with exact():
-            z, labels = _start(self.encoder, image, number)
-            starts = _shown(self.generator, z.expand(len(labels), -1), labels)
+            z, labels = first_guess(self.encoder, image, number)
+            starts = shown(self.generator, z.expand(len(labels), -1), labels)
             if len(labels) > 1:  # each class gets a few steps, and the best one all
                 tries = [refine(self.generator, image, z, one[None], steps // 5) for one in labels]
-                made = _shown(self.generator, torch.cat(tries), labels)
+                made = shown(self.generator, torch.cat(tries), labels)
                 best = int((made - image).square().mean((1, 2, 3)).argmin())
                 starts, labels, z = starts[best : best + 1], labels[best : best + 1], tries[best]
             z = refine(self.generator, image, z, labels, steps)
-            made = _shown(self.generator, z, labels)
+            made = shown(self.generator, z, labels)
         return Inverted(
             latent=z[0].cpu().numpy(),
             label=int(labels[0]) if names else None,
             original=picture,
-            encoded=_frames(starts)[0],
-            refined=_frames(made)[0],
+            encoded=frames(starts)[0],
+            refined=frames(made)[0],
         )
 
 
-def _start(encoder: Encoder, image: Tensor, label: int | None) -> tuple[Tensor, Tensor]:
+def first_guess(encoder: Encoder, image: Tensor, label: int | None) -> tuple[Tensor, Tensor]:
     """The encoder's latent [1, Z], and labels [N] worth a try; [1] zero where there is none."""
     with torch.no_grad():
         z, logits = encoder(image)
@@ -152,22 +158,30 @@ def _start(encoder: Encoder, image: Tensor, label: int | None) -> tuple[Tensor, 
         return z, torch.tensor([label], device=z.device)
     if not logits.shape[1]:
         return z, torch.zeros(1, dtype=torch.long, device=z.device)
-    return z, logits[0].topk(min(_TRIED, logits.shape[1])).indices
+    return z, logits[0].topk(min(TRIED, logits.shape[1])).indices
 
 
 def refine(
-    generator: Differentiable, image: Tensor, z: Tensor, label: Tensor, steps: int
+    generator: Differentiable,
+    image: Tensor,
+    z: Tensor,
+    label: Tensor,
+    steps: int,
+    degrade: Degrade = lambda image: image,
 ) -> Tensor:
-    """Lower the error of one picture [1, 3, H, W] from a latent [1, Z] on. Returns a latent."""
+    """Lower the error of one picture [1, 3, H, W] from a latent [1, Z] on. Returns a latent.
+
+    degrade   through which it is seen
+    """
     z = z.detach().clone().requires_grad_(True)
-    shown = label if generator.classes else None
+    classes = label if generator.classes else None
     descent = torch.optim.LBFGS(
         [z], max_iter=steps, max_eval=steps, history_size=30, line_search_fn="strong_wolfe"
     )
 
     def loss() -> Tensor:
         descent.zero_grad()
-        error = (generator(z, shown) - image).square().mean()
+        error = (degrade(generator(z, classes)) - image).square().mean()
         # L-BFGS stops where changes are small beside 1.
         total = 1000 * (error + _LENGTH_WEIGHT * length_error(z))
         total.backward()
@@ -205,7 +219,7 @@ def tune(
         errors = (made[: len(z)] - image).square().mean((1, 2, 3))
         if errors.max() < enough:
             break
-        kept = (made[len(z) :] - _shown(old, others, of_others)).square().mean()
+        kept = (made[len(z) :] - shown(old, others, of_others)).square().mean()
         adam.zero_grad()
         (errors.mean() + kept).backward()
         adam.step()
@@ -213,14 +227,14 @@ def tune(
     new.network.requires_grad_(False)
     facts = old.facts | {"tuned_from": old.sha256, "tuned_to_pictures": len(found)}
     checkpoint.save_generator(target, new.network, old.model, facts=facts)
-    made = _frames(_shown(new, z, labels))
+    made = frames(shown(new, z, labels))
     return [replace(one, refined=frame) for one, frame in zip(found, made, strict=True)]
 
 
 @torch.no_grad()
-def _shown(generator: Differentiable, z: Tensor, labels: Tensor) -> Tensor:
+def shown(generator: Differentiable, z: Tensor, labels: Tensor) -> Tensor:
     return generator(z, labels if generator.classes else None)
 
 
-def _frames(image: Tensor) -> np.ndarray:
+def frames(image: Tensor) -> np.ndarray:
     return pixels.to_frames(image).cpu().numpy()
