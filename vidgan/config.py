@@ -43,7 +43,7 @@ class ModelConfig:
     class_names: tuple[str, ...] = ()  # names of labels 0, 1, ...; set by training; () = no classes
     layers: tuple[str, ...] = ()  # of an imported generator, see `vidgan.networks.imported`
     class_scale: float = 1.0  # of the vector of a class beside the latent; set by training
-    anchors: int = 0  # codes of pictures that latents are drawn to, see `networks.dcgan`; likewise
+    anchors: int = 0  # codes of pictures that latents are drawn to, see `networks.base`; likewise
     taps: int = 4  # of kernels that double a side: 3 = see `dcgan.Doubling`, 4 = free; likewise
 
     @property
@@ -76,6 +76,8 @@ class ModelConfig:
         _at_least("model.z_dim", self.z_dim, 1)
         _at_least("model.channels", self.channels or 4, 4)
         _at_least("model.anchors", self.anchors, 0)
+        if self.anchors % (self.classes or 1):
+            raise ConfigError(f"model.anchors = {self.anchors}: as many for each class.")
         if self.taps not in (3, 4):
             raise ConfigError(f"model.taps = {self.taps}: 3 or 4.")
         if self.colours not in (0, 1, 3):

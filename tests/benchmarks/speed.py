@@ -32,6 +32,7 @@ from vidgan.disk.places import bundled
 from vidgan.film.writer import write_png
 from vidgan.generator import export, synthesis
 from vidgan.networks import augment
+from vidgan.networks.dcgan import Doubling
 from vidgan.training import average, batches, loop, setup
 from vidgan.training.log import Log
 from vidgan.training.state import Run
@@ -109,11 +110,12 @@ def anatomy(**keys) -> dict[str, object]:
         outcome = step(ready[0])
         count, seed, draws = run.settings.train.batch_size, 0, augment.DRAWS["diff"]
         watch = loop.Watch(data_sample(run))
+        doubling = [up for up in run.state.generator.layers if isinstance(up, Doubling)]
         once = {
             "draws": lambda: [augment.draw(seed, 64, count, i, draws=draws) for i in (0, 1)],
             "finite": lambda: step._check_finite(*[outcome.loss_d] * 2, outcome.gradient_d),
             "average": lambda: average.update_average(run),
-            "kernels": run.state.generator.after_step,
+            "kernels": lambda: [up.kernel() for up in doubling],
         }
         with contextlib.closing(Log(run.folder, writes=True)) as log:
             line_s = per_call(lambda: log.write(loop._progress(run, watch, outcome, 1.0)), 5)

@@ -500,14 +500,19 @@ def test_ranks_are_asked_twice_a_second_whether_one_stops_and_at_the_end(asked):
     assert ask(False, received, 0.01, 49)[0] is False and received == [2]
 
 
-def test_two_ranks_reduce_nothing_but_gradients_at_most_steps(pictures, tmp_path):
+def test_two_ranks_stay_equal_and_reduce_nothing_but_gradients_at_most_steps(pictures, tmp_path):
     """Two processes of gloo, alone, as a launcher that is not torchrun would start them."""
     code = (
         "import sys\nfrom lightning_fabric import Fabric\nfrom vidgan.cli.main import main\n"
         "reduce, calls = Fabric.all_reduce, []\n"
         "Fabric.all_reduce = lambda *a, **k: (calls.append(1), reduce(*a, **k))[1]\n"
         "sys.argv[0] = 'vidgan'\n"
-        "try:\n    main()\nfinally:\n    print(len(calls), 'of 40')\n"
+        "from vidgan.training.step import Step\nstep, states = Step.__call__, []\n"
+        "Step.__call__ = lambda self, batch: (states.append(self._state), step(self, batch))[1]\n"
+        "weights = lambda s: [*s.generator.parameters(), *s.discriminator.parameters()]\n"
+        "try:\n    main()\nfinally:\n"
+        "    print(sum(w.detach().double().abs().sum().item() for w in weights(states[-1])))\n"
+        "    print(len(calls), 'of 40')\n"
     )
     _, _, *train = train_command(tmp_path, settings(pictures, images=640, batch_size=16))
     processes = [
@@ -528,6 +533,8 @@ def test_two_ranks_reduce_nothing_but_gradients_at_most_steps(pictures, tmp_path
     assert "holds this lock" not in said[0][1]
     counts = [int(out.split()[-3]) for out, _ in said]
     assert counts[0] == counts[1] <= 20
+    sums = [out.split()[-4] for out, _ in said]
+    assert sums[0] == sums[1]  # each saw other pictures, and both have the same weights
 
 
 @pytest.mark.slow

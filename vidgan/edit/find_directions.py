@@ -252,12 +252,15 @@ def _unnamed(network: "torch.nn.Module", z: np.ndarray, classes: int) -> dict[st
         active = (torch.nn.ReLU, torch.nn.LeakyReLU)
         layers = network.layers[0], next(m for m in network.layers if isinstance(m, active))
     seen: tuple[list, list] = ([], [])
+    hooks = []
     for layer, outputs in zip(layers, seen, strict=True):
         keep = lambda _, __, output, into=outputs: into.append(output.flatten(1).double().numpy())  # noqa: E731
-        layer.register_forward_hook(keep)
+        hooks.append(layer.register_forward_hook(keep))
     z = z[: max(1024, 4 * z.shape[1])]
     for batch in torch.from_numpy(z.astype(np.float32)).split(64):
         network(batch, *([torch.zeros(len(batch), dtype=torch.int64)] if classes else []))
+    for hook in hooks:
+        hook.remove()
     z, first, later = (of - of.mean(0) for of in (z, *map(np.concatenate, seen)))
     of_layer = np.linalg.lstsq(z, first, rcond=None)[0]  # [Z, features]
     scores = np.linalg.svd(later, full_matrices=False)[0][:, :_UNNAMED]

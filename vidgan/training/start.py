@@ -103,9 +103,9 @@ def _carry(old: Mapping[str, Tensor], network: nn.Module, *, from_end: bool) -> 
     new, lacking = network.state_dict(), {}
     there = {place: old[name] for name, place in _places(old, from_end=from_end).items()}
     for name, place in _places(new, from_end=from_end).items():
-        fitted = _fitted(there[place], new[name], sums=not from_end) if place in there else None
         if name == "anchors":  # `begin` makes them of the new data
             continue
+        fitted = _fitted(there[place], new[name], sums=not from_end) if place in there else None
         if fitted is None:
             lacking[name.rpartition(".")[0] or name] = None
         else:
