@@ -193,6 +193,11 @@ WRONG_COMMANDS = [
     (2, "must end in .safetensors", "invert --model MODEL --tune tuned.pt grey.png"),
     (2, "--steps -1: from 0", "invert --model MODEL --steps -1 grey.png"),
     (3, "absent.jpg: cannot be read as a picture", "invert --model earth absent.jpg"),
+    # What is wrong with the target is said first: photographs take minutes.
+    (2, "there is no folder absent", "render --model MODEL --keyframes no.jpg,5 absent/out.mp4"),
+    (2, "no kind of file", "render --model MODEL --keyframes no.jpg,5 out.txt"),
+    (2, "both, or neither", "render --model MODEL --keyframes no.jpg --sign cert.pem out.mp4"),
+    (2, "--truncation x: numbers", "render --model MODEL --keyframes no.jpg --truncation x o.mp4"),
     (2, "one of --mask", "restore grey.png fixed.png"),
     (2, "one of --mask", "restore --denoise --deblur grey.png fixed.png"),
     (2, "must end in .png", "restore --denoise grey.png fixed.jpg"),

@@ -75,8 +75,8 @@ def sample(
     size = terminal.pair("--grid", grid) if grid else None
     _check(target, count, force=force)
     source, _ = runs.find_model(model)
-    picked = moves.picked(seeds, keyframes, source, device)
     along = moves.directions_of(direction, source) or []
+    picked = moves.picked(seeds, keyframes, source, device)
     generator = synthesis.open_generator(source, device=device)
     names, which = generator.class_names, moves.labels_of(labels)
     shown = classes.numbers_of(which, names) if which else list(range(len(names)))

@@ -97,7 +97,6 @@ def walks_of(
     seconds, direction = given.pop("seconds", None), given.pop("direction", None)
     seeds, keyframes = given.pop("seeds", None), given.pop("keyframes", None)
     parsed = {
-        "keyframes": _keyframes(seeds, keyframes, source, device),
         "closed": given.pop("loop", None),
         "truncation": numbers("--truncation", moves.truncation, float),
         "directions": directions_of(direction, source),
@@ -106,6 +105,7 @@ def walks_of(
         "audio": moves.audio and str(moves.audio),
         "audio_part": moves.audio_part and _part(moves.audio_part),
         "audio_follow": moves.audio_follow and moves.audio_follow.split(","),
+        "keyframes": _keyframes(seeds, keyframes, source, device),  # which may take minutes
     }
     given |= {key: value for key, value in parsed.items() if value is not None}
     favourites = given["keyframes"] if isinstance(given.get("keyframes"), list) else []

@@ -75,8 +75,8 @@ def render(
     from vidgan.render import pipeline
 
     source, name = runs.find_model(names(model)[0] if model else None)
-    asked = walks_of(moves, walk, model, source, device)
-    out = target_of(target, file, fps=asked[0].fps)
+    # Before the walks, for which photographs may be inverted, and which know the frame rate.
+    out = target_of(target, file, fps=moves.fps or "30")
     share = _share()
     segments.check(out, resume=resume, world=share.world)
     # A render killed at its very end leaves both its segments and the finished film.
@@ -90,6 +90,8 @@ def render(
         if extra:
             check_new(extra, suffix=suffix, force=force or resume)
     signer = _signer(out, sign, sign_key)
+    asked = walks_of(moves, walk, model, source, device)
+    out = target_of(target, file, fps=asked[0].fps)
     pipeline.check_frames(sum(one.frames for one in asked), yes=yes)
     files = runs.history(source) if through_training else [source]
     bound, generator, name = _bound(asked, out, files, name, device)
