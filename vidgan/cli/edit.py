@@ -1,4 +1,4 @@
-"""The verbs that edit: from pictures to latents, and what latents mean."""
+"""The verbs that edit: from pictures to latents, and what single units of a generator draw."""
 
 from pathlib import Path
 
@@ -129,3 +129,41 @@ def restore(
     for path, answer in zip(targets, answers, strict=True):
         write_png(path, answer, {"model": inverter.generator.sha256}, force=force)
         terminal.to_stdout(f"{path}: by {name}")
+
+
+def dissect(
+    target: Path,
+    /,
+    *,
+    model: Path | None = None,
+    seed: Whole = 0,
+    device: str = "auto",
+    force: bool = False,
+) -> None:
+    """Show what single units of a generator's early layers draw: a page, report.html.
+
+    For the units that matter most it shows the pictures that excite them most, a heat map over
+    these, what vanishes when the unit is silenced, and what it follows. It takes about a minute.
+
+    Args:
+        target: The page, for example report.html. It is a single file and opens without a server.
+        model: generator.safetensors, or the folder of a run. By default the newest run in runs/,
+            or else the generator that comes with vidgan, called earth.
+        seed: The number that decides the latents to choose pictures from.
+        device: Where the generator runs: auto, cpu, cuda or mps.
+        force: Replace the page, if vidgan wrote it.
+    """
+    check_new(target, suffix=".html", force=force)
+    from vidgan.edit import dissect as dissection
+    from vidgan.generator import runs, synthesis
+
+    source, name = runs.find_model(model)
+    generator = synthesis.open_differentiable(source, device=device)
+    with terminal.working_bar() as advance:
+        layers = dissection.dissect(generator, seed=seed, progress=advance)
+    dissection.write_page(target, generator, layers, name, force=force)
+    units = sum(len(layer.units) for layer in layers)
+    size_mb = target.stat().st_size / 1e6
+    terminal.to_stdout(
+        f"{target}: {units} units of {name}, {size_mb:.1f} MB; open it in a browser."
+    )

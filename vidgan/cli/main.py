@@ -34,9 +34,9 @@ app = App(
 
 for verb in (train.train, train.evaluate, render.render, choose.sample, pick.pick, choose.keep):
     app.command(verb)
-for verb in (edit.invert, edit.restore, directions.directions, export.export, export.serve):
+for verb in (edit.invert, edit.restore, directions.directions, edit.dissect, export.export):
     app.command(verb)
-for verb in (export.verify, export.import_, doctor.doctor):
+for verb in (export.serve, export.verify, export.import_, doctor.doctor):
     app.command(verb)
 
 

@@ -27,7 +27,7 @@ MEASURES = (
     *("larger", "right", "lower"),  # of the subject
 )
 LEAST_CORRELATION, LEAST_COSINE = 0.9, 0.95
-_OF_SUBJECT = MEASURES[-3:]
+_OF_SUBJECT = 3  # the last of them
 # Those of a row say nearly the same, so that none of them can stand still while another moves.
 _ALIKE = (
     ("brighter", "contrast", "darks", "whites"),
@@ -87,9 +87,7 @@ def find(
     measured = _measuring(generator, progress, total)
     whole, cosine, spread, subjects = _vectors(measured(z[:pairs]), measured(-z[:pairs]), z[:pairs])
     cosines = dict(zip(MEASURES, cosine, strict=True))
-    vectors = dict(zip(MEASURES, whole, strict=True)) | unnamed
-    if subjects < 0.75:
-        vectors = {name: v for name, v in vectors.items() if name not in _OF_SUBJECT}
+    vectors = dict(zip(named(subjects), whole, strict=False)) | unnamed
     found = {}
     for name, vector in vectors.items():
         swept = (z[pairs:, None] + _STEPS[:, None] * vector).reshape(-1, generator.z_dim)
@@ -98,6 +96,11 @@ def find(
         found[name] = _tried(name, vector, float(cosines.get(name, 1)), values)
     progress(total, total)
     return dict(sorted(found.items(), key=lambda item: -item[1].correlation))
+
+
+def named(subjects: float) -> tuple[str, ...]:
+    """The first of MEASURES, or all if enough pictures have a subject."""
+    return MEASURES if subjects >= 0.75 else MEASURES[:-_OF_SUBJECT]
 
 
 def _vectors(

@@ -88,7 +88,7 @@ class Differentiable:
         from vidgan.generator import checkpoint
         from vidgan.networks.device import chosen
 
-        self.device = chosen(device)
+        self.path, self.device = path, chosen(device)
         network, self.model, self.facts = checkpoint.load_generator(path)
         self.network = network.requires_grad_(False).to(self.device)
         self.z_dim, self.height, self.width = self.model.z_dim, self.model.height, self.model.width
