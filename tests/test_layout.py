@@ -127,7 +127,7 @@ def test_an_onnx_file_is_rendered_and_verified_without_torch(words, absent, onnx
 def test_the_library_keeps_its_budget():
     """In lines of code, that is, neither blank nor comment nor docstring."""
     sizes = {path: len(code_lines(path)) for path in MODULES}
-    assert sum(sizes.values()) <= 11_200
+    assert sum(sizes.values()) <= 11_390
     assert {path: size for path, size in sizes.items() if size > 300} == {}
 
 
@@ -170,7 +170,8 @@ def test_a_wheel_holds_the_package_and_what_it_bundles_and_nothing_else(tmp_path
     (wheel,) = map(zipfile.ZipFile, tmp_path.glob("*.whl"))
     names = wheel.namelist()
     assert {name.split("/")[0] for name in names if "dist-info" not in name} == {"vidgan"}
-    assert {"vidgan/training/report.html", "vidgan/_bundled/export/web/built/page.html"} < {*names}
+    pages = ("training/report.html", "edit/dissect.html", "_bundled/export/web/built/page.html")
+    assert {f"vidgan/{page}" for page in pages} < {*names}
     of_assets = ("earth.mp4", "generator.safetensors", "generator.directions.json")
     for name in (*(f"assets/{name}" for name in of_assets), "train/tiny.toml"):
         assert f"vidgan/_bundled/{name}" in names

@@ -77,8 +77,7 @@ def render(
     source, name = runs.find_model(names(model)[0] if model else None)
     # Before the walks, for which photographs may be inverted, and which know the frame rate.
     out = target_of(target, file, fps=moves.fps or "30")
-    share = _share()
-    segments.check(out, resume=resume, world=share.world)
+    segments.check(out, resume=resume, world=(share := _share()).world)
     # A render killed at its very end leaves both its segments and the finished film.
     replace = force or (resume and segments.folder_of(out.path).exists())
     if resume and not replace and out.path.is_file():
