@@ -1,9 +1,7 @@
 // The latents of a walk, frame by frame, with the code of the page (../web/src).
 
-import { away, centreOf, classWeights, gaussian, inTurn, route, truncated } from "../web/src/latents.js";
+import { away, centreOf, classWeights, gaussian, inTurn, moved, route, truncated } from "../web/src/latents.js";
 import { areClasses, FORMAT, latentOf, parsed } from "../web/src/walk.js";
-
-const WITH_DIRECTIONS = /("format"\s*:\s*)"vidgan-walk-3"/;
 
 /** The text of a walk's file for a seed alone. */
 export const ofSeed = (seed, frames, zDim, labels = []) =>
@@ -14,13 +12,7 @@ export const ofSeed = (seed, frames, zDim, labels = []) =>
  * Float32Array, and the weights of the classes. Throws an Error of one line.
  */
 export function played(text, { zDim, classes }) {
-  const walk = parsed(text.replace(WITH_DIRECTIONS, `$1"${FORMAT}"`), zDim);
-  const directions = walk.directions ?? [];
-  if (Boolean(directions.length) !== WITH_DIRECTIONS.test(text)) throw new Error("The walk's directions need the format vidgan-walk-3, and it needs them.");
-  for (const { strengths, vector } of directions) {
-    const finite = [strengths, vector].every((list) => Array.isArray(list) && list.length && list.every(Number.isFinite));
-    if (!finite || vector.length !== zDim) throw new Error(`The walk's directions: each has strengths and a vector of ${zDim} numbers.`);
-  }
+  const walk = parsed(text, zDim);
   const { seed, frames, fps, closed, keyframes, gain } = walk;
   const labels = walk.labels ?? [];
   if (walk.grid) throw new Error("The walk is a grid of walks; vidgan render --walk plays it.");
@@ -36,13 +28,9 @@ export function played(text, { zDim, classes }) {
   const at = (i) => {
     const t = positions ? positions[i] : i / Math.max(1, closed ? frames : frames - 1);
     const now = (values) => { const [a, b, u] = inTurn(values, t, closed); return (1 - u) * a + u * b; };
-    const z = truncated(along(t * (closed ? count : count - 1)), centre, now(shares) * (gain?.[i] ?? 1));
-    for (const { strengths, vector } of directions) {
-      const strength = now(strengths);
-      vector.forEach((x, d) => (z[d] += strength * x));
-    }
+    const near = truncated(along(t * (closed ? count : count - 1)), centre, now(shares) * (gain?.[i] ?? 1));
     return {
-      z,
+      z: moved(near, walk.directions, t, closed),
       weights: Number.isFinite(classes) ? classWeights(labels.length ? labels : [0], classes, t, closed) : null,
     };
   };

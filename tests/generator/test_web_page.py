@@ -29,7 +29,7 @@ from vidgan.cli import export, serve
 from vidgan.config import ModelConfig
 from vidgan.disk import places
 from vidgan.errors import SystemFault, UsageError
-from vidgan.generator import web_page
+from vidgan.generator import directions, web_page
 from vidgan.generator.synthesis import open_generator
 from vidgan.latent.seeds import gaussian
 from vidgan.marks.xmp import DIGITAL_SOURCE_TYPE, find_mark
@@ -40,6 +40,7 @@ from vidgan.render.walk import Walk
 ROOT = Path(__file__).parents[2]
 WEB = ROOT / "export" / "web"
 HASH = "#seed=7&keyframes=4&speed=4"  # 30 frames
+LINE = np.linspace(-1, 1, 101).tolist()  # a direction
 
 
 def node(script: str, *arguments: object, text: str = "") -> dict:
@@ -201,6 +202,11 @@ def test_a_saved_walk_names_the_model_and_every_keyframe(session, player):
         ("walk", {}),
         ("walk", {"closed": False}),
         ("noise", {}),
+        ("loop", {"directions": [{"name": "a, b:c", "strengths": [-2, 0.1, 2], "vector": LINE}]}),
+        (
+            "lerp",
+            {"closed": False, "directions": [{"name": "a", "strengths": [1], "vector": LINE}]},
+        ),
     ],
 )
 def test_node_and_python_compute_and_load_the_same_walks(path, settings, tmp_path):
@@ -230,6 +236,10 @@ def test_node_and_python_compute_and_load_the_same_walks(path, settings, tmp_pat
         {"labels": [0]},
         {"fraems": 12},
         {"keyframes": [{"seed": 1, "index": 0, "weight": 2}] * 3},
+        {"directions": [{"name": "a", "strengths": [1], "vector": LINE}]},
+        {"format": "vidgan-walk-3"},
+        {"format": "vidgan-walk-3", "directions": [{"name": "a", "strengths": [1], "vector": [1]}]},
+        {"format": "vidgan-walk-3", "directions": [None]},
     ]
     asked = {"z_dim": 101, "frames": 43, "closed": closed, "truncation": 0.8, "index": 2**32 - 1}
     asked |= {
@@ -422,6 +432,35 @@ def test_the_page_can_be_sent_with_the_walk_inside(played, player):
     assert abs(sent.stat().st_size - player.stat().st_size) < 2000
     fetched = [url for url in played["requests"] if not url.startswith(("data:", "blob:"))]
     assert {*fetched} == {player.as_uri(), sent.as_uri()}
+
+
+def test_sliders_with_names_move_the_picture_and_are_in_the_walk(player, tmp_path):
+    """A walk of Python has a direction of its own, and one whose strength changes."""
+    known = directions.entries_of(
+        places.bundled("assets/generator.safetensors"), {"brighter": [-2, 2]}
+    )
+    own = {"name": "mine", "strengths": [1], "vector": np.linspace(-0.2, 0.2, 100).tolist()}
+    moved = Walk(z_dim=100, seed=7, frames=30, keyframes=4, directions=[*known, own])
+    moved.save(tmp_path / "moved.json")
+    seen = node("drive.mjs", "slid", player.as_uri() + HASH, tmp_path)
+    assert seen["errors"] == seen["overflow"] == seen["small"] == []
+    assert seen["moves"] and {"+1.5", "\N{MINUS SIGN}0.1"} < {*seen["said"]}
+    both = [["brighter", 1.5], ["light-left", -0.1]]
+    assert seen["arrived"] == seen["sent"] == both and seen["foreign"]
+    assert seen["undone"] == both[:1] and seen["reset"] == [] and seen["unreset"] == "1.5"
+    assert seen["drags_the_same"]
+    assert seen["loaded"] == [["brighter", -2, 2], ["mine", 1]]
+    assert {"Brighter\N{MINUS SIGN}2 to +2", "Mine+1", "Light left"} < {*seen["labels"]}
+    walk = Walk.load(tmp_path / "slid.json")
+    assert '"vidgan-walk-3"' in (tmp_path / "slid.json").read_text()
+    still = Walk(**find_mark(tmp_path / "slid.png")["comment"])
+    rows = walk.paths()[0].latents(0, 30)
+    np.testing.assert_allclose(still.paths()[0].latents(0, 1)[0], rows[15], atol=1e-5)
+    ours = frames_inside(player, np.stack([*rows[[0, 7, 29]], moved.paths()[0].latents(9, 10)[0]]))
+    theirs = decoded([*seen["pixels"], seen["moved"]], ours.shape[1:3])
+    assert nearly_equal(theirs, ours)
+    on_path = loop(seed=7, frames=30, z_dim=100, keyframes=4).latents(0, 1)
+    assert np.abs(ours[0] - frames_inside(player, on_path)[0]).mean() > 5
 
 
 def test_a_site_opened_as_a_file_says_what_to_do(site):

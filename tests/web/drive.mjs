@@ -1,9 +1,9 @@
 // Uses the page in real Chromium as a person would, and prints what happened as JSON.
 //
-//     node drive.mjs page|mended|played|site|doubleclick|software|classes|still|watch URL FOLDER
+//     node drive.mjs page|mended|played|slid|site|doubleclick|software|classes|still|watch URL FOLDER
 //
 // page: everything on it. mended: what once went wrong. played: undo, finds, children,
-// the map, and what can be sent. site: its first frames. doubleclick: the same
+// the map, and what can be sent. slid: the sliders. site: its first frames. doubleclick: the same
 // opened as a file. software: it has a GPU in name only. classes: those of a page of classes. still: a browser with reduced motion and no H.264.
 // watch: how fast it plays.
 
@@ -318,6 +318,59 @@ async function played() {
   await computed();
 }
 
+async function slid() {
+  const slider = (name) => page.locator(`#slider-${name}`);
+  await page.click("#play"); // pause
+  await atRest();
+  await remember();
+  await slider("brighter").fill("1.5");
+  report.moves = await becomes(async () => !(await isAgain()));
+  await slider("light-left").focus();
+  await page.keyboard.press("ArrowLeft");
+  report.said = await page.locator("#sliders output").allTextContents();
+  await computed();
+  await saved("#save", "slid.json");
+  await page.locator("#seek").fill("0.5");
+  await saved("#still", "slid.png");
+  await saved("#page", "slid.html");
+  const directions = () => page.evaluate(() => vidgan.walk.directions.map(({ name, strengths }) => [name, ...strengths]));
+  const linked = await page.evaluate(() => location.hash);
+  await page.goBack();
+  report.undone = await directions();
+  await page.click("#sliders-reset");
+  report.reset = await directions();
+  await page.keyboard.press("Control+z");
+  report.unreset = (await becomes(async () => (await directions()).length === 1)) && (await slider("brighter").inputValue());
+
+  const [x, y] = await middle("#picture");
+  for (const turn of [0, 1]) { // the same drag
+    await page.locator("#seek").fill("0.25");
+    await dragged([x, y], [x + 90, y + 40]);
+    await page.mouse.up();
+    await atRest();
+    if (turn) report.drags_the_same = await isAgain();
+    else await remember();
+    await page.click("#return");
+    await page.click("#play"); // pause
+  }
+  await page.setInputFiles("#file", join(folder, "moved.json"));
+  report.loaded = await becomes(async () => (await directions()).length === 2) && (await directions());
+  report.labels = await page.locator("#sliders label").allTextContents();
+  report.moved = await page.evaluate(async () => btoa(String.fromCharCode(...(await vidgan.generator.frames([vidgan.latent(9)]))[0].data)));
+  const foreign = await page.evaluate(() => [location.hash, JSON.stringify(vidgan.walk)]);
+  for (const [name, address] of [["arrived", url.split("#")[0] + linked], ["sent", pathToFileURL(join(folder, "slid.html")).href]]) {
+    await page.goto("about:blank");
+    await page.goto(address);
+    await firstFrame();
+    report[name] = await directions();
+  }
+  await page.goto("about:blank");
+  await page.goto(url.split("#")[0] + foreign[0]);
+  await firstFrame();
+  report.foreign = foreign[1] === (await page.evaluate(() => JSON.stringify(vidgan.walk)));
+  await overflows();
+}
+
 async function opened() {
   await becomes(() => page.textContent("#sorry"));
   report.sorry = await page.textContent("#sorry");
@@ -348,7 +401,7 @@ async function mixed() {
   report.refused = await becomes(async () => (await toast()).includes("labels are not numbers of classes"));
 }
 
-const visits = { page: [computed, used], mended: [mended], played: [played], site: [computed], software: [computed], doubleclick: [opened], classes: [mixed], still: [stayedStill], watch: [watched] };
+const visits = { page: [computed, used], mended: [mended], played: [played], slid: [slid], site: [computed], software: [computed], doubleclick: [opened], classes: [mixed], still: [stayedStill], watch: [watched] };
 try {
   if (what === "still") {
     // Some builds of Chromium have no H.264.

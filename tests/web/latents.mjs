@@ -31,5 +31,5 @@ console.log(JSON.stringify({
       return error.message;
     }
   }),
-  by_hash: toJson(fromHash(toHash(walk), info), info),
+  by_hash: toJson(fromHash(toHash(walk, info), info), info),
 }));

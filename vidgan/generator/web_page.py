@@ -16,7 +16,7 @@ from pathlib import Path
 from vidgan.disk.files import whole, write_bytes
 from vidgan.disk.places import bundled
 from vidgan.disk.templates import filled, script_json
-from vidgan.generator import export
+from vidgan.generator import directions, export
 
 _WASM = ("ort-wasm-simd-threaded.wasm", "ort-wasm-simd-threaded.asyncify.wasm")
 _INFO_KEYS = ("z_dim", "width", "height", "classes", "vidgan_version", "self_test")
@@ -66,6 +66,14 @@ def _generator(model_file: Path, folder: Path) -> tuple[bytes, dict[str, object]
     info = {key: meta[key] for key in _INFO_KEYS}
     info["title"] = Path(str(meta["facts"].get("data", "vidgan"))).stem
     info["class_names"] = list(meta["model"].get("class_names", ()))
+    info["directions"] = []
+    if directions.file_of(model_file).exists():
+        known = directions.read(model_file, meta["generator_sha256"])
+        keys = ("range", "vector", "moves")
+        offered = {name: entry for name, entry in known.items() if entry["range"]}
+        info["directions"] = [
+            {"name": name} | {k: entry[k] for k in keys} for name, entry in offered.items()
+        ]
     info["sha256"] = hashlib.sha256(model_file.read_bytes()).hexdigest()  # for saved walks
     return file.read_bytes(), info
 

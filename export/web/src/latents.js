@@ -242,6 +242,21 @@ export function inTurn(values, t, closed) {
   return [turn[i % turn.length], turn[(i + 1) % turn.length], EASES.smoothstep(at - i)];
 }
 
+export function strengthAt({ strengths }, t, closed) {
+  const [a, b, u] = inTurn(strengths, t, closed);
+  return (1 - u) * a + u * b;
+}
+
+/** A latent along directions, by what their strengths are at t. */
+export function moved(z, directions, t, closed) {
+  const away = Float64Array.from(z);
+  for (const one of directions) {
+    const strength = strengthAt(one, t, closed);
+    one.vector.forEach((x, d) => (away[d] += strength * x));
+  }
+  return Float32Array.from(away);
+}
+
 /** The weights of all classes at t, as a Float32Array, where `vidgan render --labels` goes through `labels`. */
 export function classWeights(labels, classes, t, closed) {
   const [a, b, u] = inTurn(labels, t, closed);
@@ -264,15 +279,15 @@ export function slerp(a, b, u) {
 }
 
 /**
- * Two directions, orthogonal to a latent and to each other, for the two axes of a drag. They are
- * Float64Arrays with the norm of the latent, so that a turn of 90 degrees ends at a latent that is
- * equally likely.
+ * Two directions, orthogonal to a latent and to each other, for the two axes of a drag: near two given
+ * ones, or drawn from a seed. They are Float64Arrays with the norm of the latent, so that a turn of 90
+ * degrees ends at a latent that is equally likely.
  */
-export function axesAt(z, seed) {
+export function axesAt(z, seed, given) {
   const basis = [Float64Array.from(z)];
   const length = norm(z);
   for (let index = 0; index < 2; index++) {
-    const axis = Float64Array.from(gaussian(seed, index, z.length));
+    const axis = Float64Array.from(given?.[index] ?? gaussian(seed, index, z.length));
     for (const known of basis) {
       const along = axis.reduce((sum, x, d) => sum + x * known[d], 0) / length ** 2;
       for (let d = 0; d < axis.length; d++) axis[d] -= along * known[d];

@@ -6,6 +6,7 @@ import { ACROSS, LatentMap } from "./map.js";
 import { ClassList, mixture } from "./classes.js";
 import { FPS, Taken, enlargement } from "./send.js";
 import { Finds } from "./finds.js";
+import { Sliders, strongest } from "./sliders.js";
 import { Strip } from "./strip.js";
 import { bestFormat } from "./record.js";
 
@@ -25,7 +26,7 @@ export function start(generator, pageWith) {
   const enlarge = enlargement(info);
   const thumbnails = new Map();
   const given = document.querySelector("meta[name=walk]").content;
-  const walk = { labels: [0], ...(fromHash(location.hash, info) ?? fromHash(given, info) ?? fresh("7")) };
+  const walk = { labels: [0], directions: [], ...(fromHash(location.hash, info) ?? fromHash(given, info) ?? fresh("7")) };
   // mode: one picture, nine or the map. children: those of view.free, which Nine then shows.
   const view = { t: 0, playing: !still.matches, free: null, glide: null, crisp: false, mode: "one", children: null, map: null, making: null };
   let main, nineWalks, depth = history.state?.depth ?? 0, shownSince = performance.now(), shownFrames = 0, dirty = true, busy = false;
@@ -56,9 +57,9 @@ export function start(generator, pageWith) {
   // The browser's history holds every walk, so that Back undoes, and the address is a link to the walk.
 
   function commit() {
-    const hash = toHash(walk);
+    const hash = toHash(walk, info);
     const before = history.state?.walk;
-    if (before && toHash(before) === hash) return;
+    if (before && toHash(before, info) === hash) return;
     if (before) depth++;
     history[before ? "pushState" : "replaceState"]({ walk: structuredClone(walk), depth }, "", hash);
   }
@@ -81,8 +82,8 @@ export function start(generator, pageWith) {
   function leave() {
     const { free } = view;
     const found = { ...walk, keyframes: free ? [{ latent: free }] : walk.keyframes };
-    finds.add(toHash(found), {
-      walk: structuredClone(walk), t: view.t, free, latent: main.near(latentNow()), weights: main.weights(view.t),
+    finds.add(toHash(found, info), {
+      walk: structuredClone(walk), t: view.t, free, latent: main.near(latentNow(), view.t), weights: main.weights(view.t),
     });
     $("finds-note").hidden = true;
   }
@@ -131,6 +132,9 @@ export function start(generator, pageWith) {
     $("speed").value = Math.log2(walk.speed);
     $("speed-value").value = `${walk.speed.toFixed(walk.speed < 1 ? 2 : 1)}×`;
     if (info.classes) classes.show(walk.labels);
+    sliders.show(walk.directions);
+    $("sliders-group").hidden = !$("sliders").children.length;
+    $("sliders-reset").hidden = !walk.directions.length;
     $("path").value = walk.path;
     $("loop").disabled = ALWAYS_CLOSED.includes(walk.path);
     $("loop").ariaPressed = walk.closed;
@@ -232,14 +236,26 @@ export function start(generator, pageWith) {
   });
   $("class-add").addEventListener("click", () => classes.add());
 
+  const sliders = new Sliders($("sliders"), info.directions ?? [], setDirections);
+  const drawnAxes = strongest(info.directions ?? []); // of a drag; else each draws its own
+
+  function setDirections(directions, done) {
+    walk.directions = directions;
+    stripLater();
+    if (done) commit();
+    show();
+  }
+
   async function thumbnail(keyframe, canvas, i) {
     canvas.width = info.width;
     canvas.height = info.height;
-    const weights = main.weights(Math.min(1, i / Math.max(1, main.segments)));
-    const name = `${walk.truncation} ${walk.truncation < 1 ? walk.seed : ""} ${weights} ${keyframe.latent ?? `${keyframe.seed}.${keyframe.index}`}`;
+    const t = Math.min(1, i / Math.max(1, main.segments));
+    const weights = main.weights(t);
+    const along = walk.directions.map(({ name, strengths }) => [name, strengths]);
+    const name = `${walk.truncation} ${walk.truncation < 1 ? walk.seed : ""} ${weights} ${along} ${keyframe.latent ?? `${keyframe.seed}.${keyframe.index}`}`;
     if (!thumbnails.has(name)) {
       if (thumbnails.size > 200) thumbnails.clear();
-      const [data] = await generator.frames([main.near(latentOf(keyframe, info.z_dim))], [weights]);
+      const [data] = await generator.frames([main.near(latentOf(keyframe, info.z_dim), t)], [weights]);
       thumbnails.set(name, data);
     }
     canvas.getContext("2d").putImageData(thumbnails.get(name), 0, 0);
@@ -251,8 +267,8 @@ export function start(generator, pageWith) {
 
   /** What is to be seen now, before truncation: one picture or nine, row by row. */
   function latentsNow() {
-    if (view.mode !== "nine") return [main.near(latentNow())];
-    return view.children?.map((z) => main.near(z)) ?? nine().map((one) => one.near(one.along(view.t)));
+    if (view.mode !== "nine") return [main.near(latentNow(), view.t)];
+    return view.children?.map((z) => main.near(z, view.t)) ?? nine().map((one) => one.near(one.along(view.t), view.t));
   }
 
   async function paint() {
@@ -323,7 +339,7 @@ export function start(generator, pageWith) {
     }
   }
 
-  // A drag turns the latent about the origin of latent space. Each drag draws two new axes for it.
+  // A drag turns the latent about the origin of latent space, towards two directions.
 
   let drag = null;
   let drags = 0;
@@ -335,7 +351,7 @@ export function start(generator, pageWith) {
     picture.classList.add("held");
     if (view.mode === "map") return void (drag = { id: event.pointerId, x: event.clientX, y: event.clientY, from: [event.clientX, event.clientY] });
     const from = Float32Array.from(latentNow());
-    drag = { id: event.pointerId, x: event.clientX, y: event.clientY, from, axes: axesAt(from, ++drags) };
+    drag = { id: event.pointerId, x: event.clientX, y: event.clientY, from, axes: axesAt(from, ++drags, drawnAxes) };
   });
   picture.addEventListener("pointermove", (event) => {
     if (event.pointerId !== drag?.id) return;
@@ -370,7 +386,7 @@ export function start(generator, pageWith) {
     }
     Object.assign(view, { mode: "one", children: null });
     const from = Float32Array.from(latentNow());
-    moveTo(turned(from, axesAt(from, 0), x, y));
+    moveTo(turned(from, axesAt(from, 0, drawnAxes), x, y));
   }
 
   /** Where on the picture a pointer is, each from 0 to 1. */
@@ -401,7 +417,7 @@ export function start(generator, pageWith) {
   }
 
   function openMap() {
-    view.map = new LatentMap(Float32Array.from(latentNow()), (latents) => framesAt(latents.map(main.near)));
+    view.map = new LatentMap(Float32Array.from(latentNow()), (latents) => framesAt(latents.map((z) => main.near(z, view.t))), drawnAxes);
     Object.assign(view, { mode: "map", playing: false, children: null });
     show();
   }
@@ -460,7 +476,7 @@ export function start(generator, pageWith) {
     const latent = view.mode === "map" ? view.map.latentOf(view.map.middle) : latentNow();
     save(await taken().picture(Float32Array.from(latent), view.t));
   };
-  const savePage = () => save(new File([pageWith(toHash(walk))], `walk-${walk.seed}.html`, { type: "text/html" }));
+  const savePage = () => save(new File([pageWith(toHash(walk, info))], `walk-${walk.seed}.html`, { type: "text/html" }));
   const saveWalk = () => save(new File([toJson(walk, info)], `walk-${walk.seed}.json`, { type: "application/json" }));
 
   function save(file) {
@@ -521,13 +537,17 @@ export function start(generator, pageWith) {
 
   function setTruncation(value) {
     walk.truncation = value;
-    clearTimeout(setTruncation.later);
-    setTruncation.later = setTimeout(() => strip.show(walk.keyframes, used(walk.path, walk.keyframes.length)), 300);
+    stripLater();
     show();
   }
 
+  function stripLater() {
+    clearTimeout(stripLater.timer);
+    stripLater.timer = setTimeout(() => strip.show(walk.keyframes, used(walk.path, walk.keyframes.length)), 300);
+  }
+
   const actions = {
-    play: () => play(!view.playing), roll, add: keep, keep, evolve: () => evolve(), return: () => play(true), undo, full: fullScreen,
+    play: () => play(!view.playing), roll, add: keep, keep, evolve: () => evolve(), return: () => play(true), undo, full: fullScreen, "sliders-reset": () => setDirections([], true),
     record: recordFilm, clip: recordClip, still: savePicture, page: savePage, link: copyLink, save: saveWalk, load: () => $("file").click(),
   };
   for (const [id, action] of Object.entries(actions)) $(id).addEventListener("click", action);

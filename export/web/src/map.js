@@ -9,9 +9,9 @@ const AT_ONCE = 3; // tiles that are made before the map is drawn again
 const MOST_TILES = 300; // in memory
 
 export class LatentMap {
-  /** Of the plane through a latent. `draw(latents)` gives their pictures, as ImageData. */
-  constructor(latent, draw) {
-    Object.assign(this, { latent, draw, x: 0, y: 0, tiles: new Map(), axes: axesAt(latent, 0) });
+  /** Of the plane through a latent, near two directions or drawn. `draw(latents)` gives pictures, as ImageData. */
+  constructor(latent, draw, near) {
+    Object.assign(this, { latent, draw, x: 0, y: 0, tiles: new Map(), axes: axesAt(latent, 0, near) });
   }
 
   /** Move the sight by so many tiles. */

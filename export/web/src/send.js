@@ -3,6 +3,7 @@
 
 import { animation, withPacket } from "./pictures.js";
 import { course, framesOf, toJson } from "./walk.js";
+import { strengthAt } from "./latents.js";
 import { packet } from "./mark.js";
 import { record } from "./record.js";
 
@@ -80,9 +81,10 @@ export class Taken {
   /** One picture, as a file: of a latent before truncation, at time t. */
   async picture(latent, t) {
     const { canvas, draw } = this.#canvas(FILM_SIDE);
-    await draw(this.course.near(latent), t);
+    await draw(this.course.near(latent, t), t);
     const png = await canvas.convertToBlob({ type: "image/png" });
-    const moment = { ...this.walk, path: "loop", closed: true, hold: 0, ease: "linear", keyframes: [{ latent }] };
+    const directions = this.walk.directions.map((one) => ({ ...one, strengths: [strengthAt(one, t, this.walk.closed)] }));
+    const moment = { ...this.walk, directions, path: "loop", closed: true, hold: 0, ease: "linear", keyframes: [{ latent }] };
     const blob = withPacket(new Uint8Array(await png.arrayBuffer()), this.#packet(toJson(moment, this.info)));
     return new File([blob], `${this.name}.png`, { type: blob.type });
   }

@@ -4,10 +4,12 @@
 // In memory a keyframe is {seed, index} or {latent: Float32Array}. The seed is a string of digits,
 // because a seed has 64 bits and a JavaScript number holds only 53 of them.
 
-import { ALWAYS_CLOSED, EASES, PATHS, THROUGH_KEYFRAMES, away, centreOf, classWeights, gaussian, route, truncated } from "./latents.js";
+import { ALWAYS_CLOSED, EASES, PATHS, THROUGH_KEYFRAMES, away, centreOf, classWeights, gaussian, moved, route, truncated } from "./latents.js";
 
 export const FRAMES_PER_KEYFRAME = 30;
 export const FORMAT = "vidgan-walk-2";
+const WITH_DIRECTIONS = "vidgan-walk-3";
+const MOST_STRENGTH = 1000;
 const MOST_KEYFRAMES = 1000; // on the page, which shows each
 // The keys of a file that vidgan reads, and what they are where it leaves them out.
 export const USUAL = {
@@ -17,7 +19,7 @@ export const USUAL = {
   audio_part: null, audio_follow: null, audio_strength: 1, audio_smoothing: 0.25, fade: 0, generator: null, directions: null,
 };
 // The page plays only these values. It refuses a walk that asks for others, so that no film is wrong.
-const ONLY = { grid: null, constant_speed: false, audio: null, positions: null, gain: null, directions: null };
+const ONLY = { grid: null, constant_speed: false, audio: null, positions: null, gain: null };
 
 export const latentOf = (keyframe, zDim) => keyframe.latent ?? gaussian(keyframe.seed, keyframe.index, zDim);
 
@@ -55,11 +57,11 @@ export function course(walk, info) {
   const segments = closed ? keyframes.length : keyframes.length - 1;
   const of = {
     segments,
-    along: (t) => curve(t * segments), // before truncation
-    near: (z) => truncated(z, centre, away(walk.truncation)),
+    along: (t) => curve(t * segments), // before truncation and directions
+    near: (z, t) => moved(truncated(z, centre, away(walk.truncation)), walk.directions, t, closed),
     weights: (t) => classWeights(walk.labels, info.classes, t, closed),
     time: (i, frames = framesOf(walk)) => (closed ? i / frames : i / Math.max(frames - 1, 1)), // of frame i
-    latent: (i, frames) => of.near(of.along(of.time(i, frames))),
+    latent: (i, frames) => ((t) => of.near(of.along(t), t))(of.time(i, frames)),
   };
   return of;
 }
@@ -72,7 +74,7 @@ export function toJson(walk, info) {
     k.latent ? { latent: Array.from(k.latent) } : { seed: `#${k.seed}`, index: k.index },
   );
   const content = {
-    format: FORMAT,
+    format: walk.directions.length ? WITH_DIRECTIONS : FORMAT,
     model: info.sha256,
     z_dim: info.z_dim,
     path: walk.path,
@@ -85,6 +87,7 @@ export function toJson(walk, info) {
     ease: walk.ease,
     truncation: walk.truncation,
     ...(info.classes ? { labels: walk.labels } : {}),
+    ...(walk.directions.length ? { directions: walk.directions } : {}),
   };
   return JSON.stringify(content).replace(/"#(\d+)"/g, "$1"); // seeds become numbers of up to 20 digits
 }
@@ -106,8 +109,8 @@ export function parsed(text, zDim) {
   } catch {
     throw new Error("This file is not JSON, so it is not a walk.");
   }
-  if (content?.format === "vidgan-walk-3") throw new Error("The walk moves along directions, which this page does not play. vidgan render --walk plays it.");
-  if (content?.format !== FORMAT) throw new Error(`This file is not a walk of vidgan (${FORMAT}).`);
+  const directions = content?.directions ?? [];
+  if (content?.format !== (directions.length ? WITH_DIRECTIONS : FORMAT)) throw new Error(`This file is not a walk of vidgan (${FORMAT}, or with directions ${WITH_DIRECTIONS}).`);
   if (content.z_dim !== zDim) throw new Error(`The walk's latents have ${content.z_dim} numbers, this generator takes ${zDim}.`);
   const unknown = Object.keys(content).find((key) => !Object.hasOwn(USUAL, key));
   if (unknown) throw new Error(`The walk has a key ${JSON.stringify(unknown)}, which vidgan does not know.`);
@@ -133,7 +136,7 @@ export function parsed(text, zDim) {
   if (ALWAYS_CLOSED.includes(path) && !closed) throw new Error(`The path ${path} is always a loop; the walk asks for an open one.`);
   const keyframes = Array.isArray(given) ? given.map((k) => checkedKeyframe(k, zDim)) : given;
   if ((keyframes.length ?? keyframes) < leastKeyframes(path)) throw new Error(`The walk has too few keyframes for the path ${path}.`);
-  return { ...content, seed, keyframes };
+  return { ...content, seed, keyframes, directions: checkedDirections(directions, zDim) };
 }
 
 /** The walk in the text of a JSON file, if the page can play it. Throws an Error whose one line the page shows. */
@@ -144,7 +147,7 @@ export function fromJson(text, info) {
       throw new Error(`This page plays ${key} ${JSON.stringify(value)}; the walk asks for ${JSON.stringify(content[key]).slice(0, 40)}. vidgan render --walk plays it.`);
     }
   }
-  const { path, seed, closed, hold, ease, frames } = content;
+  const { path, seed, closed, hold, ease, frames, directions } = content;
   const labels = content.labels?.length ? content.labels : [0];
   const [truncation, ...others] = new Set([content.truncation].flat());
   if (others.length) throw new Error("This page plays one truncation; the walk goes through several. vidgan render --walk plays it.");
@@ -156,7 +159,7 @@ export function fromJson(text, info) {
   const keyframes = Array.isArray(content.keyframes) ? content.keyframes : keyframesOf(seed, count);
   const segments = Math.max(1, closed ? keyframes.length : keyframes.length - 1);
   const speed = (segments * FRAMES_PER_KEYFRAME) / frames;
-  return { path, seed, keyframes, closed, hold, ease, truncation, speed, labels };
+  return { path, seed, keyframes, closed, hold, ease, truncation, speed, labels, directions };
 }
 
 export const areClasses = (labels, classes) => Array.isArray(labels) && labels.every((c) => Number.isInteger(c) && c >= 0 && c < classes);
@@ -182,8 +185,19 @@ function checkedKeyframe(entry, zDim) {
   throw new Error(`A keyframe of the walk is neither a seed nor a latent of ${zDim} numbers.`);
 }
 
+function checkedDirections(entries, zDim) {
+  const numbers = (list) => Array.isArray(list) && list.length > 0 && list.every((x) => Number.isFinite(x) && Math.abs(x) <= MOST_STRENGTH);
+  for (const entry of Array.isArray(entries) ? entries : [{}]) {
+    const { name, strengths, vector } = entry ?? {};
+    if (typeof name !== "string" || !numbers(strengths) || !numbers(vector) || vector.length !== zDim) {
+      throw new Error(`The walk's directions: each has a name, strengths and a vector of ${zDim} numbers.`);
+    }
+  }
+  return entries;
+}
+
 /** The walk for the address bar: short where keyframes are seeds, long but exact where they are latents. */
-export function toHash(walk) {
+export function toHash(walk, info) {
   const values = { seed: walk.seed };
   const ofSeed = walk.keyframes.every((k, i) => k.seed === walk.seed && k.index === i);
   if (ofSeed) values.keyframes = walk.keyframes.length;
@@ -195,6 +209,12 @@ export function toHash(walk) {
   if (walk.speed !== 1) values.speed = Number(walk.speed.toFixed(4));
   if (walk.truncation !== 1) values.truncation = walk.truncation;
   if (walk.labels.some((label) => label)) values.labels = walk.labels.join(",");
+  // A direction of the page itself is known by its name.
+  const directions = walk.directions.map(({ name, strengths, vector }) => {
+    const own = known(name, info)?.vector;
+    return [encodeURIComponent(encodeURIComponent(name)), strengths.join("_"), ...(own && String(own) === String(vector) ? [] : [base64(Float64Array.from(vector))])].join(":");
+  });
+  if (directions.length) values.directions = directions.join(",");
   return `#${Object.entries(values).map((pair) => pair.join("=")).join("&")}`;
 }
 
@@ -213,11 +233,11 @@ export function fromHash(hash, info) {
     const keyframes = /^\d{1,4}$/.test(text)
       ? keyframesOf(seed, Math.min(MOST_KEYFRAMES, Math.max(1, Number(text))))
       : text.split(",").map((entry) => {
-          if (entry[0] === "z") return checkedKeyframe({ latent: Array.from(floats(entry.slice(1))) }, info.z_dim);
+          if (entry[0] === "z") return checkedKeyframe({ latent: Array.from(numbersIn(entry.slice(1), Float32Array)) }, info.z_dim);
           const [of, index] = entry.split(".");
           return checkedKeyframe({ seed: of, index: Number(index) }, info.z_dim);
         });
-    const of = (key, known, otherwise) => (known.includes(values.get(key)) ? values.get(key) : otherwise);
+    const of = (key, all, otherwise) => (all.includes(values.get(key)) ? values.get(key) : otherwise);
     const asked = of("path", PATHS, "loop");
     const path = keyframes.length < leastKeyframes(asked) ? "loop" : asked;
     const stops = THROUGH_KEYFRAMES.includes(path);
@@ -231,10 +251,21 @@ export function fromHash(hash, info) {
       speed: number("speed", 0.05, 20, 1),
       truncation: number("truncation", 0, 1, 1),
       labels: areClasses(labels, info.classes) ? labels : [0],
+      directions: checkedDirections(directionsIn(values.get("directions"), info), info.z_dim),
     };
   } catch {
     return null;
   }
+}
+
+const known = (name, info) => info.directions?.find((one) => one.name === name);
+
+function directionsIn(text, info) {
+  return (text ? text.split(",") : []).map((entry) => {
+    const [quoted, strengths, vector] = entry.split(":");
+    const name = decodeURIComponent(quoted);
+    return { name, strengths: strengths.split("_").map(Number), vector: vector ? Array.from(numbersIn(vector, Float64Array)) : known(name, info)?.vector };
+  }).filter(({ vector }) => vector); // those of another page have names that mean nothing here
 }
 
 function base64(latent) {
@@ -242,7 +273,7 @@ function base64(latent) {
   return text.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }
 
-function floats(text) {
+function numbersIn(text, Kind) {
   const bytes = Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
-  return new Float32Array(bytes.buffer);
+  return new Kind(bytes.buffer);
 }
