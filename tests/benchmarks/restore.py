@@ -38,16 +38,6 @@ def flight_back(count: int, wheel: Path | None) -> list[np.ndarray]:
     return [earth.render(levels, path, -heading, i) for i in frames]
 
 
-def poisson(answer: np.ndarray, original: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The answer in the hole, its seam blended by OpenCV."""
-    wide = cv2.dilate(np.pad(mask, 4), np.ones((5, 5), np.uint8))  # its rim has to be kept pixels
-    source, target = (np.pad(x, ((4, 4), (4, 4), (0, 0)), "edge") for x in (answer, original))
-    x, y, w, h = cv2.boundingRect(wide)
-    centre = (x + w // 2, y + h // 2)
-    blended = cv2.seamlessClone(source, target, wide, centre, cv2.NORMAL_CLONE)[4:-4, 4:-4]
-    return np.where(mask[..., None] > 0, blended, original)
-
-
 def damaged(picture: np.ndarray, random: np.random.Generator, folder: Path) -> dict[str, tuple]:
     """Of each damage: options of `opened`, and what people have for it."""
     high, wide, _ = picture.shape
@@ -114,9 +104,6 @@ def main() -> None:
                     refused.append(damage)
                     continue
                 answers = {"vidgan": answer} | others
-                if damage == "hole":
-                    mask = np.asarray(Image.open(folder / "mask.png"))
-                    answers["vidgan, seamlessClone"] = poisson(answer, original, mask)
                 of, *all_of = features(np.stack([original, *answers.values()]))
                 for (way_name, picture), f in zip(answers.items(), all_of, strict=True):
                     row = invert.psnr(original, picture), float(np.linalg.norm(f - of))

@@ -9,7 +9,6 @@ most and vanishes from them when it is silenced, that is, when its map is set to
 import base64
 import html
 import io
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -226,11 +225,10 @@ def _on_page(unit: Unit, layer: Layer, classes: tuple[str, ...]) -> dict[str, ob
     grey = unit.film[0].mean(3, keepdims=True)
     at = np.linspace(0, 1, len(_HEAT))
     colour = np.stack([np.interp(unit.heat, at, channel) for channel in _HEAT.T], axis=3)
-    counts = Counter(classes[label] for label in unit.labels) if classes else Counter()
     return {
         "number": unit.number,
         "change": round(float(layer.change[unit.number]), 1),
-        "classes": ", ".join(f"{n} of {kind}" for kind, n in counts.most_common()),
+        "classes": [classes[label] for label in unit.labels] if classes else [],
         "follows": {name: round(by, 2) for name, by in unit.follows.items()},
         "changes": {name: round(by, 2) for name, by in unit.changes.items()},
         "pictures": _webp(unit.film[:1]),
