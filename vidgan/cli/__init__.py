@@ -10,6 +10,7 @@
     pick      the verb pick, and its page
     render    the verb render
     export    the verbs export, serve, verify and import
+    lab       the verb lab: a page in which a GAN learns
     edit      the verbs that edit pictures and latents
     directions  the verb directions
     main      all verbs together, and errors as one line and an exit code

@@ -8,7 +8,7 @@ import sys
 from cyclopts import App, CycloptsError, Parameter, UnknownOptionError, UnusedCliTokensError
 
 from vidgan import __version__, signals
-from vidgan.cli import choose, directions, doctor, edit, export, pick, render, terminal, train
+from vidgan.cli import choose, directions, doctor, edit, export, lab, pick, render, terminal, train
 from vidgan.errors import (
     Interrupted,
     SystemFault,
@@ -36,7 +36,7 @@ for verb in (train.train, train.evaluate, render.render, choose.sample, pick.pic
     app.command(verb)
 for verb in (edit.invert, edit.restore, directions.directions, edit.dissect, export.export):
     app.command(verb)
-for verb in (export.serve, export.verify, export.import_, doctor.doctor):
+for verb in (export.serve, export.verify, export.import_, lab.lab, doctor.doctor):
     app.command(verb)
 
 

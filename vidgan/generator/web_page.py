@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from vidgan import __version__
 from vidgan.disk.files import whole, write_bytes
 from vidgan.disk.places import bundled
 from vidgan.disk.templates import filled, script_json
@@ -30,7 +31,7 @@ def write_html(model_file: Path, target: Path, *, force: bool = True) -> None:
     values = {
         "TITLE": html.escape(info["title"]),
         "INFO": script_json(info),
-        "WASM": _packed(_runtime(_WASM[0])),
+        "WASM": _packed(_unpacked(_WASM[0])),
         # First all low bytes, then all high bytes: float16 weights are compressed 10 % smaller.
         "MODEL": _packed(model[0::2] + model[1::2]),
     }
@@ -42,12 +43,19 @@ def write_site(model_file: Path, target: Path, *, force: bool = True) -> None:
     with whole(target, force=force) as part:
         shutil.copytree(bundled("export/web/built/site"), part)
         for name in _WASM:
-            (part / name).write_bytes(_runtime(name))
+            (part / name).write_bytes(_unpacked(name))
         _, info = _generator(model_file, part)
         (part / "model.json").write_text(json.dumps(info))
         index = part / "index.html"
         title = {"TITLE": html.escape(info["title"])}
         index.write_bytes(filled(index, title))
+
+
+def write_lab(target: Path, *, force: bool = True) -> None:
+    """Write the page in which a GAN trains. It needs no other file. Raises SystemFault."""
+    page = bundled("export/web/built/lab.html")
+    values = {"VERSION": __version__, "DIGITS": _packed(_unpacked("digits.bin"))}
+    write_bytes(target, filled(page, values), force=force)
 
 
 def is_site(folder: Path) -> bool:
@@ -78,7 +86,7 @@ def _generator(model_file: Path, folder: Path) -> tuple[bytes, dict[str, object]
     return file.read_bytes(), info
 
 
-def _runtime(name: str) -> bytes:
+def _unpacked(name: str) -> bytes:
     return lzma.decompress(bundled(f"export/web/built/{name}.xz").read_bytes())
 
 

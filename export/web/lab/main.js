@@ -1,0 +1,262 @@
+// The page: a person chooses pictures, trains, watches, plays and takes the generator home.
+
+import { gaussian, route } from "../src/latents.js";
+import { SIDE, Z_DIM } from "./sizes.js";
+import { digits, fromCamera, fromFiles, shown } from "./pictures.js";
+import { Plot } from "./plot.js";
+
+const $ = (id) => document.getElementById(id);
+const [ACROSS, ZOOM] = [8, 2]; // samples in a row; pixels of the canvas for one of a sample
+const MOST_SAMPLES = 60; // grids that are kept to look back at
+const [KEYFRAMES, WALK_S] = [8, 12]; // of a walk through what it has learned
+const REALS = [16, 4];
+
+// The trainer works in a worker, whose program lies in the page.
+const program = new Blob([$("worker").textContent], { type: "text/javascript" });
+const worker = new Worker(URL.createObjectURL(program));
+const waiting = new Map();
+let asked = 0;
+const ask = (act, given = {}) => new Promise((done, fail) => {
+  waiting.set(++asked, { done, fail });
+  worker.postMessage({ id: asked, act, ...given });
+});
+worker.onmessage = ({ data: { id, event, error, ...rest } }) => {
+  if (event) return heard[event](rest);
+  if (!id) return;
+  const { done, fail } = waiting.get(id);
+  waiting.delete(id);
+  if (error) fail(new Error(error));
+  else done(rest);
+};
+worker.onerror = (event) => sorry(`The trainer does not start: ${event.message}`);
+
+const plot = new Plot($("plot"));
+// begun: a trainer has these pictures. past: [{ images, pixels }]. shown: the number of one of these, or the newest.
+const view = { pictures: null, begun: false, training: false, playing: false, past: [], images: 0, follows: true, dirty: false };
+let settings = { loss: "non-saturating" };
+
+const heard = {
+  step({ images, seconds, lossD, lossG, onReals, onFakes, samples }) {
+    Object.assign(view, { images, seconds, onReals, onFakes, lossD, lossG, dirty: true });
+    plot.add(lossD, lossG);
+    if (samples) sampled(images, samples);
+  },
+  diverged() {
+    train(false);
+    story("It diverged: a loss is no number any more. Press Again, or choose another rule.");
+  },
+  failed: ({ message }) => sorry(`Training stopped: ${message}`),
+};
+
+function sampled(images, pixels) {
+  view.past.push({ images, pixels });
+  // Of the older half, every other goes.
+  if (view.past.length > MOST_SAMPLES) view.past = view.past.filter((_, i) => i % 2 === 0 || i > MOST_SAMPLES / 2);
+  $("seek").max = view.past.length - 1;
+  $("seek").disabled = view.past.length < 2;
+  if (view.follows) $("seek").value = view.past.length - 1;
+  if (!view.playing) paintSamples();
+}
+
+// What the canvas shows.
+
+function paintSamples() {
+  const grid = view.past[Number($("seek").value)];
+  if (!grid) return;
+  const canvas = $("picture");
+  const side = SIDE * ACROSS;
+  if (canvas.width !== side) Object.assign(canvas, { width: side, height: side });
+  const context = canvas.getContext("2d");
+  const colours = view.pictures.colours;
+  for (let i = 0; i < ACROSS ** 2; i++) {
+    context.putImageData(shown({ bytes: grid.pixels, colours }, i), (i % ACROSS) * SIDE, Math.floor(i / ACROSS) * SIDE);
+  }
+  glow(canvas);
+  document.documentElement.dataset.samples = view.past.length; // read by tests
+}
+
+function paintReals() {
+  const canvas = $("reals");
+  Object.assign(canvas, { width: REALS[0] * SIDE, height: REALS[1] * SIDE });
+  const context = canvas.getContext("2d");
+  const { count } = view.pictures;
+  for (let i = 0; i < REALS[0] * REALS[1]; i++) {
+    const picture = count > 64 ? Math.floor((i * count) / 64) + (i % 10) : i % count;
+    context.putImageData(shown(view.pictures, picture % count), (i % REALS[0]) * SIDE, Math.floor(i / REALS[0]) * SIDE);
+  }
+}
+
+const glow = (canvas) => $("glow").getContext("2d").drawImage(canvas, 0, 0, 8, 8);
+
+/** What is to be said about a training at this moment, for someone who has never seen one. */
+function commentary() {
+  const { images, onReals, onFakes } = view;
+  if (images < 1000) return "It has just begun. The generator paints fog, and tries to paint blurred pictures from their codes.";
+  if (onReals - onFakes > 0.85) return "The discriminator is nearly always right: the generator has to improve, and gets few hints how.";
+  if (onReals - onFakes < 0.2) return "The discriminator can hardly tell: the generator fools it well, for now.";
+  if (images < 6000) return "Shapes appear. The discriminator forces the generator to sharpen them.";
+  return "They take turns: one finds a trick, the other learns to see it. So losses go up and down, and pictures get better.";
+}
+
+const story = (text) => ($("story").textContent = text);
+
+function show() {
+  $("train").querySelector("use").setAttribute("href", view.training ? "#i-pause" : "#i-play");
+  $("train").querySelector("span").textContent = view.training ? "Pause" : view.begun ? "Go on" : "Train";
+  $("play").textContent = view.playing ? "Stop" : "Play";
+  for (const id of ["play", "save"]) $(id).disabled = !view.images;
+  for (const id of ["digits", "own", "camera"]) $(id).ariaPressed = view.pictures?.kind === id;
+  $("hint").classList.toggle("gone", view.begun);
+}
+
+function tick() {
+  requestAnimationFrame(tick);
+  if (!view.dirty) return;
+  view.dirty = false;
+  const { images, seconds, onReals, onFakes } = view;
+  $("clock").value = `${images.toLocaleString("en")} images`;
+  $("status").textContent = seconds ? `${(images / seconds).toFixed(0)} images/s${view.device === "webgpu" ? " on the GPU" : ""}` : "";
+  for (const [id, share] of [["on-reals", onReals], ["on-fakes", onFakes]]) {
+    $(id).value = share;
+    $(id).nextElementSibling.value = `${Math.round(100 * share)} %`;
+  }
+  plot.draw();
+  if (view.training) story(commentary());
+  if (images && $("play").disabled) show();
+}
+
+// What a person does.
+
+async function train(on) {
+  view.playing = false;
+  if (on && !view.begun) {
+    $("train").disabled = true;
+    story("The networks are made, and every picture gets its code. The first step takes some seconds: it is compiled.");
+    document.body.classList.add("loading");
+    try {
+      const { device } = await ask("begin", { pictures: view.pictures, settings });
+      Object.assign(view, { device, begun: true });
+    } catch (error) {
+      return sorry(`Training cannot begin: ${error.message}`);
+    } finally {
+      $("train").disabled = false;
+      document.body.classList.remove("loading");
+    }
+  }
+  view.training = on;
+  worker.postMessage({ act: "run", on, id: 0 });
+  show();
+}
+
+function use(pictures, kind) {
+  if (view.training) train(false);
+  Object.assign(view, { pictures: { ...pictures, kind }, begun: false, playing: false, past: [], images: 0, seconds: 0, onReals: 0, onFakes: 0, follows: true, dirty: true });
+  Object.assign($("seek"), { max: 0, value: 0, disabled: true });
+  plot.clear();
+  paintReals();
+  $("picture").getContext("2d").clearRect(0, 0, 9999, 9999);
+  $("count").value = `${pictures.count.toLocaleString("en")} pictures`;
+  $("data-note").textContent = pictures.count < 100 ? "With so few, it soon repeats itself: a hundred or more are better." : "";
+  show();
+}
+
+async function choose(kind, get) {
+  try {
+    use(await get(), kind);
+  } catch (error) {
+    toast(error.name === "NotAllowedError" ? "The camera was not allowed." : error.name === "NotFoundError" ? "There is no camera." : error.message);
+    $("data-note").textContent = "";
+  }
+}
+
+const ofFiles = (files) => choose("own", () => fromFiles(files, (count) => ($("data-note").textContent = `${count} pictures read`)));
+
+async function play() {
+  if (view.playing) {
+    view.playing = false;
+    show();
+    return paintSamples();
+  }
+  if (view.training) await train(false);
+  view.playing = true;
+  show();
+  story("You walk through what it has learned: neighbouring numbers give neighbouring pictures.");
+  const seed = Math.floor(Math.random() * 1e6);
+  const at = route({ path: "loop", closed: true, hold: 0, ease: "linear" }, KEYFRAMES, (i) => gaussian(seed, i, Z_DIM));
+  const since = performance.now();
+  const canvas = $("picture");
+  while (view.playing) {
+    const { pixels } = await ask("frames", { latents: [at((((performance.now() - since) / 1000 / WALK_S) % 1) * KEYFRAMES)] });
+    if (!view.playing) return;
+    if (canvas.width !== SIDE) Object.assign(canvas, { width: SIDE, height: SIDE });
+    canvas.getContext("2d").putImageData(shown({ bytes: pixels, colours: view.pictures.colours }, 0), 0, 0);
+    glow(canvas);
+    document.documentElement.dataset.frames = Number(document.documentElement.dataset.frames ?? 0) + 1; // read by tests
+    await new Promise(requestAnimationFrame);
+  }
+}
+
+async function save() {
+  const version = document.querySelector("meta[name=generator]").content.split(" ")[1];
+  const { content } = await ask("file", { facts: { data: view.pictures.name }, version });
+  const link = Object.assign(document.createElement("a"), {
+    href: URL.createObjectURL(new Blob([content])), download: "generator.safetensors",
+  });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  toast("Then: vidgan render --model generator.safetensors out.mp4");
+}
+
+function sorry(text) {
+  view.training = false;
+  $("sorry").textContent = text;
+  show();
+}
+
+let fading;
+function toast(text) {
+  clearTimeout(fading);
+  $("toast").textContent = text;
+  $("toast").classList.add("shown");
+  fading = setTimeout(() => $("toast").classList.remove("shown"), 5000);
+}
+
+$("train").addEventListener("click", () => train(!view.training));
+$("seek").addEventListener("input", () => {
+  view.follows = Number($("seek").value) === view.past.length - 1;
+  view.playing = false;
+  show();
+  paintSamples();
+});
+$("digits").addEventListener("click", () => choose("digits", digits));
+$("own").addEventListener("click", () => $("files").click());
+$("files").addEventListener("change", () => $("files").files.length && ofFiles([...$("files").files]));
+$("camera").addEventListener("click", () => choose("camera", () => fromCamera((share) => ($("data-note").textContent = `Recording: ${Math.ceil(20 * (1 - share))} s left. Move!`))));
+$("loss").addEventListener("change", async () => {
+  settings = { ...settings, loss: $("loss").value };
+  if (view.begun) await ask("set", { settings });
+});
+$("play").addEventListener("click", play);
+$("save").addEventListener("click", save);
+$("help-open").addEventListener("click", () => $("help").showModal());
+$("theme").addEventListener("click", () => {
+  const dark = document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  document.documentElement.dataset.theme = dark === "dark" ? "light" : "dark";
+  plot.draw();
+});
+addEventListener("dragover", (event) => {
+  event.preventDefault();
+  document.body.classList.add("dropping");
+});
+addEventListener("dragleave", () => document.body.classList.remove("dropping"));
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  document.body.classList.remove("dropping");
+  ofFiles([...event.dataTransfer.files]);
+});
+addEventListener("resize", () => plot.draw());
+addEventListener("beforeunload", (event) => view.images > 3000 && event.preventDefault());
+
+globalThis.vidgan = { ask, view }; // for tests and curious people
+tick();
+choose("digits", digits);

@@ -1,0 +1,265 @@
+// Trains a GAN as vidgan/training/step.py and codes.py do, with the losses and settings that are
+// vidgan's default. It knows neither the page nor where the pictures come from.
+//
+//     B batch   Z z_dim   A anchors   P numbers of a small picture
+
+import { jit, nn, numpy as np, tree, vjp } from "@jax-js/jax";
+import { gaussian } from "../src/latents.js";
+import { codesOf, scaled, small } from "./codes.js";
+import { LOSSES, augment, drawn, generate, inThree, judge, newDiscriminator, newGenerator } from "./net.js";
+import { SIDE, Z_DIM } from "./sizes.js";
+
+const CODES = 0.5; // of a batch
+const ANCHORS = 512;
+const [BETA1, BETA2, ADAM_EPS] = [0.5, 0.999, 1e-8];
+const HALFLIFE = 10_000; // images: of the average of G, once that many are seen 20 times
+const [CALIBRATION, OF_CALIBRATION] = [16, 64]; // batches, pictures in each
+export const DEFAULTS = { batch: 32, channels: 32, rateG: 4e-4, rateD: 2e-4, loss: "non-saturating", codeWeight: 10, augment: true };
+
+/** Uniform numbers in [0, 1), from a seed: the squared length of two normal numbers says one. */
+export function uniforms(seed) {
+  const normal = normals(seed, 2 ** 30);
+  return () => Math.exp(-(normal() ** 2 + normal() ** 2) / 2) % 1;
+}
+
+/** Normal numbers, from the latents of a seed that begin at an index. */
+export function normals(seed, first) {
+  let [count, next] = [0, []];
+  return () => {
+    if (!next.length) next = [...gaussian(seed, first + count++, Z_DIM)];
+    return next.pop();
+  };
+}
+
+/** What `net.augment` does with each of `count` pictures, from uniform numbers, seven a picture. */
+export function augmentation(count, uniform) {
+  const reach = Math.round(SIDE / 8);
+  const how = Object.fromEntries(["brightness", "saturation", "contrast"].map((name) => [name, new Float32Array(count)]));
+  const [rows, columns] = [new Float32Array(count * SIDE * SIDE), new Float32Array(count * SIDE * SIDE)];
+  const mask = new Float32Array(count * SIDE * SIDE).fill(1);
+  const shift = (matrix, picture, by) => {
+    for (let to = 0; to < SIDE; to++) {
+      const from = to + by;
+      if (from >= 0 && from < SIDE) matrix[(picture * SIDE + to) * SIDE + from] = 1;
+    }
+  };
+  for (let i = 0; i < count; i++) {
+    const u = Array.from({ length: 7 }, uniform);
+    [how.brightness[i], how.saturation[i], how.contrast[i]] = [u[0] - 0.5, 2 * u[1], u[2] + 0.5];
+    const [right, down] = [u[3], u[4]].map((x) => Math.floor(x * (2 * reach + 1)) - reach);
+    shift(columns, i, right);
+    shift(rows, i, down);
+    const [x0, y0] = [u[5], u[6]].map((x) => Math.floor(x * SIDE));
+    for (let y = 0; y < SIDE; y++) {
+      for (let x = 0; x < SIDE; x++) {
+        if (Math.abs(x - x0) < SIDE / 4 && Math.abs(y - y0) < SIDE / 4) mask[(i * SIDE + y) * SIDE + x] = 0;
+      }
+    }
+  }
+  const one = (values) => np.array(values).reshape([count, 1, 1, 1]);
+  return {
+    brightness: one(how.brightness), saturation: one(how.saturation), contrast: one(how.contrast),
+    rows: np.array(rows).reshape([count, SIDE, SIDE]), columns: np.array(columns).reshape([count, SIDE, SIDE]),
+    mask: np.array(mask).reshape([count, SIDE, SIDE, 1]),
+  };
+}
+
+export const toFloat = (bytes, shape) => np.array(Float32Array.from(bytes, (x) => x / 127.5 - 1)).reshape(shape);
+
+/**
+ * The losses of a batch, and the gradients of both networks, before either learns.
+ * batch: real [B, H, W, colours], seen [B, Z], alike (the weight of the codes), onReal, onFake (or null)
+ */
+export function gradients(g, d, batch, { loss, codes }) {
+  const { real, seen, onReal, onFake } = batch;
+  const [fake, intoG] = vjp((weights) => generate(weights, seen), [g]);
+  const aug = (image, how) => (how ? augment(inThree(image), how) : inThree(image));
+  const [r, intoDReal] = vjp((weights) => judge(weights, aug(real.ref, onReal)), [tree.ref(d)]);
+  const [f, intoDFake] = vjp((weights, image) => judge(weights, aug(image, onFake)), [d, fake.ref]);
+
+  const [lossG, ofG] = vjp((logits) => LOSSES[loss].g(r.ref, logits), [f.ref]);
+  const [, throughD] = intoDFake(ofG(np.array(1))[0]);
+  let toFake = throughD;
+  let whole = lossG.ref;
+  if (codes) {
+    const count = Math.floor(real.shape[0] * CODES);
+    const [distance, ofDistance] = vjp((image) => np.square(small(image.slice([0, count])).sub(small(real.slice([0, count])))).mean(), [fake.ref]);
+    whole = whole.add(distance.mul(codes));
+    toFake = toFake.add(ofDistance(np.array(codes))[0]);
+  }
+  const [gradientG] = intoG(toFake);
+
+  const [lossD, ofD] = vjp((onReals, onFakes) => LOSSES[loss].d(onReals, onFakes), [r.ref, f.ref]);
+  const [toR, toF] = ofD(np.array(1));
+  const [onReals] = intoDReal(toR);
+  const [onFakes] = intoDFake(toF);
+  return { lossD, lossG: whole, gradientG, gradientD: tree.map((a, b) => a.add(b), onReals, onFakes), r, f };
+}
+
+/** One update of the weights of a network by Adam. `moments` are [first, second]. */
+function adam(weights, slope, [first, second], rate, { c1, c2 }) {
+  const one = tree.map((m, g) => m.mul(BETA1).add(g.mul(1 - BETA1)), first, tree.ref(slope));
+  const two = tree.map((v, g) => v.mul(BETA2).add(np.square(g).mul(1 - BETA2)), second, slope);
+  const next = tree.map(
+    (w, m, v) => w.sub(m.div(c1.ref).div(np.sqrt(v.div(c2.ref)).add(ADAM_EPS)).mul(rate.ref)), weights, tree.ref(one), tree.ref(two));
+  return [next, [one, two]];
+}
+
+/** A step of both networks, and the average of G moved by `share` of the way to where it then is. */
+function stepped({ g, d, average, adamG, adamD }, batch, now, how) {
+  const seen = np.concatenate([batch.codes, drawn(batch.z, batch.anchors)], 0);
+  const { lossD, lossG, gradientG, gradientD, r, f } = gradients(tree.ref(g), tree.ref(d), { ...batch, seen }, how);
+  const [nextG, nextAdamG] = adam(g, gradientG, adamG, now.rateG, now);
+  const [nextD, nextAdamD] = adam(d, gradientD, adamD, now.rateD, now);
+  const nextAverage = tree.map((a, b) => a.ref.add(b.sub(a).mul(now.share.ref)), average, tree.ref(nextG));
+  const sure = (logits) => nn.sigmoid(logits).mean();
+  return [{ g: nextG, d: nextD, average: nextAverage, adamG: nextAdamG, adamD: nextAdamD }, np.stack([lossD, lossG, sure(r), sure(f)])];
+}
+
+const zeros = (weights) => tree.map((w) => np.zeros(w.shape), weights);
+
+export class Trainer {
+  images = 0; // seen
+  steps = 0;
+  #order = [];
+  #step = null;
+  #paint = jit((g, z, anchors) => generate(g, drawn(z, anchors)));
+  #measure = jit((g, z, anchors) => {
+    const noted = [];
+    generate(g, drawn(z, anchors), { noted }).dispose();
+    return noted;
+  });
+
+  /** pictures: { bytes: Uint8Array of [N, 32, 32, colours], count, colours } */
+  static async begin(pictures, settings = {}) {
+    const trainer = new Trainer();
+    trainer.how = { ...DEFAULTS, seed: 0, ...settings };
+    trainer.pictures = pictures;
+    const { channels, seed } = trainer.how;
+    const normal = normals(seed, 2 ** 31);
+    const g = newGenerator(channels, pictures.colours, normal);
+    const d = newDiscriminator(channels, normal);
+    trainer.state = { g, d, average: tree.ref(g), adamG: [zeros(g), zeros(g)], adamD: [zeros(d), zeros(d)] };
+    trainer.codes = await codesOf(pictures.bytes, pictures.count, pictures.colours, normal);
+    const anchors = new Float32Array(ANCHORS * Z_DIM);
+    for (let i = 0; i < ANCHORS; i++) {
+      const picture = Math.floor((i / ANCHORS) * pictures.count);
+      anchors.set(trainer.codes.subarray(picture * Z_DIM, (picture + 1) * Z_DIM), i * Z_DIM);
+    }
+    trainer.anchors = np.array(anchors).reshape([ANCHORS, Z_DIM]);
+    trainer.uniform = uniforms(seed);
+    return trainer;
+  }
+
+  /** Change what a run may change: rates, loss, weight of codes, augment. */
+  set(settings) {
+    Object.assign(this.how, settings);
+    this.#step?.dispose();
+    this.#step = null;
+  }
+
+  #batch() {
+    const { batch, seed, augment } = this.how;
+    const { bytes, count, colours } = this.pictures;
+    const size = SIDE * SIDE * colours;
+    const real = new Float32Array(batch * size);
+    const half = Math.floor(batch * CODES);
+    const codes = new Float32Array(half * Z_DIM);
+    const z = new Float32Array((batch - half) * Z_DIM);
+    for (let i = 0; i < batch; i++) {
+      if (!this.#order.length) this.#order = shuffled(count, this.uniform);
+      const picture = this.#order.pop();
+      for (let p = 0; p < size; p++) real[i * size + p] = bytes[picture * size + p] / 127.5 - 1;
+      const latent = gaussian(seed, (this.images + i) % 2 ** 32, Z_DIM);
+      if (i >= half) z.set(latent, (i - half) * Z_DIM);
+      else codes.set(scaled(this.codes.slice(picture * Z_DIM, (picture + 1) * Z_DIM), Math.hypot(...latent)), i * Z_DIM);
+    }
+    return {
+      real: np.array(real).reshape([batch, SIDE, SIDE, colours]), codes: np.array(codes).reshape([half, Z_DIM]),
+      z: np.array(z).reshape([batch - half, Z_DIM]), anchors: this.anchors.ref,
+      ...(augment && { onReal: augmentation(batch, this.uniform), onFake: augmentation(batch, this.uniform) }),
+    };
+  }
+
+  /** Learn from one batch. Returns [loss of D, loss of G, how sure D is of reals, of fakes]. */
+  async step() {
+    const { batch, loss, codeWeight, rateG, rateD } = this.how;
+    this.#step ??= jit((state, batch, now) => stepped(state, batch, now, { loss, codes: codeWeight }));
+    this.images += batch;
+    this.steps += 1;
+    const halflife = Math.min(HALFLIFE, 0.05 * this.images);
+    const now = {
+      rateG, rateD, c1: 1 - BETA1 ** this.steps, c2: 1 - BETA2 ** this.steps, share: 1 - 0.5 ** (batch / halflife),
+    };
+    const [state, seen] = this.#step(this.state, this.#batch(), Object.fromEntries(Object.entries(now).map(([key, x]) => [key, np.array(x)])));
+    this.state = state;
+    return [...(await seen.data())];
+  }
+
+  /** Pictures of latents, normalised by each other's statistics: Uint8ClampedArray of [N, 32, 32, colours]. */
+  async samples(latents) {
+    return toBytes(await this.#paint(tree.ref(this.state.average), rows(latents), this.anchors.ref).data());
+  }
+
+  /** The averaged generator, with the statistics of its BatchNorms measured anew. */
+  async finished() {
+    const sums = [];
+    for (let turn = 0; turn < CALIBRATION; turn++) {
+      const z = Array.from({ length: OF_CALIBRATION }, (_, i) => gaussian(this.how.seed, turn * OF_CALIBRATION + i, Z_DIM));
+      const noted = this.#measure(tree.ref(this.state.average), rows(z), this.anchors.ref);
+      for (const [n, one] of noted.entries()) {
+        const side = 4 * 2 ** (n >> 1); // of the maps that were measured
+        const count = OF_CALIBRATION * side * side;
+        const share = (n % 2 ? count / (count - 1) : 1) / CALIBRATION; // variances are to be unbiased
+        const values = await one.data();
+        sums[n] ??= new Float32Array(values.length);
+        for (let i = 0; i < values.length; i++) sums[n][i] += values[i] * share;
+      }
+    }
+    const fixed = Array.from({ length: sums.length / 2 }, (_, n) => [sums[2 * n], sums[2 * n + 1]]);
+    // It paints in WebAssembly wherever it was trained, so that its pictures are the same everywhere.
+    const [leaves, structure] = tree.flatten(this.state.average);
+    const here = [];
+    for (const one of leaves) here.push(np.array(await one.ref.data(), { device: "wasm" }).reshape(one.shape));
+    const anchors = np.array(await this.anchors.ref.data(), { device: "wasm" }).reshape([ANCHORS, Z_DIM]);
+    return new Generator(tree.unflatten(structure, here), fixed, anchors, this.pictures.colours, this.how.channels);
+  }
+
+  dispose() {
+    tree.dispose([this.state, this.anchors]);
+    for (const made of [this.#step, this.#paint, this.#measure]) made?.dispose();
+  }
+}
+
+/** A generator that learns no more: each picture depends on its latent alone. */
+export class Generator {
+  #paint = jit((g, fixed, z, anchors) => generate(g, drawn(z, anchors), { fixed }));
+
+  constructor(g, statistics, anchors, colours, channels) {
+    Object.assign(this, { g, statistics, anchors, colours, channels });
+    this.fixed = statistics.map((pair) => pair.map((values) => np.array(values, { device: "wasm" })));
+  }
+
+  async frames(latents) {
+    return toBytes(await this.#paint(tree.ref(this.g), tree.ref(this.fixed), rows(latents, "wasm"), this.anchors.ref).data());
+  }
+
+  dispose() {
+    tree.dispose([this.g, this.fixed, this.anchors]);
+    this.#paint.dispose();
+  }
+}
+
+const rows = (latents, device) => np.array(Float32Array.from(latents.flatMap((z) => [...z])), { device }).reshape([latents.length, Z_DIM]);
+
+/** Halves round to even, as in vidgan/networks/pixels.py: so a canvas of bytes rounds, too. */
+const toBytes = (image) => Uint8ClampedArray.from(image, (x) => Math.fround(Math.fround(x * 127.5) + 127.5));
+
+function shuffled(count, uniform) {
+  const order = Array.from({ length: count }, (_, i) => i);
+  for (let i = count - 1; i > 0; i--) {
+    const j = Math.floor(uniform() * (i + 1));
+    [order[i], order[j]] = [order[j], order[i]];
+  }
+  return order;
+}

@@ -1,0 +1,33 @@
+// What a test asks of the networks of the lab, in the browser: losses and gradients of one batch.
+
+import { defaultDevice, init, jit, numpy as np, tree } from "@jax-js/jax";
+import { drawn } from "../../export/web/lab/net.js";
+import { augmentation, gradients, toFloat } from "../../export/web/lab/trainer.js";
+
+const array = ({ shape, values }) => np.array(Float32Array.from(values)).reshape(shape);
+const arrays = (given) => (given.shape ? array(given) : Array.isArray(given) ? given.map(arrays) : Object.fromEntries(Object.entries(given).map(([key, one]) => [key, arrays(one)])));
+
+async function size(weights) {
+  let square = 0;
+  for (const one of tree.leaves(weights)) for (const x of await one.data()) square += x * x;
+  return Math.sqrt(square);
+}
+
+globalThis.losses = async ({ g, d, real, codes, z, anchors, draws, losses }) => {
+  await init("wasm");
+  defaultDevice("wasm");
+  const [onReal, onFake] = draws.map((one) => () => {
+    const left = [...one];
+    return augmentation(real.shape[0], () => left.shift());
+  });
+  const found = {};
+  for (const loss of losses) {
+    const seen = np.concatenate([array(codes), drawn(array(z), array(anchors))], 0);
+    const batch = { real: toFloat(real.values, real.shape), seen, onReal: onReal(), onFake: onFake() };
+    const of = jit((g, d, batch) => gradients(g, d, batch, { loss, codes: 10 }))(arrays(g), arrays(d), batch);
+    found[loss] = [
+      (await of.lossD.data())[0], (await of.lossG.data())[0], await size(of.gradientD), await size(of.gradientG),
+    ];
+  }
+  return found;
+};
