@@ -13,6 +13,7 @@
     lab       the verb lab: a page in which a GAN learns
     edit      the verbs that edit pictures and latents
     directions  the verb directions
+    motion    the verb motion
     main      all verbs together, and errors as one line and an exit code
 
 A verb imports the heavy modules that it needs itself, so that --help answers at once and rendering

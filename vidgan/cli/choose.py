@@ -134,7 +134,6 @@ def sheet(
 
     from vidgan.latent import directions, paths
     from vidgan.render import pipeline
-    from vidgan.render.walk import latent_of
 
     (columns, rows), z, labels, marks, turns = size, [], [], [], max(len(shown), 1)
     for row in range(rows):
@@ -142,7 +141,7 @@ def sheet(
             entry = dict(keyframe)
             own = entry.pop("class", None)
             labels += [shown[row % turns] if own is None else own] if shown else []
-            z.append(latent_of(entry, generator.z_dim))
+            z.append(paths.latent_of(entry, generator.z_dim))
             marks.append(entry.get("seed", 0))
     marks = marks if numbers else []
     t = np.arange(len(z)) % columns / max(columns - 1, 1)

@@ -28,12 +28,17 @@ class WalkOptions:
         frames: The number of frames. By default 120.
         seconds: How long the film is, instead of --frames: 10 makes 300 frames at 30 per second.
         path: How to move from keyframe to keyframe: loop (smooth, the default), lerp (straight),
-            slerp (along a sphere), spline (Catmull-Rom), circle, walk (random) or noise.
+            slerp (along a sphere), spline (Catmull-Rom), circle, walk (random), noise, or motion:
+            as things moved in a film (see vidgan motion).
         seed: The number that decides the keyframes. Each seed gives another film. By default 0.
         seeds: The seeds of the pictures to pass through, for example 3,17,99. They replace --seed.
         keyframes: The number of pictures to pass through, by default one per 30 frames; or
             favourites (see vidgan keep), seeds, photographs (see vidgan invert) and .npy files of
             latents, arrays [K, z_dim]: coast,17,anna.jpg,latents.npy.
+        start: Begin at this photograph, seed or favourite: one keyframe.
+        motion: The file of what --path motion plays. By default the one beside the generator.
+        speed: Of --path motion: 1, the default, is as fast as its film, 0.5 half as fast.
+        reverse: Play the motion backwards.
         fps: Frames per second, for example 30 (the default), 23.976 or 24000/1001. With --walk the
             film stays as long: 60 instead of 30 makes twice the frames, in finer steps.
         loop: End where the film starts, so that it repeats without a jump. This is the default.
@@ -65,6 +70,10 @@ class WalkOptions:
     seed: Whole | None = None
     seeds: str | None = None
     keyframes: str | None = None
+    start: str | None = None
+    motion: Path | None = None
+    speed: float | None = None
+    reverse: bool | None = None
     fps: str | None = None
     loop: Annotated[bool | None, Parameter(negative="--no-loop")] = None
     hold: float | None = None
@@ -96,12 +105,17 @@ def walks_of(
     given = {key: value for key, value in vars(moves).items() if value is not None}
     seconds, direction = given.pop("seconds", None), given.pop("direction", None)
     seeds, keyframes = given.pop("seeds", None), given.pop("keyframes", None)
+    if start := given.pop("start", None):
+        if keyframes or seeds or moves.path != "motion":
+            raise UsageError("--start: only with --path motion, and instead of --keyframes.")
+        keyframes = start if not start.isdecimal() else f"{start},"
     parsed = {
         "closed": given.pop("loop", None),
         "truncation": numbers("--truncation", moves.truncation, float),
         "directions": directions_of(direction, source),
         "labels": labels_of(moves.labels),
         "grid": None if moves.grid is None else list(terminal.pair("--grid", moves.grid)),
+        "motion": _motion(moves, files, source),
         "audio": moves.audio and str(moves.audio),
         "audio_part": moves.audio_part and _part(moves.audio_part),
         "audio_follow": moves.audio_follow and moves.audio_follow.split(","),
@@ -137,6 +151,17 @@ def walks_of(
     if direction and any(walk.generator for walk in walks):
         raise UsageError("--direction: is of one generator, and the walks have their own.")
     return chapters.with_one_sound(walks) if several else walks
+
+
+def _motion(moves: WalkOptions, files: str | None, source: Path) -> str | None:
+    """What --path motion plays. Files of walks name their own."""
+    if moves.motion or moves.path != "motion" or files:
+        return moves.motion and str(moves.motion)
+    from vidgan.generator.motion import file_of
+
+    if not file_of(source).exists():
+        raise UsageError("--path motion: no motion was learned yet; first vidgan motion film.mp4.")
+    return str(file_of(source))
 
 
 def names(text: str) -> list[Path]:

@@ -5,8 +5,9 @@
     restore  damaged pictures, with the latent that explains best what is left of them
     sheet    what was found for pictures, side by side with them
     find_directions  sliders with names, from frames alone, so that ONNX files have them too
+    learn_motion  how the latents of a film move
     dissect  what single units of the early layers draw, as a page
 
 Everything else here works with the differentiable generator of `generator.synthesis`, opened from
-generator.safetensors. It knows neither films nor the training loop.
+generator.safetensors. Only learn_motion knows films; nothing knows the training loop.
 """

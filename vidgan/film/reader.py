@@ -65,6 +65,12 @@ def frames_in(source: Path | str) -> int:
         return stream.frames or round(seconds * rate)
 
 
+def fps_of(source: Path | str) -> float:
+    """Frames per second, as its head says, else 25. Raises DataError."""
+    with _opened(source) as (_, stream):
+        return float(stream.average_rate or stream.guessed_rate or 25)
+
+
 def read_on(
     source: Path | str, after: Place, *, every: int, size: Size | None, notice: Notice
 ) -> Iterator[tuple[Place, np.ndarray]]:

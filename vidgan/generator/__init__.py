@@ -8,6 +8,7 @@
     favourites      pictures kept by name
     synthesis       a generator of either kind, for frames or for images with gradients
     directions      the named directions of a generator, beside it
+    motion          a motion that was learned for it, as a file
     selftest        the self-test that an ONNX file contains
     graph           the graphs around a generator in an ONNX file
     variants        smaller forms of the graph of a generator: float16, int8

@@ -6,12 +6,13 @@ for what was measured elsewhere (a constant speed, a sound).
     K keyframes   Z z_dim   t position on the path, 0 to 1   at position counted in keyframes
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from vidgan.errors import UsageError
+from vidgan.errors import ConfigError, UsageError
 from vidgan.latent import seeds
 from vidgan.latent.directions import Slider
 
@@ -245,6 +246,20 @@ class Path:
         turn = (1 - away * gain) * (np.pi / 2)
         centre = seeds.gaussian(self.keyframes.seed, np.array([_CENTRE]), z_dim=z.shape[1])
         return np.cos(turn) * z + np.sin(turn) * centre
+
+
+def latent_of(entry: object, z_dim: int) -> np.ndarray:
+    """The latent float32 [Z] that a keyframe of a file stands for."""
+    match entry:
+        case {"seed": int(seed), "index": int(index)} if len(entry) == 2 and 0 <= index < 2**32:
+            return seeds.gaussian(seed, np.array([index]), z_dim=z_dim)[0]
+        case {"latent": list(latent)} if len(entry) == 1:
+            if len(latent) != z_dim:
+                raise ConfigError(f"keyframes of {len(latent)} numbers; this model takes {z_dim}.")
+            if all(type(number) in (int, float) for number in latent):
+                return np.array(latent, np.float32)
+    examples = '{"seed": 7, "index": 0} or {"latent": [0.1, -1.2, ...]}'
+    raise ConfigError(f"keyframe {json.dumps(entry)[:60]}: it must be like {examples}.")
 
 
 def moved(z: np.ndarray, sliders: Sequence[Slider], t: np.ndarray, closed: bool) -> np.ndarray:

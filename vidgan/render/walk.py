@@ -22,10 +22,12 @@ from vidgan.errors import ConfigError, ModelError, UsageError
 from vidgan.film import sound
 from vidgan.film.target import Target, parse_fps
 from vidgan.generator import classes, runs
+from vidgan.generator import motion as motions
 from vidgan.generator.synthesis import Synthesize
 from vidgan.latent import paths as curves
-from vidgan.latent import seeds
 from vidgan.latent.directions import sliders
+from vidgan.latent.motion import Motion, Played, play
+from vidgan.latent.paths import latent_of
 from vidgan.render.constant_speed import constant_speed
 from vidgan.render.grid import Grid
 from vidgan.render.mixed import Mixed
@@ -33,9 +35,10 @@ from vidgan.render.mixed import Mixed
 logger = logging.getLogger(__name__)
 FORMAT, _FORMER = "vidgan-walk-2", "vidgan-walk-1"
 _WITH_DIRECTIONS = "vidgan-walk-3"  # so that players which do not know them refuse it
+_WITH_MOTION = "vidgan-walk-4"  # as here
 _MOST_CELLS = 144
 _NEWER = ("audio_part", "audio_follow", "audio_strength", "audio_smoothing", "fade", "generator")
-_NEWER += ("directions",)
+_NEWER += ("directions", "motion", "speed", "reverse")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,9 @@ class Walk:
     ease: str = "linear"
     truncation: int | float | list[int | float] = 1.0  # 0 to 1; a list is gone through in turn
     directions: list | None = None  # [{"name": "brighter", "strengths": [-2, 2], "vector": [...]}]
+    motion: str | None = None  # the file of what the path `motion` plays
+    speed: int | float = 1.0  # of it: 1 is that of its film
+    reverse: bool = False
     labels: list[int | str] | None = None  # numbers of classes, or names; only numbers once bound
     grid: list[int] | None = None  # [columns, rows]; cell c shows the walk of seed + c
     constant_speed: bool = False
@@ -98,10 +104,12 @@ class Walk:
                     f'sound. To play it as vidgan does now, set its "format" to "{FORMAT}".'
                 )
             content["format"] = FORMAT  # without the two, nothing has changed
-        if content.get("format") == (_WITH_DIRECTIONS if content.get("directions") else FORMAT):
+        stated = _format(content.get("motion"), content.get("directions"))
+        if content.get("format") == stated:
             content["format"] = FORMAT
-        elif content.get("directions"):
-            raise ConfigError(f'{source}: has directions, so its "format" is "{_WITH_DIRECTIONS}".')
+        elif stated != FORMAT:
+            has = "a motion" if stated == _WITH_MOTION else "directions"
+            raise ConfigError(f'{source}: has {has}, so its "format" is "{stated}".')
         if content.get("format") != FORMAT:
             raise ConfigError(f'{source}: not a walk; these have "format": "{FORMAT}".')
         if type(content.get("fps")) in (int, float):
@@ -114,7 +122,9 @@ class Walk:
             raise ConfigError(f"{source}: z_dim is missing; vidgan render --save-walk writes it.")
         model = walk.generator
         model = model if model in (None, "earth") else str(source.parent / model)
-        return replace(walk, audio=walk.audio and str(source.parent / walk.audio), generator=model)
+        files = {key: getattr(walk, key) for key in ("audio", "motion")}
+        files = {key: name and str(source.parent / name) for key, name in files.items()}
+        return replace(walk, **files, generator=model)
 
     def save(self, target: Path, *, force: bool = True) -> None:
         """Write a file with every key and every keyframe. Files in it are named as seen from it."""
@@ -122,8 +132,9 @@ class Walk:
 
     def text(self, folder: Path) -> str:
         """What a file in a folder says: a line for each key and each keyframe, for people."""
-        names = {key: _seen_from(folder, getattr(self, key)) for key in ("audio", "generator")}
-        names["format"] = _WITH_DIRECTIONS if self.directions else FORMAT
+        keys = ("audio", "motion", "generator")
+        names = {key: _seen_from(folder, getattr(self, key)) for key in keys}
+        names["format"] = _format(self.motion, self.directions)
         keyframes, fps = self.keyframes_in_full(), str(parse_fps(self.fps))
         lines = []
         for key, value in asdict(replace(self, keyframes=keyframes, fps=fps, **names)).items():
@@ -145,7 +156,9 @@ class Walk:
         if "seed" in given and "keyframes" not in given and isinstance(self.keyframes, list):
             walk = replace(walk, keyframes=len(self.keyframes))
         if "fps" in given and "frames" not in given:
-            count = walk._keyframes(0).count if walk.keyframes is None else walk.keyframes
+            count = walk.keyframes
+            if count is None and walk.path != "motion":
+                count = walk._keyframes(0).count
             frames = max(1, round(self.frames * parse_fps(walk.fps) / parse_fps(self.fps)))
             walk = replace(walk, frames=frames, keyframes=count)
         measured = self.constant_speed or self.audio or walk.constant_speed or walk.audio
@@ -180,7 +193,12 @@ class Walk:
         if self.audio and not measured:
             drive = self.listen()
             walk = replace(walk, frames=len(drive.speed))
-        paths = walk.paths(generator.classes)
+        played = None
+        if self.motion and self.path == "motion":
+            played = motions.read(Path(self.motion), generator.weights_sha256)
+            if generator.classes and not walk.labels and played.label is not None:
+                walk = replace(walk, labels=[played.label])
+        paths = walk.paths(generator.classes, played)
         if drive:
             positions = drive.timing(paths[0].steps)[: walk.frames]
             paths = [replace(path, positions=positions, gain=drive.gain) for path in paths]
@@ -196,8 +214,9 @@ class Walk:
         fps, strength, smoothing = parse_fps(self.fps), self.audio_strength, self.audio_smoothing
         return sound.listen(song, fps, part, follow, strength, smoothing)
 
-    def paths(self, class_count: int = 0) -> list[curves.Path]:
+    def paths(self, class_count: int = 0, motion: Motion | None = None) -> list[curves.Path]:
         """One path per cell of the grid, row by row. Labels are numbers. Raises UsageError."""
+        self._check_motion()
         cells = math.prod(self.grid or [1])
         if self.grid and (len(self.grid) != 2 or min(self.grid) < 1 or cells > _MOST_CELLS):
             text = "x".join(map(str, self.grid))
@@ -208,8 +227,8 @@ class Walk:
         scales = self.truncation if isinstance(self.truncation, list) else [self.truncation]
         return [
             curves.Path(
-                kind=self.path,
-                keyframes=self._keyframes(cell),
+                kind="spline" if motion else self.path,
+                keyframes=self._played(motion, cell) if motion else self._keyframes(cell),
                 frames=self.frames,
                 closed=self.closed,
                 hold=self.hold,
@@ -226,9 +245,35 @@ class Walk:
 
     def keyframes_in_full(self) -> list[dict[str, object]]:
         """The keyframes as they stand in a file."""
-        if isinstance(self.keyframes, list):
-            return self.keyframes
+        if isinstance(self.keyframes, list) or self.path == "motion":
+            return self.keyframes or []
         return _of_seed(self.seed, self._keyframes(0).count)
+
+    def _check_motion(self) -> None:
+        plays, given = self.path == "motion", self.keyframes
+        stops = self.hold or self.ease != "linear"
+        for wrong, why in (
+            (plays != bool(self.motion), "--path motion and --motion: both or neither."),
+            (
+                not plays and (self.speed != 1 or self.reverse),
+                "--speed and --reverse: of a motion.",
+            ),
+            (not 0.01 <= self.speed <= 100, f"--speed {self.speed:g}: from 0.01 to 100."),
+            (plays and stops, "--path motion has its own speed: omit --hold and --ease."),
+            (
+                plays and isinstance(given, int),
+                f"--keyframes {given}: name what a motion meets: 5,",
+            ),
+        ):
+            if wrong:
+                raise UsageError(why)
+
+    def _played(self, motion: Motion, cell: int) -> Played:
+        """The motion for a cell, at the speed of its film times --speed."""
+        rate = motion.fps / float(parse_fps(self.fps)) * self.speed
+        met = [latent_of(entry, self.z_dim) for entry in self.keyframes or ()]
+        seed, closed = self.seed + cell, self.closed
+        return play(motion, seed, self.frames, rate, closed, met=met, reverse=self.reverse)
 
     def _keyframes(self, cell: int) -> curves.Keyframes:
         given = self.keyframes if isinstance(self.keyframes, list) else None
@@ -289,13 +334,18 @@ class BoundWalk:
     def measured(self) -> Walk:
         positions, gain = [path.positions for path in self.paths], self.paths[0].gain
         positions = None if positions[0] is None else [one.tolist() for one in positions]
-        return replace(self.walk, positions=positions, gain=None if gain is None else gain.tolist())
+        walk, played = self.walk, self.paths[0].keyframes
+        if isinstance(played, Played) and not walk.grid:
+            # As what was played, so that every player plays it, and nobody needs the motion.
+            held = {"path": "spline", "keyframes": played.entries(), "motion": None}
+            walk = replace(walk, **held, speed=1.0, reverse=False)
+        return replace(walk, positions=positions, gain=None if gain is None else gain.tolist())
 
     def comment(self) -> dict[str, object]:
         """What a film says of how it was made. It names none of the user's files."""
         walk, keyframes = self.walk, self.walk.keyframes_in_full()
         # As many numbers as frames, and a name of the user's.
-        walk = replace(walk, positions=None, gain=None, generator=None)
+        walk = replace(walk, positions=None, gain=None, generator=None, motion=None)
         facts = {k: value for k, value in vars(walk).items() if value != getattr(Walk, k)}
         if walk.directions:
             facts["directions"] = {one["name"]: one["strengths"] for one in walk.directions}
@@ -322,6 +372,10 @@ def _seen_from(folder: Path, name: str | None) -> str | None:
     return Path(os.path.relpath(file, folder) if file.drive == folder.drive else file).as_posix()
 
 
+def _format(motion: object, directions: object) -> str:
+    return _WITH_MOTION if motion else _WITH_DIRECTIONS if directions else FORMAT
+
+
 def _number(digits: str) -> int | float:
     """The longest whole number of use is a seed, below 2^64. NumPy cannot hold longer ones."""
     return int(digits) if len(digits) <= 20 else float(digits)
@@ -329,17 +383,3 @@ def _number(digits: str) -> int | float:
 
 def _of_seed(seed: int, count: int) -> list[dict[str, int]]:
     return [{"seed": seed, "index": index} for index in range(count)]
-
-
-def latent_of(entry: object, z_dim: int) -> np.ndarray:
-    """The latent float32 [Z] that a keyframe of a file stands for."""
-    match entry:
-        case {"seed": int(seed), "index": int(index)} if len(entry) == 2 and 0 <= index < 2**32:
-            return seeds.gaussian(seed, np.array([index]), z_dim=z_dim)[0]
-        case {"latent": list(latent)} if len(entry) == 1:
-            if len(latent) != z_dim:
-                raise ConfigError(f"keyframes of {len(latent)} numbers; this model takes {z_dim}.")
-            if all(type(number) in (int, float) for number in latent):
-                return np.array(latent, np.float32)
-    examples = '{"seed": 7, "index": 0} or {"latent": [0.1, -1.2, ...]}'
-    raise ConfigError(f"keyframe {json.dumps(entry)[:60]}: it must be like {examples}.")

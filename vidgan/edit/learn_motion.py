@@ -1,0 +1,180 @@
+"""How the latents of a film move: from a film to a `latent.motion.Motion`.
+
+Frames become latents: an encoder answers first, then all frames of a shot are refined together,
+while bends in their way through latent space cost as well. Of these latents in principal
+components, each is predicted from the two before, by ridge regression.
+
+    F frames   Z z_dim   D components
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vidgan.edit.encoder import Progress, length_error
+from vidgan.edit.invert import Inverter, shown
+from vidgan.errors import DataError
+from vidgan.film import reader
+from vidgan.latent.motion import Motion, stable
+from vidgan.networks import pixels
+from vidgan.render.constant_speed import change
+
+MOST_FRAMES, _PIECE = 960, 96  # of a long film, pieces all over it are looked at
+_LEAST_FRAMES = 12  # of a shot
+_CUT, _CUT_TIMES = 8.0, 4.0  # a cut changes more than this (grey levels), and than its neighbours
+_STILL = 0.25  # grey levels per frame; films change less only by noise
+_STEPS, _TOGETHER, _BEND = 30, 48, 1.0  # of a refinement; frames in it; weight of bends
+_MOST_COMPONENTS, _SHARE = 32, 0.99  # of the variance of latents that these have to explain
+_RIDGE = 1e-4  # of the variance of each component
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    motion: Motion
+    shots: int
+    frames: int
+    psnr: float  # of the refined frames, in dB
+    error: float  # of predicted next latents, held out, by that of expecting no change
+
+
+def learn(
+    inverter: Inverter,
+    film: Path,
+    *,
+    every: int = 1,
+    notice: reader.Notice,
+    progress: Progress = lambda done, total: None,
+) -> Learned:
+    """Learn the motion of a film. Raises DataError for one without any."""
+    generator = inverter.generator
+    size = (generator.width, generator.height)
+    pieces = _pieces(film, size, every, notice)
+    shots = [shot for piece in pieces for shot in _cut(piece) if len(shot) >= _LEAST_FRAMES]
+    count = sum(map(len, shots))
+    if not shots:
+        raise DataError(
+            f"{film}: no shot of {_LEAST_FRAMES} frames or more, so no motion to learn from; give "
+            "a longer film, or one with fewer cuts."
+        )
+    if np.concatenate([_changes(shot) for shot in shots]).mean() < _STILL:
+        raise DataError(f"{film}: nothing moves in it, so there is no motion to learn.")
+    label, found, errors, done = None, [], [], 0
+    if generator.classes:
+        label = _label(inverter, np.concatenate([shot[:: len(shot) // 4] for shot in shots]))
+    for shot in shots:
+        parts: list[Tensor] = []
+        for first in range(0, len(shot), _TOGETHER):
+            before = parts[-1][-2:] if parts else None
+            z, error = _refined(inverter, shot[first : first + _TOGETHER], before, label)
+            parts.append(z)
+            errors += [error] * len(z)
+            done += len(z)
+            progress(done, count)
+        found.append(torch.cat(parts).cpu().double().numpy())
+    motion, error = fit(found, reader.fps_of(film) / every, label)
+    return Learned(motion, len(shots), count, 10 * float(np.log10(4 / np.mean(errors))), error)
+
+
+def fit(shots: Sequence[np.ndarray], fps: float, label: int | None = None) -> tuple[Motion, float]:
+    """The linear motion of latents [F, Z], shot by shot, and its error: see `Learned`.
+
+    The error is of one of five parts, predicted from the others.
+    """
+    rows = np.concatenate(shots)
+    mean = rows.mean(0)
+    _, values, basis = np.linalg.svd(rows - mean, full_matrices=False)
+    shares = np.cumsum(values**2) / max((values**2).sum(), 1e-12)
+    d = min(_MOST_COMPONENTS, 1 + int((shares < _SHARE).sum()), max(1, len(rows) // 8))
+    basis = basis[:d]
+    triples = [np.stack([y[2:], y[1:-1], y[:-2]]) for y in ((z - mean) @ basis.T for z in shots)]
+    after, now, before = np.concatenate(triples, axis=1)
+    held = np.arange(len(now)) * 5 // len(now) == 4
+    kept = ~held if held.any() else np.ones(len(now), bool)
+    guess = _regression(after[kept], now[kept], before[kept])
+    states = np.concatenate([now, before], 1)
+    off = np.square(after - states @ guess.T)[held].sum()
+    error = np.sqrt(off / max(np.square(after - now)[held].sum(), 1e-12))
+    best = _regression(after, now, before)
+    left = after - states @ best.T
+    # What is not predicted is noise; a ridge on it keeps its square root real.
+    covariance = left.T @ left / len(left) + 1e-12 * np.eye(d)
+    steps = np.concatenate([best, np.eye(d, 2 * d)])
+    noise = np.linalg.cholesky(covariance)
+    return Motion(mean, basis, stable(steps), noise, fps, label), float(error)
+
+
+def _regression(after: np.ndarray, now: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """The matrix [D, 2 D] that predicts `after`, drawn a little to: nothing changes."""
+    x = np.concatenate([now, before], 1)
+    ridge = _RIDGE * np.square(x).sum(0) + 1e-9
+    return np.linalg.solve(x.T @ x + np.diag(ridge), x.T @ (after - now)).T + np.eye(
+        now.shape[1], x.shape[1]
+    )
+
+
+def _pieces(film: Path, size: reader.Size, every: int, notice: reader.Notice) -> list[np.ndarray]:
+    """Frames uint8 [F, H, W, 3] of the whole film, or of pieces all over a long one."""
+    total = max(reader.frames_in(film) // every, 1)
+    stride = max(_PIECE, total * _PIECE // MOST_FRAMES)
+    stream = reader.read_on(film, reader.Place(), every=every, size=size, notice=notice)
+    pieces: list[list[np.ndarray]] = [[]]
+    for number, (_, frame) in enumerate(stream):
+        if stride > _PIECE and number % stride == 0 and pieces[-1]:
+            pieces.append([])
+        if stride == _PIECE or number % stride < _PIECE:
+            pieces[-1].append(frame)
+        if sum(map(len, pieces)) >= 2 * MOST_FRAMES:  # its head said that it were shorter
+            break
+    return [np.stack(piece) for piece in pieces]
+
+
+def _changes(frames: np.ndarray) -> np.ndarray:
+    return np.array([change(a, b) for a, b in itertools.pairwise(frames)])
+
+
+def _cut(frames: np.ndarray) -> list[np.ndarray]:
+    """The shots: a cut changes far more than the frames around it do."""
+    changes = _changes(frames)
+    around = [np.median(changes[max(0, i - 8) : i + 9]) for i in range(len(changes))]
+    cuts = (changes > _CUT) & (changes > _CUT_TIMES * np.array(around))
+    return np.split(frames, np.flatnonzero(cuts) + 1)
+
+
+def _label(inverter: Inverter, some: np.ndarray) -> int:
+    """The class that most frames seem to show."""
+    image = pixels.to_float(torch.from_numpy(some)).to(inverter.generator.device)
+    with torch.no_grad():
+        return int(inverter.encoder(image)[1].softmax(1).mean(0).argmax())
+
+
+def _refined(
+    inverter: Inverter, shot: np.ndarray, before: Tensor | None, label: int | None
+) -> tuple[Tensor, float]:
+    """Latents [F, Z] of neighbouring frames, which continue two latents before, and their error."""
+    generator = inverter.generator
+    image = pixels.to_float(torch.from_numpy(shot.copy())).to(generator.device)
+    with torch.no_grad():
+        z = inverter.encoder(image)[0].clone().requires_grad_(True)
+    labels = torch.full((len(shot),), label or 0, device=generator.device)
+    classes = labels if generator.classes else None
+    descent = torch.optim.LBFGS(
+        [z], max_iter=_STEPS, max_eval=_STEPS, history_size=20, line_search_fn="strong_wolfe"
+    )
+
+    def loss() -> Tensor:
+        descent.zero_grad()
+        way = z if before is None else torch.cat([before, z])
+        bends = (way[2:] - 2 * way[1:-1] + way[:-2]).square().sum() / z.numel()
+        error = (generator(z, classes) - image).square().mean()
+        total = 1000 * (error + 0.1 * length_error(z) + _BEND * bends)
+        total.backward()
+        return total
+
+    descent.step(loss)
+    z = z.detach()
+    return z, float((shown(generator, z, labels) - image).square().mean())
