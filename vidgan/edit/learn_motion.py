@@ -141,7 +141,9 @@ def _cut(frames: np.ndarray) -> list[np.ndarray]:
     """The shots: a cut changes far more than the frames around it do."""
     changes = _changes(frames)
     around = [np.median(changes[max(0, i - 8) : i + 9]) for i in range(len(changes))]
-    cuts = (changes > _CUT) & (changes > _CUT_TIMES * np.array(around))
+    beside = np.pad(changes, 1)
+    alone = changes > 2 * np.maximum(beside[:-2], beside[2:])  # not the top of a fast motion
+    cuts = alone & (changes > _CUT) & (changes > _CUT_TIMES * np.array(around))
     return np.split(frames, np.flatnonzero(cuts) + 1)
 
 

@@ -32,7 +32,8 @@ def write(path: Path, motion: Motion, generator_sha256: str, *, force: bool = Tr
     arrays = {name: getattr(motion, name) for name in ("mean", "basis", "steps", "noise")}
     meta = {"format": FORMAT, "generator_sha256": generator_sha256, "vidgan_version": __version__}
     meta |= {"fps": motion.fps, "label": motion.label}
-    content = save({k: np.ascontiguousarray(a) for k, a in arrays.items()}, _header(meta))
+    header = {"vidgan": json.dumps(meta, sort_keys=True)}
+    content = save({name: np.ascontiguousarray(a) for name, a in arrays.items()}, header)
     write_bytes(path, content, force=force)
 
 
@@ -63,19 +64,11 @@ def read(path: Path, generator_sha256: str) -> Motion:
     return motion
 
 
-def _header(meta: dict[str, object]) -> dict[str, str]:
-    return {"vidgan": json.dumps(meta, sort_keys=True)}
-
-
 def _unusable(motion: Motion) -> str:
     arrays = (motion.mean, motion.basis, motion.steps, motion.noise)
     d, z = motion.basis.shape if motion.basis.ndim == 2 else (0, 0)
-    if not 1 <= d <= _MOST_COMPONENTS or [a.shape for a in arrays] != [
-        (z,),
-        (d, z),
-        (2 * d, 2 * d),
-        (d, d),
-    ]:
+    shapes = [(z,), (d, z), (2 * d, 2 * d), (d, d)]
+    if not 1 <= d <= _MOST_COMPONENTS or [array.shape for array in arrays] != shapes:
         return "its tensors do not fit each other"
     if not all(a.dtype == np.float64 and np.isfinite(a).all() for a in arrays):
         return "its tensors are not finite numbers of 64 bits"

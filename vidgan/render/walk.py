@@ -27,18 +27,18 @@ from vidgan.generator.synthesis import Synthesize
 from vidgan.latent import paths as curves
 from vidgan.latent.directions import sliders
 from vidgan.latent.motion import Motion, Played, play
-from vidgan.latent.paths import latent_of
 from vidgan.render.constant_speed import constant_speed
 from vidgan.render.grid import Grid
 from vidgan.render.mixed import Mixed
 
 logger = logging.getLogger(__name__)
 FORMAT, _FORMER = "vidgan-walk-2", "vidgan-walk-1"
-_WITH_DIRECTIONS = "vidgan-walk-3"  # so that players which do not know them refuse it
-_WITH_MOTION = "vidgan-walk-4"  # as here
+# So that players which do not know these refuse them.
+_WITH_DIRECTIONS, _WITH_MOTION = "vidgan-walk-3", "vidgan-walk-4"
 _MOST_CELLS = 144
 _NEWER = ("audio_part", "audio_follow", "audio_strength", "audio_smoothing", "fade", "generator")
 _NEWER += ("directions", "motion", "speed", "reverse")
+_FILES = ("audio", "motion", "generator")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +108,7 @@ class Walk:
         if content.get("format") == stated:
             content["format"] = FORMAT
         elif stated != FORMAT:
-            has = "a motion" if stated == _WITH_MOTION else "directions"
-            raise ConfigError(f'{source}: has {has}, so its "format" is "{stated}".')
+            raise ConfigError(f'{source}: with what is in it, its "format" is "{stated}".')
         if content.get("format") != FORMAT:
             raise ConfigError(f'{source}: not a walk; these have "format": "{FORMAT}".')
         if type(content.get("fps")) in (int, float):
@@ -122,9 +121,8 @@ class Walk:
             raise ConfigError(f"{source}: z_dim is missing; vidgan render --save-walk writes it.")
         model = walk.generator
         model = model if model in (None, "earth") else str(source.parent / model)
-        files = {key: getattr(walk, key) for key in ("audio", "motion")}
-        files = {key: name and str(source.parent / name) for key, name in files.items()}
-        return replace(walk, **files, generator=model)
+        audio, motion = (name and str(source.parent / name) for name in (walk.audio, walk.motion))
+        return replace(walk, audio=audio, motion=motion, generator=model)
 
     def save(self, target: Path, *, force: bool = True) -> None:
         """Write a file with every key and every keyframe. Files in it are named as seen from it."""
@@ -132,8 +130,7 @@ class Walk:
 
     def text(self, folder: Path) -> str:
         """What a file in a folder says: a line for each key and each keyframe, for people."""
-        keys = ("audio", "motion", "generator")
-        names = {key: _seen_from(folder, getattr(self, key)) for key in keys}
+        names = {key: _seen_from(folder, getattr(self, key)) for key in _FILES}
         names["format"] = _format(self.motion, self.directions)
         keyframes, fps = self.keyframes_in_full(), str(parse_fps(self.fps))
         lines = []
@@ -153,12 +150,16 @@ class Walk:
         """
         walk = replace(self, **given)
         same = all(getattr(self, key) == value for key, value in given.items())
-        if "seed" in given and "keyframes" not in given and isinstance(self.keyframes, list):
+        seeded = walk.path != "motion"  # which is not made of its keyframes
+        if (
+            seeded
+            and given.keys() & {"seed", "keyframes"} == {"seed"}
+            and type(self.keyframes) is list
+        ):
             walk = replace(walk, keyframes=len(self.keyframes))
         if "fps" in given and "frames" not in given:
             count = walk.keyframes
-            if count is None and walk.path != "motion":
-                count = walk._keyframes(0).count
+            count = walk._keyframes(0).count if seeded and count is None else count
             frames = max(1, round(self.frames * parse_fps(walk.fps) / parse_fps(self.fps)))
             walk = replace(walk, frames=frames, keyframes=count)
         measured = self.constant_speed or self.audio or walk.constant_speed or walk.audio
@@ -250,20 +251,14 @@ class Walk:
         return _of_seed(self.seed, self._keyframes(0).count)
 
     def _check_motion(self) -> None:
-        plays, given = self.path == "motion", self.keyframes
-        stops = self.hold or self.ease != "linear"
+        plays, counted = self.path == "motion", isinstance(self.keyframes, int)
+        changed, stops = self.speed != 1 or self.reverse, self.hold or self.ease != "linear"
         for wrong, why in (
             (plays != bool(self.motion), "--path motion and --motion: both or neither."),
-            (
-                not plays and (self.speed != 1 or self.reverse),
-                "--speed and --reverse: of a motion.",
-            ),
+            (not plays and changed, "--speed and --reverse: only for --path motion."),
             (not 0.01 <= self.speed <= 100, f"--speed {self.speed:g}: from 0.01 to 100."),
             (plays and stops, "--path motion has its own speed: omit --hold and --ease."),
-            (
-                plays and isinstance(given, int),
-                f"--keyframes {given}: name what a motion meets: 5,",
-            ),
+            (plays and counted, f"--keyframes {self.keyframes}: name what to meet: coast,5."),
         ):
             if wrong:
                 raise UsageError(why)
@@ -271,9 +266,8 @@ class Walk:
     def _played(self, motion: Motion, cell: int) -> Played:
         """The motion for a cell, at the speed of its film times --speed."""
         rate = motion.fps / float(parse_fps(self.fps)) * self.speed
-        met = [latent_of(entry, self.z_dim) for entry in self.keyframes or ()]
-        seed, closed = self.seed + cell, self.closed
-        return play(motion, seed, self.frames, rate, closed, met=met, reverse=self.reverse)
+        met, back = [curves.latent_of(e, self.z_dim) for e in self.keyframes or ()], self.reverse
+        return play(motion, self.seed + cell, self.frames, rate, self.closed, met=met, reverse=back)
 
     def _keyframes(self, cell: int) -> curves.Keyframes:
         given = self.keyframes if isinstance(self.keyframes, list) else None
@@ -289,7 +283,7 @@ class Walk:
             return seeded
         if self.grid:
             raise UsageError("--grid: each cell has keyframes of its own seed; give only --seed.")
-        return replace(seeded, given=np.stack([latent_of(entry, self.z_dim) for entry in given]))
+        return replace(seeded, given=np.stack([curves.latent_of(e, self.z_dim) for e in given]))
 
 
 @dataclass(frozen=True, eq=False)
