@@ -63,10 +63,14 @@ def private_cache(tmp_path, monkeypatch):
 
 
 def small_generator(
-    width: int = 64, height: int = 64, class_names: tuple[str, ...] = (), name: str = "dcgan"
+    width: int = 64,
+    height: int = 64,
+    class_names: tuple[str, ...] = (),
+    name: str = "dcgan",
+    colours: int = 0,
 ) -> tuple[torch.nn.Module, ModelConfig]:
     """A narrow generator of random weights; a dcgan makes frames full of contrast."""
-    size = {"width": width, "height": height, "channels": 8}
+    size = {"width": width, "height": height, "channels": 8, "colours": colours}
     anchors = 8 * (len(class_names) or 5)
     model = ModelConfig(name=name, class_names=class_names, anchors=anchors, **size)
     torch.manual_seed(0)

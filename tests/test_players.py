@@ -17,10 +17,11 @@ import pytest
 from PIL import Image
 
 from tests import readme_player
-from tests.conftest import contents, loop
+from tests.conftest import contents, loop, save_model, small_generator
 from tests.films import nearly_equal, read_frames
 from tests.runtimes import golden
 from tests.waiting import interrupted
+from vidgan.film import alpha
 from vidgan.generator import export
 from vidgan.generator.synthesis import open_generator
 from vidgan.marks.xmp import DIGITAL_SOURCE_TYPE, find_mark
@@ -394,3 +395,15 @@ def test_lock_files_record_no_address():
     for folder in ("node", "web"):
         lock = (EXPORT / folder / "package-lock.json").read_text()
         assert "resolved" not in lock and "integrity" in lock
+
+
+@pytest.mark.parametrize("player", SCRIPTS)
+def test_films_of_a_generator_with_transparency_are_on_white(player, tmp_path):
+    model = save_model(tmp_path / "clear.safetensors", *small_generator(colours=4))
+    export.export(model, file := tmp_path / "clear.onnx")
+    words = [*SCRIPTS[player], file, tmp_path / "out.mp4", "--frames", "2", "--scale", "8"]
+    subprocess.run([*map(str, words)], check=True)
+    walk = Walk(frames=2).bind(open_generator(model))
+    wanted = alpha.over(next(iter(pipeline.frames(walk.generator, walk))), 255)
+    seen = next(iter(read_frames(tmp_path / "out.mp4")))[4::8, 4::8]
+    assert np.abs(seen.astype(int) - wanted).mean() < 3

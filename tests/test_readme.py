@@ -44,6 +44,7 @@ OPTIONS = {
     "render --audio": FORCE,  # the sound decides the number of frames
     "render --audio song.mp3 --audio-part": FORCE | {"--audio-part": "0:00.1-0:00.2"},
     "render --keyframes coast,3,22,9 --seconds": {"--seconds": "0.2", "--force": ""},
+    "render --background": FEW_FRAMES | {"--model": "cutouts.safetensors"},
     "render --for-web": {"--seconds": "0.2", "--force": ""},
     "render --walk walk.json,b.json --model": FORCE | {"--model": "generator.onnx,generator.onnx"},
     "render --direction": FEW_FRAMES | {"--model": "earth"},  # of the run here there are none
@@ -109,6 +110,8 @@ def stocked(tmp_path_factory, model_file, onnx_file):
         films.write(folder / name, frames)
     shutil.copy(onnx_file, folder / "generator.onnx")
     torch.save(zoo.Tutorial().state_dict(), folder / "weights.pt")
+    conftest.write_pictures(folder / "cutouts", np.concatenate([noise, noise[..., :1]], axis=3))
+    conftest.save_model(folder / "cutouts.safetensors", *conftest.small_generator(colours=4))
     generator = conftest.small_generator(class_names=tuple("0123456789"))
     conftest.save_model(folder / "classes.safetensors", *generator)
     for name in ("walk.json", "b.json"):

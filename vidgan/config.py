@@ -38,7 +38,8 @@ class ModelConfig:
     height: int = 0  # pixels, a multiple of 8; give both sides or neither
     z_dim: int = 100  # length of a latent
     channels: int = 0  # feature maps at half resolution; 0 = auto: 32 on a CPU, 64 on a GPU
-    colours: int = 0  # channels that the network makes: 3, or 1 for three equal ones; 0 = auto
+    # Channels that the network makes: 3, 1 for three equal ones, or 4 with alpha; 0 = auto.
+    colours: int = 0
     growth: float = -1.0  # stages that a growing dcgan has added so far; -1 = it does not grow
     class_names: tuple[str, ...] = ()  # names of labels 0, 1, ...; set by training; () = no classes
     layers: tuple[str, ...] = ()  # of an imported generator, see `vidgan.networks.imported`
@@ -49,6 +50,11 @@ class ModelConfig:
     @property
     def classes(self) -> int:
         return len(self.class_names)
+
+    @property
+    def planes(self) -> int:
+        """Channels of a picture: 4 with alpha."""
+        return max(self.colours, 3)
 
     @property
     def grows(self) -> bool:
@@ -80,8 +86,8 @@ class ModelConfig:
             raise ConfigError(f"model.anchors = {self.anchors}: as many for each class.")
         if self.taps not in (3, 4):
             raise ConfigError(f"model.taps = {self.taps}: 3 or 4.")
-        if self.colours not in (0, 1, 3):
-            raise ConfigError(f"model.colours = {self.colours}: 3, or 1 for grey pictures.")
+        if self.colours not in (0, 1, 3, 4):
+            raise ConfigError(f"model.colours = {self.colours}: 3; 1 for grey, 4 with alpha.")
         for key in ("z_dim", "channels", "anchors"):
             if getattr(self, key) > _WIDEST:
                 raise ConfigError(f"model.{key} = {getattr(self, key)}: at most {_WIDEST}.")
@@ -109,8 +115,14 @@ class DataConfig:
     every: int = 1  # of a video, use only every n-th frame
     min_change: float = 1.0  # skip video frames that differ less from the last used (grey levels)
     background: str = "#ffffff"  # colour behind transparent pixels
+    alpha: bool = False  # learn transparency too, without a background
     max_bad: float = 0.01  # fraction of files that may be unreadable; more is an error
     labels: bool | str = "auto"  # learn the classes of class folders; auto: if each has 20 pictures
+
+    @property
+    def ground(self) -> str | None:
+        """What is behind transparent pixels; None where these stay transparent."""
+        return None if self.alpha else self.background
 
     def __post_init__(self) -> None:
         if self.labels not in (True, False, "auto"):

@@ -105,12 +105,21 @@ async function write(target, frames, { fps, scale, signal }) {
       ended = new Promise((resolve) => ffmpeg.on("close", resolve));
     }
     const sink = ffmpeg?.stdin ?? process.stdout;
-    if (!sink.write(picture.data)) await Promise.race([new Promise((ready) => sink.once("drain", ready)), ended ?? new Promise(() => {})]);
+    if (!sink.write(ffmpeg ? onWhite(picture) : picture.data)) await Promise.race([new Promise((ready) => sink.once("drain", ready)), ended ?? new Promise(() => {})]);
     if (ffmpeg && (ffmpeg.exitCode !== null || !ffmpeg.pid)) break;
   }
   ffmpeg?.stdin.end();
   if (ffmpeg && (await ended) !== 0) throw new Error(`ffmpeg: ${told.replace(/^\[.*?\] */, "")}`);
   if (/\.(mp4|m4v|mov)$/.test(target)) appendFileSync(target, uuidBox());
+}
+
+// The bytes of a picture, with white where it is transparent, because a film is not.
+function onWhite({ data, dims: [, , , channels] }) {
+  for (let i = 0; channels === 4 && i < data.length; i++) {
+    const alpha = data[i | 3];
+    if ((i & 3) < 3) data[i] = Math.floor((data[i] * alpha + (255 - alpha) * 255 + 127) / 255);
+  }
+  return data;
 }
 
 // The mark of a film: a box of type uuid, appended to the file.

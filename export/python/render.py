@@ -46,7 +46,15 @@ def frames_of(session, latents, label=0):
             feed["label"] = np.int32([label])
         if "class_weights" in names:
             feed["class_weights"] = latents.class_weights(frame)
-        yield session.run(["frames"], feed)[0][0, :, :, :3]
+        yield on_white(session.run(["frames"], feed)[0][0])
+
+
+def on_white(picture):
+    """A picture uint8 [H, W, 3], or 4 where some of it may be transparent: uint8 [H, W, 3]."""
+    if picture.shape[2] == 3:
+        return picture
+    colours, alpha = picture[..., :3].astype(np.uint16), picture[..., 3:].astype(np.uint16)
+    return ((colours * alpha + (255 - alpha) * 255 + 127) // 255).astype(np.uint8)
 
 
 def write(target, pictures, fps, scale):

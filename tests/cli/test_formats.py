@@ -1,8 +1,10 @@
 import av
+import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import vidgan
+from tests.conftest import save_model, small_generator, vidgan
+from tests.film.test_alpha import with_alpha
 from vidgan.cli.formats import FileOptions, sized, target_of
 from vidgan.errors import UsageError
 
@@ -35,6 +37,25 @@ def test_presets_make_what_they_say(onnx_file, tmp_path, monkeypatch):
     vidgan(*render, "--for-chat", "chat.gif")
     with Image.open("chat.gif") as picture:
         assert picture.size == (512, 512)
+
+
+def test_what_is_behind_transparency_is_a_colour_or_a_picture_or_said(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    save_model(tmp_path / "clear.safetensors", *small_generator(colours=4))
+    Image.new("RGB", (40, 20), (20, 60, 200)).save("photo.png")
+    render = ["render", "--model", "clear.safetensors", "--frames", 2, "--scale", 2]
+    films = []
+    for number, ground in enumerate(("144cc8", "#143cc8", "photo.png", None)):
+        vidgan(*render, *(["--background", ground] if ground else []), f"{number}.mkv")
+        films.append(with_alpha(tmp_path / f"{number}.mkv"))
+    *on_blue, clear = films
+    assert (clear[..., 3] < 255).any() and (films[0][..., 3] == 255).all()
+    assert np.array_equal(on_blue[1], on_blue[2]) and not np.array_equal(*on_blue[:2])
+    capsys.readouterr()
+    vidgan(*render, "out.mp4")
+    assert "h264 has no transparency, so this is on white" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

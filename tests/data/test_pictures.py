@@ -51,6 +51,30 @@ def test_every_mode_becomes_rgb(folder, name, save, expected):
     assert np.abs(np.subtract(colour, expected)).max() <= 1
 
 
+def test_transparency_that_is_learned_has_no_background(folder):
+    _palette_with_hole(folder / "a.png")
+    _plain("RGBA", (255, 100, 0, 128))(folder / "b.png")
+    paint(folder / "c.bmp", GREEN)
+    dataset, lines = opened(folder, alpha=True)
+    wanted = [(0, 0, 0, 0), (128, 50, 0, 128), (*GREEN, 255)]  # multiplied by alpha
+    assert colours(dataset) == wanted and dataset.clear and len(lines) == 1
+    for _ in range(2):  # the second time from the cache
+        dataset, lines = opened(folder)
+        assert "#ffffff; to learn transparency too: vidgan train --alpha" in lines[-1]
+        assert pixels_of(dataset).shape[3] == 3
+    (folder / "a.png").unlink(), (folder / "b.png").unlink()
+    dataset, lines = opened(folder, alpha=True)
+    assert not dataset.clear and not any("--alpha" in line for line in lines)
+
+
+def test_an_animation_keeps_its_transparency_and_a_video_is_refused(folder, clip):
+    assert "vidgan reads no transparency of video" in refusal(clip, alpha=True)
+    frames = [Image.new("RGBA", (16, 16), (9 * i, 0, 0, 10 * i)) for i in range(5)]
+    frames[0].save(folder / "a.png", save_all=True, append_images=frames[1:])
+    dataset, _ = opened(folder / "a.png", alpha=True)
+    assert [pixel[3] for pixel in colours(dataset)] == [0, 10, 20, 30, 40] and dataset.clear
+
+
 def test_the_background_belongs_to_the_key_of_the_cache(folder):
     _palette_with_hole(folder / "a.png")
     assert colours(opened(folder)[0]) == [WHITE]

@@ -32,6 +32,25 @@ def test_the_middle_of_all_draws_changes_nothing_but_makes_the_hole(image):
     assert (seen[:, :, 20:44, 20:44] == 0).all()
 
 
+@pytest.mark.parametrize("kind", ["diff", "ada"])
+def test_alpha_is_moved_with_the_colours_and_not_coloured(image, kind):
+    draws = draw(0, 0, 8, 0, kind=kind)
+
+    def seen(picture, draws):
+        if kind == "diff":
+            return augment.diff_augment(picture, draws)
+        return augment.ada_augment(picture, draws, 0.8)
+
+    both = seen(torch.cat([image, image[:, :1]], 1), draws)
+    assert torch.allclose(both[:, :3], seen(image, draws), atol=1e-5)
+    still = draws.clone()
+    if kind == "diff":  # brightness, saturation and contrast
+        still[:, :3] = 0.5
+    else:  # the last five, of which the value in the middle changes nothing
+        still[:, -5:] = 0.99
+    assert torch.allclose(both[:, 3], seen(image, still)[:, 0], atol=1e-5)
+
+
 def test_a_shift_is_by_whole_pixels_and_at_most_an_eighth(image):
     image = image[:1]
     for u, pixels in ((0.0, -8), (0.999, 8)):

@@ -24,6 +24,17 @@ def test_the_critic_adds_three_maps_to_the_map_of_the_own_network(width, height)
     assert d.map_weights == (1, pytest.approx(0.2), pytest.approx(0.2), pytest.approx(0.2))
 
 
+def test_of_transparency_the_critic_sees_a_grey_ground():
+    d = pair(**model(colours=4))
+    alpha = torch.linspace(0, 1, 64).expand(2, 1, 64, 64)
+    colours = torch.rand(2, 3, 64, 64)
+    image = 2 * torch.cat([colours * alpha, alpha], 1) - 1
+    seen = 2 * (colours * alpha + 0.5 * (1 - alpha)) - 1
+    for a, b in zip(d.critic.sight(image), d.critic.sight(seen), strict=True):
+        assert torch.allclose(a, b, atol=1e-4)
+    assert d(image)[0].shape == (2,)
+
+
 def test_what_is_pretrained_is_frozen_and_in_no_state_and_the_same_for_every_run():
     d = pair(**model())
     torch.manual_seed(1)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from PIL import Image
@@ -21,7 +22,8 @@ from tests.waiting import another_process_in, wait_until
 from vidgan import config, signals
 from vidgan.data import cache
 from vidgan.errors import ConfigError, DataError, DivergedError, SystemFault
-from vidgan.generator import checkpoint, export
+from vidgan.film import alpha
+from vidgan.generator import checkpoint, export, selftest
 from vidgan.generator.synthesis import open_generator
 from vidgan.latent import seeds
 from vidgan.networks import base
@@ -36,9 +38,9 @@ SMALL = {"width": 32, "height": 32, "channels": 8}
 QUICK = {"batch_size": 8, "flip": True, "checkpoint_every_images": 160, "distance_every_images": 0}
 
 
-def settings(source, *, model=None, discriminator=None, labels=True, **train_keys):
+def settings(source, *, model=None, discriminator=None, labels=True, alpha=False, **train_keys):
     table = {"model": SMALL | (model or {}), "train": QUICK | train_keys}
-    data = {"source": str(source), "labels": labels}
+    data = {"source": str(source), "labels": labels, "alpha": alpha}
     return config.from_dict(table | {"discriminator": discriminator or {}, "data": data})
 
 
@@ -143,6 +145,57 @@ def test_grey_data_train_a_generator_of_exactly_grey_pictures(tmp_path, name):
     for file in (run / "generator.safetensors", tmp_path / "generator.onnx"):
         frames = open_generator(file)(z)
         assert frames.std() > 1 and (frames == frames[..., :1]).all()
+
+
+@pytest.fixture
+def cut_outs(tmp_path):
+    """Twenty squares of a colour on nothing."""
+    frames = np.zeros((20, 32, 32, 4), np.uint8)
+    frames[:, 8:24, 8:24] = np.random.default_rng(0).integers(40, 256, (20, 1, 1, 4))
+    return write_pictures(tmp_path / "cut", frames)
+
+
+@pytest.mark.parametrize("name", ["dcgan", "r3gan"])
+def test_transparency_is_learned_shown_kept_and_exported(cut_outs, tmp_path, name, monkeypatch):
+    run = resumes_bitwise(cut_outs, tmp_path, model={"name": name}, alpha=True)
+    assert config.load(run / "config.toml").model.colours == 4
+    for picture in ("reals.png", "samples000000160.png"):
+        shown = np.asarray(Image.open(run / picture))
+        assert shown.shape == (128, 256, 3)
+    assert np.asarray(Image.open(run / "reals.png"))[1, 1].tolist() == [224] * 3  # squares
+    model, exported = run / "generator.safetensors", tmp_path / "generator.onnx"
+    export.export(model, exported)
+    export.export(model, images := tmp_path / "float.onnx", export.Form(output="float"))
+    z = np.random.default_rng(1).standard_normal((4, 100), np.float32)
+    frames = open_generator(model)(z)
+    assert frames.shape == (4, 32, 32, 4) and (frames[..., :3] <= frames[..., 3:]).all()
+    for file in (exported, images):
+        assert np.abs(open_generator(file)(z).astype(int) - frames).max() <= 1
+    session = onnxruntime.InferenceSession(exported)
+    (straight,) = session.run(None, {"z": z})
+    assert np.abs(alpha.premultiplied(straight).astype(int) - frames).max() <= 1
+    assert selftest.verify(exported)
+    monkeypatch.chdir(tmp_path)
+    conftest.vidgan("render", "--model", run, "--frames", 2, "out/")
+    conftest.vidgan("sample", "--model", exported, "--count", 2, "stills/")
+    files = [*Path("out").iterdir(), *Path("stills").iterdir()]
+    assert [np.asarray(Image.open(file)).shape for file in files] == [(32, 32, 4)] * 4
+
+
+def test_transparency_begins_with_a_run_without_it(cut_outs, tmp_path):
+    before = loop.train(settings(cut_outs, images=8), runs=tmp_path)
+    how = settings(cut_outs, images=16, alpha=True, start=str(before))
+    after = newest_state(loop.train(how, runs=tmp_path))
+    first, key = newest_state(before), "discriminator/layers.0.weight"
+    assert first[key].shape[1] == 3 and after[key].shape[1] == 4
+    assert np.abs(after[key][:, :3] - first[key]).max() < 0.01  # two steps of Adam
+
+
+def test_transparency_that_is_not_there_is_refused(pictures):
+    with pytest.raises(ConfigError, match=r"--alpha: nothing in .*pictures is transparent"):
+        setup.open_data(settings(pictures, alpha=True))
+    with pytest.raises(ConfigError, match=r"model\.colours = 4: 4 goes with data\.alpha"):
+        setup.open_data(settings(pictures, model={"colours": 4}))
 
 
 def test_grey_asked_for_coloured_pictures_is_refused(pictures):

@@ -48,7 +48,8 @@ def export(
             By default the newest run in runs/, or else the generator that comes with vidgan, called
             earth.
         output: frames of bytes, or float images [batch, 3, height, width] in [-1, 1].
-        layout: The channels of the frames; rgba is what a canvas of a browser takes.
+        layout: The channels of the frames; rgba is what a canvas of a browser takes. Those of a
+            generator with transparency are always rgba.
         weights: fp16 halves the size of the file. It still computes in 32 bits.
         int8: Store and compute in 8 bits. The file shrinks to about a third, and frames change a
             little.

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from cyclopts import Group, Parameter
 
-from vidgan.cli.terminal import Whole, pair
-from vidgan.errors import UsageError
+from vidgan.cli.terminal import Whole, is_first_process, pair, to_stderr
+from vidgan.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from vidgan.film.target import Target
 
 
@@ -33,6 +35,9 @@ class FileOptions:
         for_phone: For phones held upright: an .mp4 in h264, 1080x1920 pixels. Of a wide picture it
             shows the middle; to show all: --fit blur or --fit pad.
         for_chat: For messages: a .gif or .webp of at most 3 MB, or of --max-size.
+        background: What is behind the transparency of a generator trained with --alpha: a colour
+            (white, 204060) or a picture. Without it, .mov (ProRes), .webm (VP9), .mkv (FFV1),
+            .webp, .apng, .gif and PNG keep the transparency, and others show white.
         codec: h264, h265, av1, vp9, prores or ffv1, where the kind of file allows it. h264_nvenc,
             hevc_nvenc and av1_nvenc encode on a GPU, or in software where that does not work.
         quality: From 0 (smallest file) to 100 (best picture). By default 80.
@@ -46,6 +51,7 @@ class FileOptions:
     for_web: bool = False
     for_phone: bool = False
     for_chat: bool = False
+    background: str | None = None
     codec: str | None = None
     quality: Whole | None = None
     lossless: bool = False
@@ -73,6 +79,7 @@ def target_of(path: str, file: FileOptions, *, fps: str) -> "Target":
         raise UsageError(f"--fit {file.fit}: only with --resolution, for example 1920x1080.")
     keys = ("codec", "quality", "lossless", "scale")
     target = Target.parse(path, fps=fps, **{key: getattr(file, key) for key in keys})
+    target = replace(target, ground=_ground(file.background) if file.background else None)
     if max_size := file.max_size or (file.for_chat and _CHAT):
         if target.kind.muxer not in ("gif", "webp"):
             raise UsageError(f"--max-size: only for .gif and .webp; {path} takes --quality.")
@@ -83,9 +90,40 @@ def target_of(path: str, file: FileOptions, *, fps: str) -> "Target":
     return target.at(size, file.fit or FITS[0])
 
 
-def sized(target: "Target", file: FileOptions, *, height: int, width: int) -> "Target":
-    """The size of --for-web depends on that of the frames."""
+def _ground(text: str) -> "np.ndarray":
+    import numpy as np
+    from PIL import ImageColor
+
+    from vidgan.data import pictures
+
+    if Path(text).is_file():
+        try:
+            with Path(text).open("rb") as file:
+                image = pictures.open_picture(file)
+                return pictures.fitted(image, pictures.display_size(image), "#ffffff")
+        except Exception as error:  # decoders raise all sorts of things on hostile bytes
+            raise DataError(f"--background {text}: {pictures.reason(error)}.") from error
+    try:
+        colour = f"#{text}" if re.fullmatch("[0-9a-fA-F]{6}", text) else text
+        return np.array(ImageColor.getrgb(colour)[:3], np.uint8).reshape(1, 1, 3)
+    except ValueError:
+        known = "no such picture, and no colour such as white or 204060"
+        raise UsageError(f"--background {text}: {known}.") from None
+
+
+def sized(
+    target: "Target", file: FileOptions, *, height: int, width: int, planes: int = 3
+) -> "Target":
+    """The size of --for-web depends on that of the frames; what is behind them, on their planes."""
     from vidgan.film.fit import inside
+
+    if file.background and planes == 3:
+        raise UsageError("--background: this generator knows no transparency; omit it.")
+    if planes == 4 and target.flattens and not file.background and is_first_process():
+        to_stderr(
+            f"{target.path}: {target.codec.name} has no transparency, so this is on white. Give "
+            "--background 204060, or a picture; .mov, .webm, .webp and .gif keep it."
+        )
 
     free = file.for_web and not (target.resolution or target.scale)
     return target.at(inside((width, height), _WEB)) if free else target

@@ -30,6 +30,7 @@ def train(
     batch_size: Whole | None = None,
     channels: Whole | None = None,
     flip: Annotated[bool | None, Parameter(negative="--no-flip")] = None,
+    alpha: bool = False,
     seed: Whole | None = None,
     start: str | None = None,
     precision: str | None = None,
@@ -63,6 +64,8 @@ def train(
             64 on a GPU.
         channels: Width of the networks; fewer train faster. By default 32 on a CPU and 64 on a GPU.
         flip: Also learn from mirror images. Good for faces and landscapes, wrong for writing.
+        alpha: Learn transparency too, of cut-out pictures; render out.mov or out.webp then keeps
+            it. Without this option, what is behind transparent pixels is white.
         seed: A number that decides everything random. The same seed gives the same run.
         start: Begin with the networks of another run instead of random ones: its folder, its
             generator.safetensors, or one of its checkpoints.
@@ -83,7 +86,7 @@ def train(
     for option, value in (("--batch-size", batch_size), ("--channels", channels)):
         if value == 0:  # which in a recipe means "auto"
             raise UsageError(f"{option} 0: leave it out for the default, or give a number.")
-    asked = _override(base, "data", source=source, every=every)
+    asked = _override(base, "data", source=source, every=every, alpha=alpha or None)
     asked = _override(asked, "model", name=model, width=width, height=height, channels=channels)
     how = {"batch_size": batch_size, "flip": flip, "seed": seed}
     how |= {"start": start, "precision": precision}
@@ -192,6 +195,7 @@ def _check_kept(run: config.Config, asked: config.Config) -> None:
                     was, what = ("{width}x{height}".format(**s) for s in (kept, wanted))
                 named = what if key == "source" else f"{option} {what}"
                 switch = {"--flip True": "--flip", "--flip False": "--no-flip"}
+                switch |= {"--alpha True": "--alpha", "--alpha False": "without --alpha"}
                 named, was = switch.get(named, named), switch.get(f"{option} {was}", was)
                 kept_text = f"a resumed run keeps its own ({was})"
                 raise UsageError(f"{named}: {kept_text}. Leave it out, or start a new run.")

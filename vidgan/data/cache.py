@@ -39,18 +39,19 @@ class Dataset:
     """Pictures ready for training. They may be fewer than a batch, for `order` repeats them."""
 
     name: str  # short, for the run folder: "earth", "cifar10", a folder's name
-    _frames: np.ndarray  # uint8 [N, H, W, 3], memory-mapped, read-only
+    _frames: np.ndarray  # uint8 [N, H, W, 3 or 4], memory-mapped, read-only
     labels: np.ndarray | None  # int32 [N]
     class_names: tuple[str, ...]  # of label 0, 1, ...; empty without labels
     fingerprint: str  # hex, of the pixels and labels; a copy of the data has the same; "" = some
     grey: bool  # in every pixel, red, green and blue are equal
+    clear: bool = False  # some pixels are transparent, and stay so
     whole: "Later | None" = None  # of these pictures, which are some of those of a film
 
     def __len__(self) -> int:
         return len(self._frames)
 
     def take(self, indices: np.ndarray) -> np.ndarray:
-        """Copy pictures out of the cache: uint8 [B, H, W, 3]."""
+        """Copy pictures out of the cache: uint8 [B, H, W, 3], or 4 with data.alpha."""
         return np.asarray(self._frames)[indices]
 
 
@@ -105,7 +106,7 @@ def open_dataset(
     facts = [json.dumps(fact) + "\n" for fact in (CACHE_FORMAT, size, *source.identity())]
     key = hashlib.sha256("".join(facts).encode()).hexdigest()[:16]
     folder = cache_root() / f"{source.name}-{width}x{height}-{key}"
-    if early and isinstance(source, Films) and not _read_meta(folder):
+    if early and not config.alpha and isinstance(source, Films) and not _read_meta(folder):
         total = source.items()
         if total > _LONG and len(some := source.some(size, _SOME)) >= _SOME // 4:
             logger.info(
@@ -113,7 +114,7 @@ def open_dataset(
                 "the others are decoded"
             )
             later = Later(source, folder, size, total)
-            return Dataset(source.name, some, None, (), "", False, later)
+            return Dataset(source.name, some, None, (), "", False, whole=later)
     return _open(source, folder, size, progress)
 
 
@@ -125,7 +126,7 @@ def _open(source: Source, folder: Path, size: Size, progress: Progress) -> Datas
         logger.warning(line)
     if faults := meta["faults"]:
         logger.warning(f"{config.source}: {len(faults)} unreadable, skipped: {_first(faults)}.")
-    shape = (meta["count"], height, width, 3)
+    shape = (meta["count"], height, width, _planes(source))
     return Dataset(
         name=source.name,
         _frames=np.memmap(folder / "images.u8", np.uint8, "r", shape=shape),
@@ -133,6 +134,7 @@ def _open(source: Source, folder: Path, size: Size, progress: Progress) -> Datas
         class_names=tuple(meta["class_names"]),
         fingerprint=meta["fingerprint"],
         grey=meta["grey"],
+        clear=meta.get("clear", False),
     )
 
 
@@ -210,7 +212,7 @@ def _build(folder: Path, source: Source, size: Size, progress: Progress) -> dict
                 return _build_on(folder, source, size, progress)
         with files.whole(folder) as part:
             part.mkdir()
-            _check_space(part, source.files() * 3 * size[0] * size[1])
+            _check_space(part, source.files() * _planes(source) * size[0] * size[1])
             return _write(part, source, size, progress)
 
 
@@ -249,10 +251,15 @@ def _check_space(folder: Path, needed_bytes: int) -> None:
 
 def _write(folder: Path, source: Source, size: Size, progress: Progress) -> dict:
     """Stream pictures into images.u8, labels.i32 and meta.json. Few are in memory at a time."""
-    shape = (size[1], size[0], 3)
+    shape = (size[1], size[0], _planes(source))
     begun, total = _begun(folder, math.prod(shape)), source.items()
     done, faults, notices = begun["done"], begun["faults"], begun["notices"]
-    labels, digest, grey, last = array("i"), hashlib.sha256(), True, None
+    labels, digest, grey, last, clear = array("i"), hashlib.sha256(), True, None, False
+
+    def notice(line: str) -> None:
+        if line not in notices:
+            notices.append(line)
+
     with (
         warnings.catch_warnings(action="ignore"),
         (folder / "images.u8").open("a+b") as images,
@@ -263,10 +270,11 @@ def _write(folder: Path, source: Source, size: Size, progress: Progress) -> dict
         for last in (np.frombuffer(part, np.uint8).reshape(shape) for part in decoded):
             digest.update(last)
             grey = grey and bool((last == last[..., :1]).all())
+            clear = clear or bool(last[..., 3:].min(initial=255) < 255)
             labels.append(-1)
         more = (begun["place"], last) if begun["place"] else ()
         save_at = time.monotonic() + _SAVE_EVERY_S
-        with contextlib.closing(source.pictures(size, notices.append, *more)) as pictures:
+        with contextlib.closing(source.pictures(size, notice, *more)) as pictures:
             for name, pixels, label, fault, place in pictures:
                 done += 1
                 progress(done, max(done, total))
@@ -277,6 +285,7 @@ def _write(folder: Path, source: Source, size: Size, progress: Progress) -> dict
                     images.write(pixels)
                     digest.update(pixels)
                     grey = grey and bool((pixels == pixels[..., :1]).all())
+                    clear = clear or bool(pixels[..., 3:].min(initial=255) < 255)
                     labels.append(-1 if label is None else label)
                 if place and time.monotonic() > save_at:
                     images.flush()
@@ -300,11 +309,16 @@ def _write(folder: Path, source: Source, size: Size, progress: Progress) -> dict
         "class_names": class_names,
         "fingerprint": digest.hexdigest(),
         "grey": grey,
+        "clear": clear,
         "faults": faults,
         "notices": notices,
     }
     (folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
     return meta
+
+
+def _planes(source: Source) -> int:
+    return 4 if source.config.alpha else 3
 
 
 def _begun(folder: Path, picture_bytes: int) -> dict:

@@ -1,4 +1,4 @@
-"""One still picture, of any mode, size and orientation, to uint8 [H, W, 3] of the size asked for.
+"""One still picture, of any mode, size and orientation, to uint8 [H, W, 3 or 4] of a size.
 
 Grey of 16 bits becomes round(255 * value / white). White is 2^n - 1, where n is the fewest of 8,
 10, 12, 14 and 16 bits that hold the largest value of the whole source. A folder of 12-bit pictures
@@ -6,12 +6,14 @@ of a camera so keeps its contrast, and all pictures of a folder are converted al
 """
 
 import math
+from collections.abc import Callable
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from vidgan.errors import DataError
+from vidgan.film import alpha
 
 Size = tuple[int, int]  # width, height in pixels
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
@@ -62,19 +64,36 @@ def white_above(image: Image.Image) -> int:
     return next(2**bits - 1 for bits in (8, 10, 12, 14, 16) if largest < 2**bits)
 
 
-def fitted(image: Image.Image, size: Size, background: str, white: int = FULL_WHITE) -> np.ndarray:
+def fitted(
+    image: Image.Image,
+    size: Size,
+    ground: str | None,
+    white: int = FULL_WHITE,
+    *,
+    found: Callable[[], None] = lambda: None,
+) -> np.ndarray:
     """The picture upright, as RGB at the final size: uint8 [H, W, 3]. Colour profiles are ignored.
 
-    `background` is laid under transparent pixels. In 16-bit grey, the value `white` becomes 255.
+    In 16-bit grey, the value `white` becomes 255.
+
+    ground   colour that is laid under transparent pixels; None gives uint8 [H, W, 4], see `alpha`
+    found    called if there are transparent pixels
     """
     # A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size, for 12 megapixels in a tenth of the
     # time. Twice the final size is left for the filter; pixels differ by a grey level or two.
     image.draft(None, (2 * max(size),) * 2)
     image = _rgb_or_rgba(ImageOps.exif_transpose(image), white)
+    if ground is None:
+        image = image.convert("RGBA")
     if image.mode != "RGBA":
         return resized(image, size)
-    ground = Image.new("RGBA", size, f"#{background.removeprefix('#')}")
-    return np.asarray(Image.alpha_composite(ground, Image.fromarray(resized(image, size))))[..., :3]
+    picture = resized(image, size)
+    if picture[..., 3].min() < 255:
+        found()
+    if ground is None:
+        return alpha.premultiplied(picture)
+    under = Image.new("RGBA", size, f"#{ground.removeprefix('#')}")
+    return np.asarray(Image.alpha_composite(under, Image.fromarray(picture)))[..., :3]
 
 
 def _rgb_or_rgba(image: Image.Image, white: int) -> Image.Image:

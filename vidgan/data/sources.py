@@ -41,7 +41,7 @@ class Picture(NamedTuple):
     """One picture at its final size, or the reason why there is none."""
 
     name: str
-    pixels: np.ndarray | None = None  # uint8 [H, W, 3]
+    pixels: np.ndarray | None = None  # uint8 [H, W, 3], or 4 with data.alpha
     label: int | None = None
     fault: str = ""
     place: tuple | None = None  # of a film: how far it was read, so that reading can go on there
@@ -66,6 +66,15 @@ class Source:
     def notes(self) -> Sequence[str]:
         """What is not learned from."""
         return self.left_out
+
+    def fitting(self, size: Size, notice: Notice) -> Callable[..., np.ndarray]:
+        """`pictures.fitted`, which notes where transparency is lost."""
+        lost = (
+            f"{self.config.source}: transparent pixels became {self.config.background}; to learn "
+            "transparency too: vidgan train --alpha"
+        )
+        found = (lambda: None) if self.config.alpha else functools.partial(notice, lost)
+        return functools.partial(pictures.fitted, size=size, ground=self.config.ground, found=found)
 
     def class_names(self) -> Sequence[str]:
         return ()
@@ -196,7 +205,7 @@ class _Stills(Source):
     members: Sequence[str]  # those that should be pictures, sorted
 
     def identity(self) -> Iterable[object]:
-        yield from ("stills", self.config.background, str(self.path.resolve()))
+        yield from ("stills", self.config.ground, str(self.path.resolve()))
         if self.path.is_dir():
             yield from ([member, *_stamp(self.path / member)] for member in self.members)
         else:
@@ -232,7 +241,7 @@ class _Stills(Source):
                     yield pictures.display_size(pictures.open_picture(file))
 
     def pictures(self, size: Size, notice: Notice) -> Iterator[Picture]:
-        fit = functools.partial(pictures.fitted, size=size, background=self.config.background)
+        fit = self.fitting(size, notice)
         labels, white = _classes(self.members)[0], 0
         with self._opened() as open_member:
 
@@ -284,7 +293,7 @@ class Films(Source):
     paths: Sequence[Path]
 
     def identity(self) -> Iterable[object]:
-        yield from ("films", self.config.every, self.config.min_change, self.config.background)
+        yield from ("films", self.config.every, self.config.min_change, self.config.ground)
         yield from ([str(path.resolve()), *_stamp(path)] for path in self.paths)
 
     def files(self) -> int:
@@ -346,13 +355,16 @@ class Films(Source):
         """Every n-th frame of a film at its final size."""
         every = self.config.every
         if suffix(path.name) in VIDEO_SUFFIXES:
+            if self.config.alpha:
+                raise DataError(f"{path}: vidgan reads no transparency of video; omit --alpha.")
             for at, frame in reader.read_on(path, after, every=every, size=size, notice=notice):
                 yield at, _enlarged(frame, size)
             return
+        fit = self.fitting(size, notice)
         try:
             frames = itertools.islice(enumerate(sequences.frames(path), 1), after.frames, None)
             for number, frame in itertools.islice(frames, -after.frames % every, None, every):
-                yield Place(number), pictures.fitted(frame, size, self.config.background)
+                yield Place(number), fit(frame)
         except Exception as error:
             raise DataError(f"{path}: cannot be read as film ({reason(error)}).") from error
 
@@ -369,7 +381,7 @@ class _Torchvision(Source):
 
     def identity(self) -> Iterable[object]:
         # What stands behind a name is pinned by torchvision.
-        return ["torchvision", self.name, self.config.background]
+        return ["torchvision", self.name, self.config.ground]
 
     @functools.cached_property
     def _dataset(self) -> typing.Any:
@@ -386,11 +398,11 @@ class _Torchvision(Source):
             yield self._dataset[index][0].size
 
     def pictures(self, size: Size, notice: Notice) -> Iterator[Picture]:
+        fit = self.fitting(size, notice)
         for index in range(self.files()):
             try:
                 image, target, *_ = self._dataset[index]
                 label = int(target) if isinstance(target, int | np.integer) else None
-                pixels = pictures.fitted(image, size, self.config.background)
-                yield Picture(str(index), pixels, label)
+                yield Picture(str(index), fit(image), label)
             except Exception as error:  # its files are as good as any
                 yield Picture(str(index), fault=reason(error))

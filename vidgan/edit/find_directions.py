@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vidgan.film import alpha
 from vidgan.generator.synthesis import Synthesize
 from vidgan.latent import seeds
 from vidgan.render.pipeline import synthesized
@@ -136,7 +137,7 @@ def _measuring(generator: Synthesize, progress: Progress, total: int) -> Callabl
             one_hot = np.eye(generator.classes, dtype=np.float32)
             inputs.append(one_hot[np.arange(len(z)) // each % generator.classes])
         for frames in synthesized(generator, *inputs):
-            parts.append(measures(frames))
+            parts.append(measures(alpha.judged(frames)))
             done += len(frames)
             progress(done, total)
         return np.concatenate(parts)

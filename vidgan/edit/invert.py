@@ -21,7 +21,7 @@ from torch import Tensor
 
 from vidgan.data import pictures
 from vidgan.edit.encoder import Encoder, Progress, length_error, open_encoder
-from vidgan.errors import DataError
+from vidgan.errors import DataError, ModelError
 from vidgan.generator import checkpoint, classes, runs, selftest
 from vidgan.generator.synthesis import Differentiable, open_differentiable
 from vidgan.networks import pixels
@@ -104,6 +104,8 @@ class Inverter:
     ) -> None:
         self.path, _ = runs.find_model(Path(generator))
         self.generator, self._progress = open_differentiable(self.path, device=device), progress
+        if self.generator.model.planes == 4:
+            raise ModelError(f"{self.path}: has transparency, which inverting cannot use yet.")
 
     @functools.cached_property
     def encoder(self) -> Encoder:

@@ -1,5 +1,6 @@
-"""Frames to files and back. A frame is uint8 [H, W, 3] RGB.
+"""Frames to files and back. A frame is uint8 [H, W, 3] RGB, or [H, W, 4] with alpha.
 
+    alpha     transparency: straight and multiplied colours, and grounds
     codecs    the containers, and the codecs that each can hold
     fit       frames to an exact size of whatever shape
     target    what to write and how: path, container, codec, frame rate, size, quality

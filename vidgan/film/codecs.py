@@ -30,12 +30,18 @@ class Codec:
     even_sides: bool = False  # odd sides are padded
     # More settings for frames with a side below so many pixels.
     small_settings: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    alpha: str | None = None  # the pixel format of frames with transparency, if it takes any
+    alpha_settings: Mapping[str, str] = field(default_factory=dict)  # more settings for these
     mp4_tag: str | None = None  # where Apple's players do not take FFmpeg's own
     fallback: "Codec | None" = None  # a software codec, where the hardware may be missing
 
     @property
     def lossless(self) -> bool:
         return self.at_quality is None and self.encoder != "gif"
+
+    def with_alpha(self) -> "Codec":
+        settings = {**self.settings, **self.alpha_settings}
+        return replace(self, pixel_format=self.alpha, settings=settings)
 
     def options(self, quality: int, short_side: int) -> dict[str, str]:
         options = {"flags": "+bitexact"} | dict(self.settings)
@@ -105,7 +111,14 @@ _AV1 = Codec(
     "av1", "libsvtav1", settings={"preset": "6"}, at_quality=_step("crf", 0.9, 63), min_side=4
 )
 _VPX = {"deadline": "good", "cpu-used": "5", "row-mt": "1"}
-_VP9 = Codec("vp9", "libvpx-vp9", settings=_VPX | {"b": "0"}, at_quality=_step("crf", 0.8, 63))
+_VP9 = Codec(
+    "vp9",
+    "libvpx-vp9",
+    settings=_VPX | {"b": "0"},
+    at_quality=_step("crf", 0.8, 63),
+    alpha="yuva420p",
+    alpha_settings={"auto-alt-ref": "0"},  # or it refuses
+)
 _VP9_RGB = Codec("vp9", "libvpx-vp9", "gbrp", settings=_VPX | {"lossless": "1"}, matrix=0)
 
 # 4444 at fixed step: smaller and sharper than 422 HQ, and several times as fast as at fixed rate.
@@ -115,18 +128,30 @@ _PRORES = Codec(
     "yuv444p10le",
     settings={"profile": "4444", "flags": "+bitexact+qscale"},
     at_quality=lambda quality: {"global_quality": f"{118 * (1 + (100 - quality) // 5)}"},
+    alpha="yuva444p10le",
 )
 # The settings of archives: each frame is coded alone and has checksums.
 _ARCHIVE = {"level": "3", "slices": "4", "slicecrc": "1", "g": "1"}
-_FFV1 = Codec("ffv1", "ffv1", "bgr0", settings=_ARCHIVE, matrix=0, min_side=2)
+_FFV1 = Codec("ffv1", "ffv1", "bgr0", settings=_ARCHIVE, matrix=0, min_side=2, alpha="bgra")
 
-_GIF = Codec("gif", "gif", "pal8")
-_APNG = Codec("apng", "apng", "rgb24", settings={"pred": "mixed"}, matrix=0, transfer=13)
-_PNG = Codec("png", "png", "rgb24")
+_GIF = Codec("gif", "gif", "pal8", alpha="pal8")
+_APNG = Codec(
+    "apng", "apng", "rgb24", settings={"pred": "mixed"}, matrix=0, transfer=13, alpha="rgba"
+)
+_PNG = Codec("png", "png", "rgb24", alpha="rgba")
 # Level 0 is three times as fast as the default 4, for a file a tenth larger. WebP demands BT.601.
 _FAST = {"compression_level": "0"}
-_WEBP = Codec("webp", "libwebp", settings=_FAST, at_quality=lambda q: {"quality": str(q)}, matrix=6)
-_WEBP_RGB = Codec("webp", "libwebp", "bgra", settings=_FAST | {"lossless": "1"}, matrix=0)
+_WEBP = Codec(
+    "webp",
+    "libwebp",
+    settings=_FAST,
+    at_quality=lambda q: {"quality": str(q)},
+    matrix=6,
+    alpha="yuva420p",
+)
+_WEBP_RGB = Codec(
+    "webp", "libwebp", "bgra", settings=_FAST | {"lossless": "1"}, matrix=0, alpha="bgra"
+)
 # NVENC exists on some machines only. It takes no H.264 below 145 pixels and no H.265 below 129.
 _NVENC = tuple(
     replace(

@@ -1,6 +1,7 @@
 """The encoders: of any codec in one file, of a GIF with its palettes, of a folder of PNG files.
 
 They give frames uint8 [H, W, 3] exact times, and colours that are right in pixels and in tags.
+Frames uint8 [H, W, 4] keep their transparency, or get a ground to be in front of.
 """
 
 import contextlib
@@ -8,7 +9,7 @@ import logging
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -18,7 +19,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from vidgan.errors import UsageError
-from vidgan.film import codecs, reader
+from vidgan.film import alpha, codecs, reader
 from vidgan.film.fit import Fit
 from vidgan.film.target import Target
 from vidgan.marks import xmp
@@ -49,10 +50,13 @@ class Job:
 class Encoder:
     """A stream of one codec in one container."""
 
-    def __init__(self, job: Job, height: int, width: int) -> None:
+    def __init__(self, job: Job, height: int, width: int, planes: int) -> None:
+        self._clear = planes == 4
+        if self._clear:
+            job = replace(job, target=replace(job.target, codec=job.target.codec.with_alpha()))
         self._job, self._frames, self._packets, target = job, 0, 0, job.target
         codec, kind = target.codec, target.kind
-        self._fit = fit_of(target, height, width)
+        self._fit = fit_of(target, height, width, planes)
         self._scale, height, width = size_of(target, height, width)
         self._time_base = Fraction(1, kind.ticks_per_s) if kind.ticks_per_s else 1 / target.fps
         self._converter = VideoReformatter()  # one per file, because each takes megabytes
@@ -88,6 +92,8 @@ class Encoder:
         """Complete the file and mark it."""
         self._mux(self._stream.encode())
         self._container.close()
+        if self._clear and self._job.target.kind.muxer == "webp":
+            _end_blending(self._job.part)
         xmp.append_mark(self._job.part, self._job.comment)
 
     def close(self) -> None:
@@ -123,9 +129,11 @@ class Encoder:
         across edges, and takes a sixteenth of the time (measured, 64 to 512 pixels).
         """
         codec, pixel_format = self._job.target.codec, self._job.target.codec.pixel_format
-        if self._fit:
+        if self._clear:
+            frame = alpha.straight(self._fit(frame).to_ndarray() if self._fit else frame)
+        elif self._fit:
             return self._tagged(self._fit(frame))
-        half_chroma = pixel_format == "yuv420p"
+        half_chroma = pixel_format in ("yuv420p", "yuva420p")
         by_plane = pixel_format.startswith("yuv") and not (
             any(self._padding) or self._scale % (1 + half_chroma)
         )
@@ -134,8 +142,8 @@ class Encoder:
             rows, columns = self._padding
             frame = np.pad(frame, ((0, rows), (0, columns), (0, 0)), mode="edge")
         picture = self._converter.reformat(
-            av.VideoFrame.from_numpy_buffer(frame, format="rgb24"),
-            format="yuv444p" if by_plane and half_chroma else pixel_format,
+            av.VideoFrame.from_numpy_buffer(frame, format="rgba" if self._clear else "rgb24"),
+            format=pixel_format.replace("420p", "444p") if by_plane else pixel_format,
             src_color_range=ColorRange.JPEG,
             dst_color_range=ColorRange.MPEG if codec.matrix else ColorRange.JPEG,
             dst_colorspace=_MATRICES[codec.matrix],
@@ -157,15 +165,19 @@ class Encoder:
 class _Gif(Encoder):
     """256 colours chosen for each frame. Times are in hundredths, so that durations alternate."""
 
-    def __init__(self, job: Job, height: int, width: int) -> None:
-        super().__init__(job, height, width)
+    def __init__(self, job: Job, height: int, width: int, planes: int) -> None:
+        super().__init__(job, height, width, planes)
         if job.target.fps > 50:
             job.log_once("browsers show at most 50 fps of a GIF; .mp4 and .webp can show more.")
         width, height = job.target.resolution or (width, height)
-        self._palette = _palette_graph(height, width)
+        self._format = "rgba" if self._clear else "rgb24"
+        self._palette = _palette_graph(height, width, self._format)
 
     def _convert(self, frame: np.ndarray) -> av.VideoFrame:
-        rgb = self._fit(frame) if self._fit else av.VideoFrame.from_numpy_buffer(frame, "rgb24")
+        if self._clear:
+            frame = alpha.straight(self._fit(frame).to_ndarray() if self._fit else frame)
+        fits = self._clear or not self._fit
+        rgb = av.VideoFrame.from_numpy_buffer(frame, self._format) if fits else self._fit(frame)
         rgb.pts, rgb.time_base = self._frames, self._time_base  # the graph only needs rising times
         self._palette.push(rgb)
         indexed = self._palette.pull()
@@ -177,9 +189,9 @@ class _Gif(Encoder):
 class _PngFolder:
     """The files frame000000.png, frame000001.png, ... with the frames unchanged."""
 
-    def __init__(self, job: Job, height: int, width: int) -> None:
+    def __init__(self, job: Job, height: int, width: int, planes: int) -> None:
         self._job, self._frames = job, 0
-        self._fit = fit_of(job.target, height, width)
+        self._fit = fit_of(job.target, height, width, planes)
         self._scale, *_ = size_of(job.target, height, width)
         job.part.mkdir()
 
@@ -197,8 +209,37 @@ class _PngFolder:
     finish = close
 
 
-def open_encoder(job: Job, height: int, width: int) -> Encoder | _PngFolder:
-    return {"gif": _Gif, "": _PngFolder}.get(job.target.kind.muxer, Encoder)(job, height, width)
+class _OnGround:
+    """Frames with transparency in front of a colour or a picture, and then to another encoder."""
+
+    def __init__(self, job: Job, height: int, width: int) -> None:
+        from PIL import Image, ImageOps
+
+        target, self._fit, self._scale = job.target, None, 1
+        white = np.full((1, 1, 3), 255, np.uint8)
+        self._ground = white if target.ground is None else target.ground
+        if self._ground.size > 3:  # frames are enlarged before, so that the picture stays sharp
+            self._fit = fit_of(target, height, width, 4)
+            self._scale, height, width = size_of(target, height, width)
+            fitted = ImageOps.fit(Image.fromarray(self._ground), (width, height))
+            self._ground, target = np.asarray(fitted), replace(target, scale=1, resolution=None)
+        self._encoder = open_encoder(replace(job, target=target), height, width)
+        self.finish, self.close = self._encoder.finish, self._encoder.close
+
+    def write(self, frame: np.ndarray) -> None:
+        if self._fit:
+            frame = self._fit(frame).to_ndarray()
+        frame = frame.repeat(self._scale, axis=0).repeat(self._scale, axis=1)
+        self._encoder.write(alpha.over(frame, self._ground))
+
+
+def open_encoder(
+    job: Job, height: int, width: int, planes: int = 3
+) -> Encoder | _PngFolder | _OnGround:
+    if planes == 4 and job.target.flattens:
+        return _OnGround(job, height, width)
+    kind = {"gif": _Gif, "": _PngFolder}.get(job.target.kind.muxer, Encoder)
+    return kind(job, height, width, planes)
 
 
 def size_of(target: Target, height: int, width: int) -> tuple[int, int, int]:
@@ -214,13 +255,13 @@ def size_of(target: Target, height: int, width: int) -> tuple[int, int, int]:
     return scale, *sides
 
 
-def fit_of(target: Target, height: int, width: int) -> Fit | None:
-    """What brings frames to the exact size that is asked for."""
+def fit_of(target: Target, height: int, width: int, planes: int) -> Fit | None:
+    """What brings frames to the exact size that is asked for; those with alpha stay as they are."""
     if not (size := target.resolution):
         return None
     codec = target.codec
     pixels = "rgb24" if codec.pixel_format == "pal8" else codec.pixel_format
-    matrix = _NAMES[codec.matrix]
+    pixels, matrix = "rgba" if planes == 4 else pixels, _NAMES[codec.matrix]
     return Fit((width, height), size, how=target.fit, pixel_format=pixels, matrix=matrix)
 
 
@@ -247,7 +288,21 @@ def save_png(
     mark.add_text("Software", "vidgan")
     if synthetic:
         mark.add_itxt(xmp.PNG_KEYWORD, xmp.xmp_packet(comment).decode())
+    frame = alpha.straight(frame) if frame.shape[2] == 4 else frame
     Image.fromarray(frame).save(path, format="png", pnginfo=mark)
+
+
+def _end_blending(webp: Path) -> None:
+    """Let each frame of a WebP replace the last. FFmpeg lays it over that, which would stay."""
+    with webp.open("r+b") as file:
+        at, end = 12, os.fstat(file.fileno()).st_size  # behind RIFF, its size, and WEBP
+        while at < end:
+            file.seek(at)
+            kind, size = file.read(4), int.from_bytes(file.read(4), "little")
+            if kind == b"ANMF":
+                file.seek(at + 23)  # the flags are the last of 16 bytes; bit 1 is for no blending
+                file.write(b"\x02")
+            at += 8 + size + size % 2
 
 
 def _end_real_time() -> None:
@@ -273,7 +328,7 @@ def _enlarge(frame: av.VideoFrame, pixel_format: str, scale: int) -> av.VideoFra
     """Repeat the samples of each plane both ways; those of chroma in yuv420p half as often."""
     large = av.VideoFrame(frame.width * scale, frame.height * scale, pixel_format)
     dtype = np.uint16 if pixel_format.endswith("10le") else np.uint8
-    planes = 1 if pixel_format == "pal8" else 3  # the second plane of pal8 is the palette
+    planes = 1 if pixel_format == "pal8" else None  # the second plane of pal8 is the palette
     for source, target in zip(frame.planes[:planes], large.planes[:planes], strict=True):
         factor = target.height // source.height
         samples = np.frombuffer(source, dtype).reshape(source.height, -1)
@@ -283,11 +338,11 @@ def _enlarge(frame: av.VideoFrame, pixel_format: str, scale: int) -> av.VideoFra
     return large
 
 
-def _palette_graph(height: int, width: int) -> av.filter.Graph:
-    """A filter from rgb24 to pal8. It does not dither, because enlarged noise would be visible."""
+def _palette_graph(height: int, width: int, pixel_format: str) -> av.filter.Graph:
+    """A filter to pal8. It does not dither, because enlarged noise would be visible."""
     graph = av.filter.Graph()
     time_base = Fraction(1, 100)
-    source = graph.add_buffer(width=width, height=height, format="rgb24", time_base=time_base)
+    source = graph.add_buffer(width=width, height=height, format=pixel_format, time_base=time_base)
     split, sink = graph.add("split"), graph.add("buffersink")
     choose = graph.add("palettegen", "stats_mode=single")
     apply = graph.add("paletteuse", "new=1:dither=none")

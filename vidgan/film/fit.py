@@ -15,6 +15,8 @@ _BACKGROUND = 16  # what will be blurred is made this much smaller, which takes 
 class Fit:
     """Makes an av.VideoFrame of one size of a frame uint8 [H, W, 3] that has other sides.
 
+    With the pixel format rgba, of a frame uint8 [H, W, 4]; all bars are then transparent.
+
     how   crop fills the size, and cuts off what is beyond; pad shows the whole picture between
           black bars, blur before an enlarged and blurred one
 
@@ -27,12 +29,13 @@ class Fit:
     ) -> None:
         colours = f"out_color_matrix={matrix}:out_range=tv"
         planes = pixel_format
+        self._format = "rgba" if pixel_format == "rgba" else "rgb24"
         if not pixel_format.startswith("yuv"):  # as planes, RGB is scaled three times as fast
-            planes, colours = "gbrp", "out_range=pc"
+            planes, colours = {"rgba": "gbrap"}.get(pixel_format, "gbrp"), "out_range=pc"
         self._graph = graph = av.filter.Graph()
         graph.threads = 1
         (width, height), filled = sides, "{}:{}".format(*size)
-        source = graph.add_buffer(None, width, height, "rgb24", time_base=Fraction(1, 100))
+        source = graph.add_buffer(None, width, height, self._format, time_base=Fraction(1, 100))
 
         def nodes(*filters: str) -> list:
             return [graph.add(*text.partition("=")[::2]) for text in filters]
@@ -44,8 +47,9 @@ class Fit:
         last = nodes(f"format={pixel_format}", "buffersink")
         if how == "crop":
             graph.link_nodes(source, *scaled(size, max), *nodes(f"crop={filled}"), *last)
-        elif how == "pad":
-            graph.link_nodes(source, *scaled(size, min), *nodes(f"pad={filled}:-1:-1"), *last)
+        elif how == "pad" or self._format == "rgba":
+            bars = f"pad={filled}:-1:-1" + ":black@0" * (self._format == "rgba")
+            graph.link_nodes(source, *scaled(size, min), *nodes(bars), *last)
         else:
             small = tuple(2 * -(-side // (2 * _BACKGROUND)) for side in size)
             blur = nodes("crop={}:{}".format(*small), "gblur=4", f"scale={filled}")
@@ -59,7 +63,7 @@ class Fit:
         self._frames = 0
 
     def __call__(self, frame: np.ndarray) -> av.VideoFrame:
-        picture = av.VideoFrame.from_numpy_buffer(frame, format="rgb24")
+        picture = av.VideoFrame.from_numpy_buffer(frame, format=self._format)
         picture.pts, self._frames = self._frames, self._frames + 1  # the graph needs rising times
         self._graph.push(picture)
         return self._graph.pull()

@@ -2,10 +2,12 @@
 
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Self
+
+import numpy as np
 
 from vidgan.disk.files import check_new, check_ours
 from vidgan.errors import SystemFault, UsageError
@@ -25,6 +27,9 @@ class Target:
     quality: int  # 0 (smallest file) to 100 (best); ignored by lossless codecs
     resolution: tuple[int, int] | None = None  # width and height in the film, in place of `scale`
     fit: str = FITS[0]  # how frames of another shape fill it: see `fit.Fit`
+    # What is behind frames with transparency: a colour uint8 [1, 1, 3], or a picture, which is
+    # cropped to the size of the film. None: nothing, but white if the codec takes no transparency.
+    ground: np.ndarray | None = field(default=None, compare=False)
     most_bytes: int | None = None  # of the file; `render.max_size` takes care of it
 
     @classmethod
@@ -65,6 +70,11 @@ class Target:
             can = "{}x{}".format(*possible)
             raise UsageError(f"--resolution {width}x{height}: {self.codec.name} can make {can}.")
         return replace(self, resolution=resolution, fit=fit)
+
+    @property
+    def flattens(self) -> bool:
+        """Whether frames with transparency lose it."""
+        return self.ground is not None or not self.codec.alpha
 
     def check(self, *, force: bool = False) -> None:
         """Raise UsageError or SystemFault if the target cannot be written, before work is done."""

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import errno
+import hashlib
 import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -60,6 +61,8 @@ class VideoWriter:
         target, codec = self.target, self.target.codec
         settings = {"fps": target.fps, "scale": target.scale, "quality": target.quality}
         settings |= {"resolution": target.resolution, "fit": target.fit}
+        if target.ground is not None:
+            settings["background"] = hashlib.sha256(target.ground.tobytes()).hexdigest()
         encoder = f"{codec.encoder} {codec.pixel_format}"
         return settings | {"comment": self._comment, "codec": encoder}
 
@@ -84,11 +87,11 @@ class VideoWriter:
         return self
 
     def write(self, frame: np.ndarray) -> None:
-        """Append one frame, uint8 [H, W, 3]. All frames have the same size."""
-        assert frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3
+        """Append one frame, uint8 [H, W, 3], or 4 as in `film.alpha`. All have the same size."""
+        assert frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] in (3, 4)
         with self._disk_faults():
             if self._encoder is None:
-                self._encoder = encoders.open_encoder(self._job, *frame.shape[:2])
+                self._encoder = encoders.open_encoder(self._job, *frame.shape)
             self._encoder.write(np.ascontiguousarray(frame))
         self.frames_written += 1
 
@@ -131,6 +134,6 @@ def write_png(
     synthetic: bool = True,
     force: bool = True,
 ) -> None:
-    """Write one picture, uint8 [H, W, 3], complete or not at all. Raises what `whole` raises."""
+    """Write a picture, uint8 [H, W, 3 or 4], complete or not at all. Raises what `whole` raises."""
     with whole(Path(target), force=force) as part:
         encoders.save_png(part, frame, comment, synthetic=synthetic)

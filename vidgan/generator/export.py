@@ -49,7 +49,7 @@ class Form:
     """What the exported file shall be like; export/README.md says what that means."""
 
     output: str = "frames"  # or "float": images in [-1, 1], float32 [B, 3, H, W]
-    layout: str = "rgb"  # or "rgba"; of frames only
+    layout: str = "rgb"  # or "rgba"; of frames only; of a generator with alpha always "rgba"
     weights: str = "fp32"  # or "fp16", which is cast to float32 at load, or "int8"
     classes: str = "label"  # or "weights", which can mix; of a model of classes, without a walk
     least_psnr_db: float | None = None  # frames further from torch's are refused; None: as above
@@ -85,6 +85,8 @@ def export(
     """Write an ONNX file and its side file. Returns proofs of fp32 and, last, of the file."""
     generator = synthesis.open_differentiable(model_file, device="cpu")
     model = generator.model
+    if model.planes == 4:
+        form = replace(form, layout="rgba")
     numbers = sum(w.numel() for w in generator.network.state_dict().values())
     numbers += walk.frames * (model.z_dim + model.classes) if walk else 0
     if numbers * 4 > _LARGEST_BYTES:

@@ -23,6 +23,25 @@ _PIXELS = """pixels (float[batch, 3, {h}, {w}] image) => (uint8[batch, {h}, {w},
     {pad}
     frames = Cast<to = 2>({last})
 }}"""
+# Colours that were multiplied by alpha are divided by it, where it is not 0.
+_STRAIGHT = """pixels (float[batch, 4, {h}, {w}] image) => (uint8[batch, {h}, {w}, 4] frames)
+<float half = {{127.5}}, float black = {{0.0}}, float white = {{255.0}}, float one = {{1.0}},
+ int64[1] axis = {{3}}, int64[1] from = {{0}}, int64[1] three = {{3}}, int64[1] four = {{4}}> {{
+    scaled = Mul(image, half)
+    shifted = Add(scaled, half)
+    whole = Round(shifted)
+    levels = Clip(whole, black, white)
+    all = Transpose<perm = [0, 2, 3, 1]>(levels)
+    colours = Slice(all, from, three, axis)
+    alpha = Slice(all, three, four, axis)
+    least = Clip(alpha, one, white)
+    enlarged = Mul(colours, white)
+    divided = Div(enlarged, least)
+    near = Round(divided)
+    straight = Clip(near, black, white)
+    rgba = Concat<axis = 3>(straight, alpha)
+    frames = Cast<to = 2>(rgba)
+}}"""
 _PADS = ", int64[8] pads = {0, 0, 0, 0, 0, 0, 0, 1}"
 # Both row numbers are computed as floats, because some runtimes get integer arithmetic wrong.
 _WALK = """walk (float[batch] t) => ({outputs})
@@ -46,8 +65,13 @@ _WALK = """walk (float[batch] t) => ({outputs})
 
 
 def with_pixels(core: onnx.ModelProto, *, layout: str) -> onnx.ModelProto:
-    """Add the pixel graph: frames uint8 [B, H, W, 3], or for "rgba" 4 with an alpha of 255."""
-    h, w = (d.dim_value for d in core.graph.output[0].type.tensor_type.shape.dim[2:])
+    """Add the pixel graph: frames uint8 [B, H, W, 3], or for "rgba" 4 with an alpha of 255.
+
+    Of a generator with alpha there are always 4, and colours are straight.
+    """
+    c, h, w = (d.dim_value for d in core.graph.output[0].type.tensor_type.shape.dim[1:])
+    if c == 4:
+        return _join(core, parser.parse_model(_HEADER + _STRAIGHT.format(h=h, w=w)))
     pads, pad = (_PADS, "rgba = Pad(rgb, pads, white)") if layout == "rgba" else ("", "")
     text = _PIXELS.format(h=h, w=w, c=len(layout), pads=pads, pad=pad, last=layout)
     return _join(core, parser.parse_model(_HEADER + text))

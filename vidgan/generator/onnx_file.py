@@ -20,6 +20,7 @@ import numpy as np
 from vidgan.disk.files import check_file
 from vidgan.disk.places import cache_root
 from vidgan.errors import ModelError, SystemFault, UsageError, out_of_memory
+from vidgan.film import alpha
 
 logger = logging.getLogger(__name__)
 _say = functools.cache(logger.warning)  # once, however many files are opened
@@ -103,7 +104,7 @@ class OnnxFile:
         self._shape = height, width, channels = out.shape[1:]
         if not self._bytes:
             channels, height, width = self._shape
-        self.frame_size = height, width  # of the frames
+        self.frame_size, self.channels = (height, width), channels  # of the frames
         sizes = [size for shape in (*self.inputs.values(), self._shape) for size in shape]
         possible = all(type(size) is int and 0 < size <= _LARGEST_SIZE for size in sizes)
         if not possible or channels not in (3, 4) or height * width > _MOST_PIXELS:
@@ -175,10 +176,11 @@ def local_gpu() -> int:
 
 
 def to_frames(image: np.ndarray) -> np.ndarray:
-    """float32 [B, 3, H, W] in [-1, 1] -> uint8 [B, H, W, 3], computed as in exported files."""
+    """float32 [B, 3 or 4, H, W] in [-1, 1] -> uint8 [B, H, W, 3 or 4] as in exported files."""
     half = np.float32(127.5)
     levels = np.clip(np.round(image * half + half), 0, 255)
-    return levels.transpose(0, 2, 3, 1).astype(np.uint8)
+    frames = levels.transpose(0, 2, 3, 1).astype(np.uint8)
+    return alpha.straight(frames) if frames.shape[3] == 4 else frames
 
 
 def candidates(onnxruntime: object) -> list[list]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vidgan.errors import ModelError
+from vidgan.film import alpha
 from vidgan.generator import metadata, onnx_file
 
 # How far another runtime may be off. It may round halves otherwise; in int8 it may differ more.
@@ -36,9 +37,15 @@ class Difference:
 
 
 def difference(actual: np.ndarray, expected: np.ndarray) -> Difference:
-    """Of frames uint8 [B, H, W, 3 or 4] or images float32 [B, 3, H, W]."""
+    """Of frames uint8 [B, H, W, 3 or 4] or images float32 [B, 3 or 4, H, W].
+
+    Straight colours of nearly transparent pixels say little, so these count by their alpha.
+    """
     a, b = (x if x.dtype == np.uint8 else onnx_file.to_frames(x) for x in (actual, expected))
-    levels = np.abs(a[..., :3].astype(np.int16) - b[..., :3])
+    if a.shape[-1] == b.shape[-1] == 4:
+        a, b = alpha.premultiplied(a), alpha.premultiplied(b)
+    common = min(a.shape[-1], b.shape[-1])
+    levels = np.abs(a[..., :common].astype(np.int16) - b[..., :common])
     square = float((levels.astype(np.float64) ** 2).mean())
     psnr_db = 10 * np.log10(255**2 / square) if square else np.inf
     return Difference(int(levels.max()), float((levels > 0).mean()), float(psnr_db))

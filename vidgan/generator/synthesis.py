@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from vidgan.errors import ModelError
+from vidgan.film import alpha
 from vidgan.generator import metadata, onnx_file
 from vidgan.generator.onnx_file import batch_size_for
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Synthesize(Protocol):
-    """An opened generator. Calling it maps z float32 [B, Z] to frames uint8 [B, H, W, 3].
+    """An opened generator. Calling it maps z float32 [B, Z] to frames uint8 [B, H, W, planes].
 
     A model of classes also takes class weights float32 [B, classes], whose rows sum to 1. Without
     them it shows its first class.
@@ -29,6 +30,7 @@ class Synthesize(Protocol):
     z_dim: int
     height: int
     width: int
+    planes: int  # 3, or 4 with transparency: see `film.alpha`
     class_names: tuple[str, ...]
     classes: int  # 0 for a model without classes
     sha256: str  # of the file
@@ -80,8 +82,8 @@ def class_names(path: Path) -> tuple[str, ...]:
 class Differentiable:
     """A torch generator with frozen weights, in eval mode. Gradients reach z and class weights.
 
-    Calling it maps z float32 [B, Z] to images float32 [B, 3, H, W], about in [-1, 1]. A model of
-    classes also takes class weights float32 [B, classes], or labels int [B].
+    Calling it maps z float32 [B, Z] to images float32 [B, planes, H, W], about in [-1, 1]. A model
+    of classes also takes class weights float32 [B, classes], or labels int [B].
     """
 
     def __init__(self, path: Path, device: str) -> None:
@@ -108,6 +110,7 @@ class _Torch:
         image = open_differentiable(path, device=device)
         self._path, self._image = path, image
         self.z_dim, self.height, self.width = image.z_dim, image.height, image.width
+        self.planes = image.model.planes
         self.class_names, self.classes = image.class_names, image.classes
         self.sha256 = self.weights_sha256 = image.sha256
         self.runs_on = f"torch {torch.__version__} on {image.device.type.upper()}"
@@ -140,10 +143,11 @@ class _Onnx:
         self._file = file = onnx_file.OnnxFile(path, device=device)
         if file.meta["contract"] != onnx_file.GENERATOR:
             raise ModelError(f"{path}: a baked walk has its path inside; render generator.onnx.")
-        kinds = {"class_names": list[str] | None}
+        kinds = {"class_names": list[str] | None, "colours": int | None}
         model = metadata.parse(file.meta.get("model"), kinds, where=f"{path}: its key model")
         # The metadata repeat these sizes, but only the graph's are certain.
         self.z_dim, (self.height, self.width) = file.inputs["z"][0], file.frame_size
+        self.planes = 4 if (model.get("colours"), file.channels) == (4, 4) else 3  # not 255
         self.class_names = tuple(model.get("class_names") or ())
         self.classes = len(self.class_names)
         self._mixes = "class_weights" in file.inputs
@@ -167,7 +171,8 @@ class _Onnx:
             label = weights.argmax(1).astype(np.int32)
             feed |= {"class_weights": weights} if self._mixes else {"label": label}
         output = self._file.run(feed)
-        return output[..., :3] if output.dtype == np.uint8 else onnx_file.to_frames(output)
+        frames = output if output.dtype == np.uint8 else onnx_file.to_frames(output)
+        return alpha.premultiplied(frames) if self.planes == 4 else frames[..., :3]
 
 
 def _weights(given: np.ndarray | None, count: int, classes: int) -> np.ndarray:

@@ -36,17 +36,20 @@ def draw(seed: int, first: int, count: int, stream: int, *, draws: int) -> torch
 def diff_augment(image: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
     """DiffAugment: change the colours of each picture, shift it, and cut a hole.
 
-    image   float32 [B, C, H, W] in [-1, 1]; the result may leave that range
+    image   float32 [B, C, H, W] in [-1, 1]; the result may leave that range; alpha is only moved
     draws   uniform float32 [B, 7] in [0, 1)
     """
     u = draws[:, :, None, None, None].unbind(1)  # 7 x [B, 1, 1, 1]
+    image, alpha = image[:, :3], image[:, 3:]
     brightness, saturation, contrast = u[0] - 0.5, 2 * u[1], u[2] + 0.5
     # The three in turn, for grey, the mean of the channels, and level, that of all pixels:
     # x + brightness; grey + (x - grey) * saturation; level + (x - level) * contrast. As one:
     grey = sum(image.split(1, 1)) / image.shape[1]  # mean(1) takes three times as long
     level = grey.mean((2, 3), keepdim=True)
     rest = grey * (contrast * (1 - saturation)) + (level * (1 - contrast) + brightness)
-    image, inside = _shifted(torch.addcmul(rest, image, contrast * saturation), draws[:, 3:5])
+    image = torch.addcmul(rest, image, contrast * saturation)
+    image = torch.cat([image, alpha], 1) if alpha.shape[1] else image
+    image, inside = _shifted(image, draws[:, 3:5])
     return image * (inside & ~_hole(image, draws[:, 5:7]))
 
 
@@ -89,7 +92,7 @@ def adapted(p: float, sign_on_reals: float, images: int) -> float:
 def ada_augment(image: torch.Tensor, draws: torch.Tensor, p: float) -> torch.Tensor:
     """ADA's pixel, geometric and colour transformations, each with probability p.
 
-    image   float32 [B, 3, H, W] in [-1, 1]; the result may leave that range
+    image   float32 [B, 3 or 4, H, W] in [-1, 1]; the result may leave that range
     draws   uniform float32 [B, 15] in [0, 1)
     Sampling is bilinear. The paper filters with wavelets against aliasing; this does not.
     """
@@ -132,7 +135,9 @@ def ada_augment(image: torch.Tensor, draws: torch.Tensor, p: float) -> torch.Ten
     away = hue.cos()[:, None, None] * (torch.eye(3, device=image.device) - grey)
     away = saturation[:, None, None] * (away + hue.sin()[:, None, None] * cross)
     mix = contrast[:, None, None] * (flipped[:, None, None] * grey + away)
-    return torch.einsum("bij,bjhw->bihw", mix, image + brightness[:, None, None, None])
+    image, alpha = image[:, :3], image[:, 3:]
+    mixed = torch.einsum("bij,bjhw->bihw", mix, image + brightness[:, None, None, None])
+    return torch.cat([mixed, alpha], 1)
 
 
 def _rotation(angle: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,10 @@ CLASS_DIM = 64  # length of the vector that stands for a class beside the latent
 
 
 class Generator(nn.Module):
-    """Maps z float32 [B, Z] and classes (see `embedded`) to pictures [B, 3, H, W]."""
+    """Maps z float32 [B, Z] and classes (see `embedded`) to pictures [B, 3, H, W].
+
+    With transparency they have a fourth plane, alpha, by which the colours are multiplied.
+    """
 
     growth = -1.0  # the stages that a growing network has added, see `growth_at`
 
@@ -133,7 +136,7 @@ def with_classes(
 
 
 def in_three(image: Tensor) -> Tensor:
-    """The picture [B, 3, H, W] of a network that makes three channels, or one for grey."""
+    """The picture [B, 3 or 4, H, W] of what a network makes: one channel for grey, or all."""
     return torch.cat([image] * 3, 1) if image.shape[1] == 1 else image
 
 

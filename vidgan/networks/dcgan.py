@@ -120,7 +120,7 @@ class Discriminator(base.Discriminator):
 
     def __init__(self, config: DiscriminatorConfig, model: ModelConfig) -> None:
         super().__init__()
-        self.size = (model.height, model.width)
+        self.size = (model.planes, model.height, model.width)
         stages = sides(model.height, model.width)
         widths = _widths(model.channels, len(stages) - 1)
         batch_norm = config.norm in ("auto", "batch")
@@ -128,7 +128,7 @@ class Discriminator(base.Discriminator):
         self.starts: list[int] = []  # index in `layers` of the first layer of each stage
         for stage, width in enumerate(widths):
             self.starts.append(len(layers))
-            before = widths[stage - 1] if stage else 3
+            before = widths[stage - 1] if stage else model.planes
             # A side of 2n + 1 shrinks to n + 1, so D has the same sides as G.
             padding = [1 + side % 2 for side in stages[-1 - stage]]
             bias = stage == 0 or not batch_norm
@@ -140,7 +140,8 @@ class Discriminator(base.Discriminator):
         layers.append(nn.Conv2d(widths[-1], 1, stages[0]))
         self.layers = nn.Sequential(*layers)
         self.sides, self.growth = stages, model.growth
-        self.heads = nn.ModuleList(nn.Conv2d(3, width, 1) for width in widths[::-1] if model.grows)
+        planes, grown = model.planes, widths[::-1] if model.grows else ()
+        self.heads = nn.ModuleList(nn.Conv2d(planes, width, 1) for width in grown)
         self.embedding = nn.Embedding(model.classes, widths[-1]) if model.classes else None
         self.apply(_initialise)
         if self.embedding:
@@ -156,7 +157,7 @@ class Discriminator(base.Discriminator):
         return [logit + projected(features.mean((2, 3)), classes, self.embedding)]
 
     def features(self, image: Tensor) -> list[Tensor]:
-        assert image.shape[1:] == (3, *self.size), f"image {tuple(image.shape)} is not {self.size}"
+        assert image.shape[1:] == self.size, f"image {tuple(image.shape)} is not {self.size}"
         stage, share = divmod(self.growth, 1)
         low, last = int(stage), len(self.sides) - 1
         if not self.heads or low >= last:

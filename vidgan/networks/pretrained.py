@@ -74,6 +74,8 @@ class Critic(nn.Module):
 
     def sight(self, image: Tensor) -> list[Tensor]:
         """Mixed features. None of its weights trains, so that they serve D and G alike."""
+        if image.shape[1] == 4:  # of alpha it knows nothing: in front of a mid grey
+            image = image[:, :3] + (1 - image[:, 3:]) / 2
         if image.shape[2:] != self.size:
             image = interpolate(image, self.size, mode="bilinear", antialias=True)
         eyes, mixing = self.eyes

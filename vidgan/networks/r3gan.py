@@ -58,10 +58,10 @@ class Discriminator(base.Discriminator):
 
     def __init__(self, config: DiscriminatorConfig, model: ModelConfig) -> None:
         super().__init__()
-        self.size = (model.height, model.width)
+        self.size = (model.planes, model.height, model.width)
         smallest, *larger = sides(model.height, model.width)
         widths = _widths(model.channels, 1 + len(larger))
-        self.look = nn.Conv2d(3, widths[0], 1)
+        self.look = nn.Conv2d(model.planes, widths[0], 1)
         self.blocks = nn.ModuleList(_Block(width, len(widths)) for width in widths)
         self.widen = _transitions(widths)
         self.gather = nn.Parameter(
@@ -81,7 +81,7 @@ class Discriminator(base.Discriminator):
         return [self.judge(features).flatten(0) + projected(features, classes, self.embedding)]
 
     def features(self, image: Tensor) -> list[Tensor]:
-        assert image.shape[1:] == (3, *self.size), f"image {tuple(image.shape)} is not {self.size}"
+        assert image.shape[1:] == self.size, f"image {tuple(image.shape)} is not {self.size}"
         x = self.blocks[0](self.look(image))
         for widen, block in zip(self.widen, self.blocks[1:], strict=True):
             x = block(widen(avg_pool2d(x, 2, ceil_mode=True)))

@@ -7,7 +7,7 @@ torch-fidelity where they are asked for, with weights that are on this machine: 
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -19,6 +19,7 @@ from vidgan.data import downloads
 from vidgan.data.cache import Dataset, native_size, open_dataset
 from vidgan.data.order import fixed_sample
 from vidgan.errors import DataError, SystemFault, UsageError
+from vidgan.film import alpha
 from vidgan.generator import runs, synthesis
 from vidgan.latent import seeds
 from vidgan.networks.device import chosen
@@ -90,6 +91,8 @@ def evaluate(
             raise UsageError(f"{made}: there is no such file or folder.")
         raise UsageError(f"{made}: say what to compare it with: vidgan evaluate {made} reals/")
     wanted = config.DataConfig(source=against) if isinstance(against, str) else against
+    if generator and generator.planes == 4:  # both in front of the same ground
+        wanted = replace(wanted, alpha=True)
     width, height = (generator.width, generator.height) if generator else native_size(wanted)
     reals = open_dataset(wanted, width=width, height=height)
     count = min(count, len(reals) // 2)
@@ -142,7 +145,7 @@ def _in_patches(fakes: _Pictures, reals: _Pictures, count: int) -> list[str]:
 
 def _read(dataset: Dataset) -> _Pictures:
     numbers = fixed_sample(dataset, len(dataset))
-    return _Pictures(lambda of: dataset.take(numbers[of]))
+    return _Pictures(lambda of: alpha.judged(dataset.take(numbers[of])))
 
 
 def _made(generator: synthesis.Synthesize, dataset: Dataset, seed: int) -> _Pictures:
@@ -155,7 +158,7 @@ def _made(generator: synthesis.Synthesize, dataset: Dataset, seed: int) -> _Pict
         if classes:
             labels = dataset.labels[numbers[of]] if same else of % classes
             weights = np.eye(classes, dtype=np.float32)[labels]
-        return generator(z, weights)
+        return alpha.judged(generator(z, weights))
 
     return _Pictures(frames)
 
@@ -229,7 +232,7 @@ def _path_length(
         z_size, z_type, num_classes = generator.z_dim, "normal", 0
 
         def forward(self, z: torch.Tensor) -> torch.Tensor:
-            frames = generator(z.cpu().numpy()).transpose(0, 3, 1, 2)
+            frames = alpha.judged(generator(z.cpu().numpy())).transpose(0, 3, 1, 2)
             return torch.from_numpy(frames.copy()).to(z.device)
 
     raw = torch_fidelity.calculate_metrics(

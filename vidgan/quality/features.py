@@ -10,6 +10,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from vidgan.film import alpha
 from vidgan.generator import onnx_file
 from vidgan.networks import lite0
 
@@ -20,13 +21,13 @@ _BATCH = 8  # more is slower
 
 
 class Lite0:
-    """Maps uint8 [N, H, W, 3] to float32 [N, 320], always on the CPU. Raises SystemFault."""
+    """Maps uint8 [N, H, W, 3 or 4] to float32 [N, 320], always on the CPU. Raises SystemFault."""
 
     def __init__(self) -> None:
         self._session = onnx_file.cpu_session(_onnx_of(lite0.blocks()))
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
-        starts = range(0, len(pictures), _BATCH)
+        pictures, starts = alpha.judged(pictures), range(0, len(pictures), _BATCH)
         return np.concatenate([self._features(pictures[i : i + _BATCH]) for i in starts])
 
     def _features(self, pictures: np.ndarray) -> np.ndarray:

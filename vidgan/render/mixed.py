@@ -18,16 +18,18 @@ class Mixed:
     def __init__(self, generators: Sequence[Synthesize], parts: Sequence[slice]) -> None:
         self._generators, self._parts, last = generators, parts, generators[-1]
         self.height, self.width, self.z_dim = last.height, last.width, last.z_dim
+        self.planes = last.planes
         self.classes, self.class_names = 0, ()
-        if len({(one.height, one.width) for one in generators}) > 1:
-            sizes = ", ".join(f"{one.width}x{one.height}" for one in generators)
+        if len({(one.height, one.width, one.planes) for one in generators}) > 1:
+            alpha = {3: "", 4: " with transparency"}
+            sizes = ", ".join(f"{g.width}x{g.height}{alpha[g.planes]}" for g in generators)
             raise UsageError(f"frames of {sizes}: a film takes generators of one size.")
         every = "".join(one.sha256 for one in generators)
         self.sha256 = self.weights_sha256 = hashlib.sha256(every.encode()).hexdigest()
         self.runs_on = ", ".join(dict.fromkeys(one.runs_on for one in generators))
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
-        frames = np.zeros((len(rows), self.height, self.width, 3), np.float32)
+        frames = np.zeros((len(rows), self.height, self.width, self.planes), np.float32)
         for number, generator in enumerate(self._generators):
             shown = rows[:, number] > 0
             if shown.any():

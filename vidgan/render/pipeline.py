@@ -16,6 +16,7 @@ import numpy as np
 from vidgan import __version__
 from vidgan.data.ahead import ahead
 from vidgan.errors import UsageError
+from vidgan.film import alpha
 from vidgan.film.segments import Film, Share
 from vidgan.film.target import Target
 from vidgan.film.tiles import numbered, tile
@@ -105,7 +106,7 @@ def contact_sheet(generator: Synthesize, path: LatentPath) -> np.ndarray:
     z = np.concatenate([path.latents(i, i + 1) for i in index.tolist()])
     k = -(-max(generator.height, generator.width) // _SHEET_SIDE)
     small = [batch[:, ::k, ::k] for batch in synthesized(generator, z)]
-    return tile(np.concatenate(small), columns)
+    return alpha.shown(tile(np.concatenate(small), columns))
 
 
 def check_grid(generator: Synthesize, columns: int, rows: int) -> None:
@@ -128,7 +129,8 @@ def grid_of_stills(
     """
     rows = -(-len(z) // columns)
     check_grid(generator, columns, rows)
-    pictures = np.concatenate(list(_stills(generator, z, np.array(labels) if labels else None)))
+    made = list(_stills(generator, z, np.array(labels) if labels else None))
+    pictures = alpha.shown(np.concatenate(made))
     pictures = numbered(pictures, numbers) if numbers else pictures
     return tile(np.pad(pictures, [(0, rows * columns - len(z)), *[(0, 0)] * 3]), columns)
 

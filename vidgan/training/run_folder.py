@@ -22,6 +22,7 @@ from vidgan.data.cache import Dataset
 from vidgan.disk import locks
 from vidgan.disk.files import disk_faults, remove_dead, whole
 from vidgan.errors import SystemFault
+from vidgan.film import alpha
 from vidgan.film.tiles import tile
 from vidgan.film.writer import VideoWriter, write_png
 
@@ -90,7 +91,7 @@ def next_samples(images_seen: int, every_images: int) -> int:
 
 
 def some_reals(dataset: Dataset) -> np.ndarray:
-    """Pictures spread over the data, enough for a grid: uint8 [N, H, W, 3]."""
+    """Pictures spread over the data, enough for a grid: uint8 [N, H, W, 3 or 4]."""
     return dataset.take(np.linspace(0, len(dataset) - 1, SAMPLES).astype(int))
 
 
@@ -107,7 +108,7 @@ def reals_of_classes(dataset: Dataset, model: ModelConfig) -> dict[str, np.ndarr
 
 
 def write_grid(target: Path, pictures: np.ndarray, *, synthetic: bool = True) -> None:
-    write_png(target, tile(pictures, _COLUMNS), synthetic=synthetic)
+    write_png(target, alpha.shown(tile(pictures, _COLUMNS)), synthetic=synthetic)
 
 
 def grids(run: Path) -> dict[int, Path]:

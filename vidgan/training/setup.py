@@ -105,9 +105,7 @@ def open_data(
         settings = replace(settings, data=replace(settings.data, labels=labels))
     if labels and dataset.class_names and not model.class_names:  # a resumed run has its own
         model = replace(model, class_names=dataset.class_names, class_scale=config.CLASS_SCALE)
-    if model.colours == 1 and not dataset.grey:
-        raise ConfigError("model.colours = 1: not all of these pictures are grey; remove this key.")
-    model = replace(model, colours=model.colours or (1 if dataset.grey else 3))
+    model = replace(model, colours=_colours(settings, dataset))
     if settings.discriminator.pretrained_weight and (lacks := lite0.missing()):
         logger.warning(f"{lacks}; this run trains without the pretrained critic.")
         without = replace(settings.discriminator, pretrained_weight=0.0)
@@ -123,6 +121,17 @@ def open_data(
         anchors = codes.anchors_for(model.classes) if settings.train.code_weight else 0
         taps = settings.model.taps if settings.train.start else 3
     return replace(settings, model=replace(settings.model, anchors=anchors, taps=taps)), dataset
+
+
+def _colours(settings: config.Config, dataset: cache.Dataset) -> int:
+    asked, alpha = settings.model.colours, settings.data.alpha
+    if asked == 1 and not dataset.grey:
+        raise ConfigError("model.colours = 1: not all of these pictures are grey; remove this key.")
+    if asked and (asked == 4) != alpha:
+        raise ConfigError(f"model.colours = {asked}: 4 goes with data.alpha = true; remove it.")
+    if alpha and not dataset.clear:
+        raise ConfigError(f"--alpha: nothing in {settings.data.source} is transparent; omit it.")
+    return asked or (4 if alpha else 1 if dataset.grey else 3)
 
 
 def _enough_of_each_class(dataset: cache.Dataset) -> bool:

@@ -73,8 +73,10 @@ def begin(state: State, start: str, dataset: Dataset) -> None:
     judge = _part(tensors, "discriminator/own") or _part(tensors, "discriminator")
     own = getattr(state.discriminator, "own", state.discriminator)  # beside a pretrained critic
     new["D"] = _carry(judge, own, from_end=False)
-    if state.codes is not None and "codes" in tensors:  # what G has learned of latents stays true
-        state.codes = tensors["codes"].to(state.codes.device)
+    kept = tensors.get("codes")
+    if None not in (state.codes, kept) and kept.shape == state.codes.shape:
+        # What G has learned of latents stays true. Without alpha, codes are shorter.
+        state.codes = kept.to(state.codes.device)
     if state.codes is not None:
         codes.set_anchors(dataset, state.codes, state.generator, state.average)
     random = "".join(f"; new in {which}: {layers}" for which, layers in new.items() if layers)
@@ -151,7 +153,8 @@ def _fitted(old: Tensor, new: Tensor, *, sums: bool) -> Tensor | None:
             fitted = fitted.mean(axis, keepdim=True)
         elif (before, after) == (1, 3):
             fitted = fitted.repeat_interleave(3, axis)
-        elif abs(before - after) == CLASS_DIM:  # a class stands beside the latent, or no longer
+        elif {before, after} == {3, 4} or abs(before - after) == CLASS_DIM:
+            # Alpha stands beside the colours, or a class beside the latent; or no longer.
             latent = fitted.narrow(axis, 0, min(before, after))
             own = new.narrow(axis, latent.shape[axis], after - latent.shape[axis])
             fitted = torch.cat([latent, own], axis)
