@@ -24,6 +24,7 @@ NORMS = ("auto", "batch", "spectral", "none")
 LOSSES = ("auto", "non-saturating", "minimax", "lsgan", "hinge", "wgan", "rpgan")
 AUTO = -1.0  # "auto" for a number: `resolved` replaces it
 _WIDEST = 2**16  # latents and feature maps; such a network has terabytes of weights
+_MOST_SHARES = 2**24  # of anchors in classes, which a network keeps; training makes 2**16 at most
 CLASS_SCALE = 1 / 16  # of new models with classes; see train/README.md
 LEAST_OF_A_CLASS = 20  # pictures; with fewer, "auto" does not learn classes: nothing proves it
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -84,6 +85,10 @@ class ModelConfig:
         _at_least("model.anchors", self.anchors, 0)
         if self.anchors % (self.classes or 1):
             raise ConfigError(f"model.anchors = {self.anchors}: as many for each class.")
+        if self.anchors * self.classes > _MOST_SHARES:
+            raise ConfigError(
+                f"model.anchors = {self.anchors}: too many for {self.classes} classes."
+            )
         if self.taps not in (3, 4):
             raise ConfigError(f"model.taps = {self.taps}: 3 or 4.")
         if self.colours not in (0, 1, 3, 4):

@@ -83,6 +83,8 @@ def main() -> None:
     parser.add_argument("--for", dest="length", default="4m")
     given = parser.parse_args()
     folder = given.folder.resolve()
+    if folder.exists():
+        parser.error(f"--folder {given.folder}: exists already; give a new one.")
     folder.mkdir(parents=True)
     film = given.film.resolve() if given.film else folder / "film.mp4"
     if not given.film:

@@ -34,6 +34,14 @@ def test_a_batch_is_an_own_contiguous_copy_in_the_order_asked(folder):
     assert isinstance(dataset._frames, np.memmap) and not dataset._frames.flags.writeable
 
 
+def test_a_folder_with_the_name_of_a_set_is_not_taken_and_that_is_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert not any("yours" in line for line in opened("earth", every=200)[1])
+    paint(tmp_path / "earth/0.png")
+    assert "earth: the set of that name; yours here is ./earth" in opened("earth", every=200)[1]
+    assert len(opened("./earth")[0]) == 1
+
+
 def test_data_are_grey_if_every_pixel_of_every_picture_is(folder):
     for index in range(3):
         paint(folder / f"{index}.png", (60 * index,) * 3)

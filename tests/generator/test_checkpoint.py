@@ -94,6 +94,15 @@ def test_tensors_are_compared_with_the_model_before_it_takes_memory(tmp_path, na
             checkpoint.load_generator(file)
 
 
+def test_many_anchors_of_many_classes_take_no_memory(tmp_path):
+    """A network has a table of both, which no tensor of the file is as large as."""
+    model = {"width": 64, "height": 64, "channels": 8, "anchors": 2**15}
+    names = [str(number) for number in range(2**15)]
+    file = written(tmp_path / "g.safetensors", model=model | {"class_names": names})
+    with pytest.raises(ModelError, match=r"anchors = 32768: too many for 32768 classes"):
+        checkpoint.load_generator(file)
+
+
 def test_tensors_of_another_kind_are_refused(tmp_path):
     tensors = small_generator()[0].state_dict()
     for kind in (torch.float64, torch.float8_e4m3fn, torch.int32, torch.complex64):

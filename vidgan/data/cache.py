@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from vidgan.config import DataConfig
+from vidgan.data.downloads import PACKED
 from vidgan.data.pictures import Size, sides_for
 from vidgan.data.sources import READS, Films, Source, find
 from vidgan.disk import files, locks
@@ -101,6 +102,8 @@ def open_dataset(
     source, size = find(config), (width, height)
     for note in source.notes():
         logger.warning(f"{config.source}: left out {note}.")
+    if config.source in ("earth", *PACKED) and Path(config.source).exists():
+        logger.warning(f"{config.source}: the set of that name; yours here is ./{config.source}")
     if config.every > 1 and not source.has_frames:
         logger.warning(f"{config.source}: no film, so every = {config.every} changes nothing.")
     facts = [json.dumps(fact) + "\n" for fact in (CACHE_FORMAT, size, *source.identity())]

@@ -25,6 +25,7 @@ from vidgan.disk.files import write_bytes
 from vidgan.disk.templates import filled, script_json
 from vidgan.edit import find_directions
 from vidgan.errors import ModelError
+from vidgan.film import alpha
 from vidgan.film.tiles import tile
 from vidgan.generator.synthesis import Differentiable
 from vidgan.latent import seeds
@@ -175,7 +176,7 @@ class _Probe:
                 factor = strength.to(device)[:, :, None, None]
                 hooks.enter_context(_hooked(reader, lambda x: x * factor))
             image = self.generator(z, labels if self.generator.classes else None)
-        return pixels.to_frames(image).cpu().numpy()
+        return alpha.judged(pixels.to_frames(image).cpu().numpy())
 
     def unit(
         self, reader: nn.Module, number: int, rows: np.ndarray, excitement: np.ndarray

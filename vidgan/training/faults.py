@@ -22,7 +22,7 @@ def explained(
     folder   of the run, if there is one already
     """
     kept = checkpoints(folder) if folder else []
-    last = f"its last checkpoint is {kept[-1]}" if kept else "it has no checkpoint yet"
+    last = f"its last checkpoint is {kept[-1]}" if kept else ""
     again = f"vidgan train --resume {folder}"
     if out_of_memory(error):
         how, model = settings.train, settings.model
@@ -41,11 +41,8 @@ def explained(
         isinstance(error, torch.distributed.DistError) or _LOST.search(str(error))
     ):
         rank = f"rank {fabric.global_rank} of {fabric.world_size} ends"
-        on = (
-            f"To continue, start all of them with {again} ({last})."
-            if folder
-            else "See its message."
-        )
+        on = "There is no checkpoint yet: start them again." if folder else "See its message."
+        on = f"To continue, start all of them with {again} ({last})." if kept else on
         return SystemFault(
             f"{folder or settings.data.source}: {rank}, because another one died or hangs. {on}"
         )
