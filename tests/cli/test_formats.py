@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import av
 import numpy as np
 import pytest
@@ -16,10 +18,11 @@ from vidgan.errors import UsageError
 def test_a_film_for_the_web_has_its_own_shape_and_a_size_that_loads(sides, size):
     target = target_of("out.mp4", file := FileOptions(for_web=True), fps="30")
     assert target.codec.encoder == "libx264" and target.codec.pixel_format == "yuv420p"
-    assert sized(target, file, width=sides[0], height=sides[1]).resolution == size
+    made = SimpleNamespace(width=sides[0], height=sides[1], planes=3)
+    assert sized(target, file, made).resolution == size
     file = FileOptions(for_web=True, resolution="640x360")
     target = target_of("out.mp4", file, fps="30")
-    assert sized(target, file, width=64, height=64).resolution == (640, 360)
+    assert sized(target, file, made).resolution == (640, 360)
 
 
 def test_presets_make_what_they_say(onnx_file, tmp_path, monkeypatch):

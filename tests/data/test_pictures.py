@@ -57,14 +57,14 @@ def test_transparency_that_is_learned_has_no_background(folder):
     paint(folder / "c.bmp", GREEN)
     dataset, lines = opened(folder, alpha=True)
     wanted = [(0, 0, 0, 0), (128, 50, 0, 128), (*GREEN, 255)]  # multiplied by alpha
-    assert colours(dataset) == wanted and dataset.clear and len(lines) == 1
+    assert colours(dataset) == wanted and dataset.has_holes() and len(lines) == 1
     for _ in range(2):  # the second time from the cache
         dataset, lines = opened(folder)
         assert "#ffffff; to learn transparency too: vidgan train --alpha" in lines[-1]
         assert pixels_of(dataset).shape[3] == 3
     (folder / "a.png").unlink(), (folder / "b.png").unlink()
     dataset, lines = opened(folder, alpha=True)
-    assert not dataset.clear and not any("--alpha" in line for line in lines)
+    assert not dataset.has_holes() and not any("--alpha" in line for line in lines)
 
 
 def test_an_animation_keeps_its_transparency_and_a_video_is_refused(folder, clip):
@@ -72,7 +72,7 @@ def test_an_animation_keeps_its_transparency_and_a_video_is_refused(folder, clip
     frames = [Image.new("RGBA", (16, 16), (9 * i, 0, 0, 10 * i)) for i in range(5)]
     frames[0].save(folder / "a.png", save_all=True, append_images=frames[1:])
     dataset, _ = opened(folder / "a.png", alpha=True)
-    assert [pixel[3] for pixel in colours(dataset)] == [0, 10, 20, 30, 40] and dataset.clear
+    assert [pixel[3] for pixel in colours(dataset)] == [0, 10, 20, 30, 40] and dataset.has_holes()
 
 
 def test_the_background_belongs_to_the_key_of_the_cache(folder):

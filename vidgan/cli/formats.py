@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from vidgan.film.target import Target
+    from vidgan.generator.synthesis import Synthesize
 
 
 @Parameter(name="*", group=Group("The file", sort_key=2))
@@ -111,22 +112,19 @@ def _ground(text: str) -> "np.ndarray":
         raise UsageError(f"--background {text}: {known}.") from None
 
 
-def sized(
-    target: "Target", file: FileOptions, *, height: int, width: int, planes: int = 3
-) -> "Target":
-    """The size of --for-web depends on that of the frames; what is behind them, on their planes."""
+def sized(target: "Target", file: FileOptions, generator: "Synthesize") -> "Target":
+    """The size of --for-web depends on that of frames, and what is behind them on their alpha."""
     from vidgan.film.fit import inside
 
-    if file.background and planes == 3:
+    if file.background and generator.planes == 3:
         raise UsageError("--background: this generator knows no transparency; omit it.")
-    if planes == 4 and target.flattens and not file.background and is_first_process():
+    if generator.planes == 4 and target.flattens and not file.background and is_first_process():
         to_stderr(
             f"{target.path}: {target.codec.name} has no transparency, so this is on white. Give "
             "--background 204060, or a picture; .mov, .webm, .webp and .gif keep it."
         )
-
-    free = file.for_web and not (target.resolution or target.scale)
-    return target.at(inside((width, height), _WEB)) if free else target
+    free, size = not (target.resolution or target.scale), (generator.width, generator.height)
+    return target.at(inside(size, _WEB)) if file.for_web and free else target
 
 
 def _with_preset(path: str, file: FileOptions) -> FileOptions:

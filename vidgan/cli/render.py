@@ -94,9 +94,8 @@ def render(
     pipeline.check_frames(sum(one.frames for one in asked), yes=yes)
     files = runs.history(source) if through_training else [source]
     bound, generator, name = _bound(asked, out, files, name, device)
-    frame = {"height": bound.generator.height, "width": bound.generator.width}
-    out = sized(out, file, **frame, planes=bound.generator.planes)
-    encoders.check_size(out, **frame, yes=yes)
+    out = sized(out, file, bound.generator)
+    encoders.check_size(out, bound.generator.height, bound.generator.width, yes=yes)
     pipeline.check_frames(bound.frames, yes=yes)  # of a sound, only now known
     comment, again = bound.comment(), force or resume
     if plot and share.rank == 0:

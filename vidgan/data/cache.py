@@ -45,11 +45,14 @@ class Dataset:
     class_names: tuple[str, ...]  # of label 0, 1, ...; empty without labels
     fingerprint: str  # hex, of the pixels and labels; a copy of the data has the same; "" = some
     grey: bool  # in every pixel, red, green and blue are equal
-    clear: bool = False  # some pixels are transparent, and stay so
     whole: "Later | None" = None  # of these pictures, which are some of those of a film
 
     def __len__(self) -> int:
         return len(self._frames)
+
+    def has_holes(self) -> bool:
+        """Whether some pixels are transparent, and stay so."""
+        return self._frames.shape[3] == 4 and any((x[..., 3] < 255).any() for x in self._frames)
 
     def take(self, indices: np.ndarray) -> np.ndarray:
         """Copy pictures out of the cache: uint8 [B, H, W, 3], or 4 with data.alpha."""
@@ -117,7 +120,7 @@ def open_dataset(
                 "the others are decoded"
             )
             later = Later(source, folder, size, total)
-            return Dataset(source.name, some, None, (), "", False, whole=later)
+            return Dataset(source.name, some, None, (), "", False, later)
     return _open(source, folder, size, progress)
 
 
@@ -137,7 +140,6 @@ def _open(source: Source, folder: Path, size: Size, progress: Progress) -> Datas
         class_names=tuple(meta["class_names"]),
         fingerprint=meta["fingerprint"],
         grey=meta["grey"],
-        clear=meta.get("clear", False),
     )
 
 
@@ -257,7 +259,7 @@ def _write(folder: Path, source: Source, size: Size, progress: Progress) -> dict
     shape = (size[1], size[0], _planes(source))
     begun, total = _begun(folder, math.prod(shape)), source.items()
     done, faults, notices = begun["done"], begun["faults"], begun["notices"]
-    labels, digest, grey, last, clear = array("i"), hashlib.sha256(), True, None, False
+    labels, digest, grey, last = array("i"), hashlib.sha256(), True, None
 
     def notice(line: str) -> None:
         if line not in notices:
@@ -273,7 +275,6 @@ def _write(folder: Path, source: Source, size: Size, progress: Progress) -> dict
         for last in (np.frombuffer(part, np.uint8).reshape(shape) for part in decoded):
             digest.update(last)
             grey = grey and bool((last == last[..., :1]).all())
-            clear = clear or bool(last[..., 3:].min(initial=255) < 255)
             labels.append(-1)
         more = (begun["place"], last) if begun["place"] else ()
         save_at = time.monotonic() + _SAVE_EVERY_S
@@ -288,7 +289,6 @@ def _write(folder: Path, source: Source, size: Size, progress: Progress) -> dict
                     images.write(pixels)
                     digest.update(pixels)
                     grey = grey and bool((pixels == pixels[..., :1]).all())
-                    clear = clear or bool(pixels[..., 3:].min(initial=255) < 255)
                     labels.append(-1 if label is None else label)
                 if place and time.monotonic() > save_at:
                     images.flush()
@@ -312,7 +312,6 @@ def _write(folder: Path, source: Source, size: Size, progress: Progress) -> dict
         "class_names": class_names,
         "fingerprint": digest.hexdigest(),
         "grey": grey,
-        "clear": clear,
         "faults": faults,
         "notices": notices,
     }

@@ -129,7 +129,7 @@ def _colours(settings: config.Config, dataset: cache.Dataset) -> int:
         raise ConfigError("model.colours = 1: not all of these pictures are grey; remove this key.")
     if asked and (asked == 4) != alpha:
         raise ConfigError(f"model.colours = {asked}: 4 goes with data.alpha = true; remove it.")
-    if alpha and not dataset.clear:
+    if alpha and not dataset.has_holes():
         raise ConfigError(f"--alpha: nothing in {settings.data.source} is transparent; omit it.")
     return asked or (4 if alpha else 1 if dataset.grey else 3)
 
