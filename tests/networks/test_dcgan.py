@@ -48,6 +48,31 @@ def test_a_loaded_generator_has_its_kernels_whole():
     plain.load_state_dict(generator.state_dict())
 
 
+def test_noise_is_of_the_latent_and_each_pixel_has_its_own():
+    torch.manual_seed(0)
+    generator = dcgan.Generator(ModelConfig(width=64, height=40, channels=8, noise=True)).eval()
+    assert [add.side for add in generator.noise.values()] == [(10, 16), (20, 32)]
+    z = torch.randn(4000, 100)
+    for add in generator.noise.values():
+        field = add.field(z)  # [B, 1, H, W]
+        assert abs(field.mean().item()) < 0.02
+        assert field.std().item() == pytest.approx(1, abs=0.05)
+        torch.testing.assert_close(add.field(0.3 * z), field, rtol=1e-4, atol=1e-4)
+        pixels_apart = [field[..., 1:], field[..., :-1]]
+        both = torch.stack([x.flatten(1) for x in pixels_apart])  # [2, B, pixels]
+        assert abs((both[0] * both[1]).mean().item()) < 0.05
+    before = generator(z[:4])
+    for add in generator.noise.values():
+        add.strength.data.zero_()
+    assert (generator(z[:4]) - before).abs().mean() > 1e-4
+
+
+def test_a_short_latent_makes_noise_too():
+    model = ModelConfig(width=32, height=32, channels=4, z_dim=2, noise=True)
+    field = dcgan.Generator(model).noise["1"].field(torch.randn(4000, 2))
+    assert field.std().item() == pytest.approx(1, abs=0.2)
+
+
 def grown(stage, norm="batch"):
     model = ModelConfig(width=64, height=40, channels=4, growth=0.0)
     torch.manual_seed(0)

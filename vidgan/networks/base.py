@@ -91,16 +91,17 @@ def drawn(z: Tensor, anchors: Tensor, share: Tensor | None = None) -> Tensor:
     anchors, weighted as in attention by how alike they are (Ramsauer et al. 2021, "Hopfield
     Networks is All You Need", equation 3), and 0.6 remains its own: in squares, that is 1.
     """
-    length = _length(z)
-    own = z / length
+    long = length(z)
+    own = z / long
     weights = torch.softmax(_SHARPNESS * z.shape[1] ** 0.5 * (own @ anchors.T), 1)
     mean = (weights if share is None else weights * share) @ anchors  # [B, Z]
-    both = (1 - _OWN**2) ** 0.5 * (mean / _length(mean)) + _OWN * own
-    return both * length / _length(both)
+    both = (1 - _OWN**2) ** 0.5 * (mean / length(mean)) + _OWN * own
+    return both * long / length(both)
 
 
-def _length(z: Tensor) -> Tensor:
-    return (z * z).sum(1, keepdim=True).sqrt() + 1e-6  # [B, 1], above 0
+def length(z: Tensor) -> Tensor:
+    """Of latents [B, Z]: [B, 1], above 0."""
+    return (z * z).sum(1, keepdim=True).sqrt() + 1e-6
 
 
 def growth_at(images_seen: int, images_per_phase: int) -> float:

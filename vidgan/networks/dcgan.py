@@ -6,14 +6,20 @@ BatchNorm, but not at their pixel ends. Weights start as N(0, 0.02), in G spread
     B batch   Z z_dim   C channels   H W pixels
 """
 
+import math
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv_transpose2d, interpolate, leaky_relu, pad
 
 from vidgan.config import DiscriminatorConfig, ModelConfig
+from vidgan.latent import seeds
 from vidgan.networks import base
 from vidgan.networks.base import CLASS_DIM, in_three, projected
 
+_NOISE_FROM = 16  # numbers of a latent
+_NOISE = 0.3  # strength at first, relative to what a BatchNorm gives; see train/README.md
 _WIDEST = 8  # the widest layer has this many times the channels at half resolution
 
 
@@ -39,28 +45,41 @@ class Generator(base.Generator):
                 layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
         self.layers = nn.Sequential(*layers, nn.Tanh())
         self.sides, self.growth = stages, config.growth
+        noisy = range(1, len(widths)) if config.noise else ()  # stages; the first shows z anyway
+        self.noise = nn.ModuleDict(
+            {f"{i}": Noise(i, widths[i], stages[i], config.z_dim) for i in noisy}
+        )
         self.heads = nn.ModuleList(nn.Conv2d(width, colours, 1) for width in widths if config.grows)
         self.apply(_initialise)
 
     def forward(
         self, z: Tensor, classes: Tensor | None = None, codes: Tensor | None = None
     ) -> Tensor:
+        noise = {stage: add.field(z) for stage, add in self.noise.items()}
         z = self.latents(z, classes, codes)
         x = z.reshape(-1, z.shape[1], 1, 1)  # [B, Z] -> [B, Z, 1, 1]
         stage, share = divmod(self.growth, 1)
         low, last = int(stage), len(self.sides) - 1
         if not self.heads or low >= last:
-            return in_three(self.layers(x))
+            return in_three(self._run(x, 0, len(self.layers), noise))
         # Between two stages: blend the picture of the lower stage with that of the next.
-        x = self.layers[: 3 * low + 3](x)
+        x = self._run(x, 0, 3 * low + 3, noise)
         image = torch.tanh(self.heads[low](x))
         if share:
-            x = self.layers[3 * low + 3 : 3 * low + 6](x)
+            x = self._run(x, 3 * low + 3, 3 * low + 6, noise)
             finer = x if low + 1 == last else torch.tanh(self.heads[low + 1](x))
             image = self._enlarged(image, self.sides[low + 1])
             change = share * (finer - image)
             image = torch.lerp(image, finer, share) if self.training else image + change
         return in_three(self._enlarged(image, self.sides[-1]))
+
+    def _run(self, x: Tensor, first: int, end: int, noise: dict[str, Tensor]) -> Tensor:
+        """Some of the layers. Noise is added to what a BatchNorm gives, the second of a stage."""
+        for i, layer in enumerate(self.layers[first:end], start=first):
+            x = layer(x)
+            if i % 3 == 1 and (stage := f"{i // 3}") in noise:
+                x = self.noise[stage](x, noise[stage])
+        return x
 
     def _enlarged(self, image: Tensor, size: tuple[int, int]) -> Tensor:
         """Nearest neighbour. The graph of an export may hold neither Shape nor Where, so that
@@ -109,6 +128,33 @@ class Doubling(nn.ConvTranspose2d):
         return conv_transpose2d(
             x, self.kernel(), self.bias, self.stride, self.padding, self.output_padding
         )
+
+
+class Noise(nn.Module):
+    """Adds noise to feature maps [B, C, H, W], each map by its own strength, which is learned.
+
+    Without noise G has nothing to make irregular detail from, so it repeats one motif in step, for
+    example dots along every coast (Karras et al. 2019, "A Style-Based Generator Architecture",
+    3.2). Their noise is random in each picture. This is a function of the latent, so that a latent
+    has one picture, and changes along a path as evenly as the latent does.
+    """
+
+    def __init__(self, stage: int, channels: int, side: tuple[int, int], z_dim: int) -> None:
+        super().__init__()
+        self.strength, self.side = nn.Parameter(_NOISE * torch.randn(channels, 1, 1)), side
+        # A pixel's noise is a sum of the first N numbers of the latent, by weights of its own.
+        pixels, few = np.arange(math.prod(side)), min(z_dim, _NOISE_FROM)
+        fields = seeds.gaussian(stage, pixels, z_dim=few).T.copy()  # [N, H W]
+        self.register_buffer("fields", torch.from_numpy(fields), persistent=False)
+
+    def field(self, z: Tensor) -> Tensor:
+        """Latents [B, Z], of any length -> about N(0, 1) for each pixel, [B, 1, H, W]."""
+        mixed = z[:, : len(self.fields)] @ self.fields  # [B, H W]
+        scale = (z.shape[1] / len(self.fields)) ** 0.5
+        return (scale * mixed / base.length(z)).reshape(-1, 1, *self.side)
+
+    def forward(self, x: Tensor, field: Tensor) -> Tensor:
+        return torch.addcmul(x, self.strength, field)
 
 
 class Discriminator(base.Discriminator):

@@ -116,11 +116,12 @@ def open_data(
     settings = config.resolved(replace(settings, model=model), spread=spread, on_gpu=on_gpu)
     if of_run:  # perhaps of an older version
         made = config.load(of_run / "config.toml").model
-        anchors, taps = made.anchors, made.taps
+        own = {"anchors": made.anchors, "taps": made.taps, "noise": made.noise}
     else:
-        anchors = codes.anchors_for(model.classes) if settings.train.code_weight else 0
-        taps = settings.model.taps if settings.train.start else 3
-    return replace(settings, model=replace(settings.model, anchors=anchors, taps=taps)), dataset
+        own = {"anchors": codes.anchors_for(model.classes) if settings.train.code_weight else 0}
+        if not settings.train.start:
+            own |= {"taps": 3, "noise": model.name == "dcgan"}
+    return replace(settings, model=replace(settings.model, **own)), dataset
 
 
 def _colours(settings: config.Config, dataset: cache.Dataset) -> int:

@@ -24,7 +24,7 @@ from vidgan.training import codes
 from vidgan.training.state import State, checkpoints
 
 logger = logging.getLogger(__name__)
-_KEPT = ("name", "channels", "z_dim", "taps")  # of the model: the start decides them
+_KEPT = ("name", "channels", "z_dim", "taps", "noise")  # of the model: the start decides them
 
 
 def find(start: str) -> Path:
