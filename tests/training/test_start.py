@@ -64,7 +64,7 @@ def test_a_generator_alone_begins_without_its_discriminator(trained, pictures, t
 NEW = {
     ("dcgan", 56): "",  # 7x5 pixels double thrice, as 4x4 do
     ("r3gan", 56): "",
-    ("dcgan", 64): "; new in G: layers.0, layers.1, layers.3, layers.4"
+    ("dcgan", 64): "; new in G: layers.0, layers.1, layers.3, layers.4, noise.1"
     "; new in D: layers.8, layers.9, layers.11",
     ("r3gan", 64): "; new in G: blocks.0.first, blocks.0.second"
     "; new in D: blocks.4.first, blocks.4.second",
