@@ -3,6 +3,7 @@
 import re
 import shlex
 import shutil
+import threading
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
@@ -136,7 +137,11 @@ def here(stocked, tmp_path, monkeypatch):
     monkeypatch.setattr(encoder, "_SAMPLES", 64)
     monkeypatch.setattr(encoder, "_STEPS", 2)
 
-    def ctrl_c(server):
+    serve_forever = ThreadingHTTPServer.serve_forever
+
+    def ctrl_c(server):  # which reaches the main thread alone
+        if threading.current_thread() is not threading.main_thread():
+            return serve_forever(server)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(ThreadingHTTPServer, "serve_forever", ctrl_c)

@@ -27,6 +27,11 @@ flip = true
 
 WRONG_COMMANDS = [
     (2, "ships cifar10, demo, earth", "train --recipe tinny"),
+    (2, "runs/7: not a run; runs are the folders in runs/", "live runs/7"),
+    (2, "requires an argument", "live"),
+    (2, "--port 99999: from 0 to 65535", "live --port 99999 run"),
+    (2, "--port x: a whole number", "live --port x run"),
+    (2, "Unknown option: --knobs", "live --knobs 3 run"),
     (2, "--frames 0", "render --frames 0 out.mp4"),
     (2, "known are", "render --model earth --direction brigter=1 out.mp4"),
     (2, "brighter=-2..2", "render --model earth --direction brighter out.mp4"),

@@ -28,7 +28,7 @@ def main() -> None:
     usual = settings.train.checkpoint_every_images
     how = {"images": asked.images, "distance_every_images": 0, "checkpoint_every_images": _EVERY}
     settings = replace(settings, train=replace(settings.train, **how))
-    saving_s, training_s = timed("_save"), timed("_loop")
+    saving_s, training_s = timed("save_run"), timed("_loop")
     with tempfile.TemporaryDirectory(dir=".") as runs:
         loop.train(settings, runs=Path(runs))
     save_s = statistics.median(saving_s)

@@ -49,7 +49,7 @@ def test_a_time_is_how_much_longer_a_resumed_run_goes_on_and_what_is_left_is_kep
 
 
 def test_a_timed_run_that_was_stopped_goes_on_for_what_is_left(pictures, tmp_path, monkeypatch):
-    how, saved = settings(pictures, duration_s=3.0, checkpoint_every_images=8), loop._save
+    how, saved = settings(pictures, duration_s=3.0, checkpoint_every_images=8), loop.save_run
 
     def save_and_stop(run):
         saved(run)

@@ -127,7 +127,9 @@ def test_a_run_that_goes_on_is_rendered_from_its_first_minute_on(pictures, tmp_p
 
     monkeypatch.setattr(loop, "_LOG_EVERY_S", 0.0)
     how = settings(pictures, images=48, checkpoint_every_images=10**6, samples_every_images=16)
-    run = loop.train(how, runs=tmp_path / "runs", progress=look)
+    show = log.Show()
+    show.training = look
+    run = loop.train(how, runs=tmp_path / "runs", show=show)
     assert len(seen) == 1 and (tmp_path / "out.gif").exists()
     assert (run / "generator.safetensors").read_bytes() != seen[0]  # the last one, at the end
     conftest.vidgan("render", "--model", run, "--frames", 8, "--through-training", f"{tmp_path}/f/")

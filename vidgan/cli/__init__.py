@@ -3,6 +3,7 @@
     terminal  progress bars, and what is printed
     serve     a small web server for pages
     doctor    the verb doctor: what this machine offers
+    live      the verb live, and the page beside a training
     train     the verbs train and evaluate
     moves     the options of a walk
     formats   the options of a file

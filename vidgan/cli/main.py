@@ -10,6 +10,7 @@ from cyclopts import App, CycloptsError, Parameter, UnknownOptionError, UnusedCl
 from vidgan import __version__, signals
 from vidgan.cli import choose, directions, doctor, edit, export, lab, pick, render, terminal, train
 from vidgan.cli import motion as motions
+from vidgan.cli.live import live
 from vidgan.errors import (
     Interrupted,
     SystemFault,
@@ -40,6 +41,7 @@ for verb in (edit.invert, edit.restore, directions.directions, edit.dissect, exp
 for verb in (export.serve, export.verify, export.import_, lab.lab, doctor.doctor):
     app.command(verb)
 app.command(motions.motion)
+app.command(live)
 
 
 def main() -> None:

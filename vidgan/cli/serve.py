@@ -11,14 +11,14 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from vidgan.cli import terminal
 from vidgan.errors import Interrupted, SystemFault, UsageError, VidganError
 
-Answers = Mapping[str, tuple[str, Callable[[str], bytes]]]
+Answers = Mapping[str, tuple[str, Callable[[str], bytes | Iterator[bytes]]]]
 _MOST_CONNECTIONS = 64  # a browser opens six
 
 
@@ -35,7 +35,8 @@ def answering(answers: "Answers", *, port: int = 0) -> ThreadingHTTPServer:
     """A server of what functions return, ready for `run`. Raises UsageError and SystemFault.
 
     answers   the type and the function of "GET /page", called with what stands after "?", or of
-              "POST /page", called with what was posted; a VidganError becomes an answer, too
+              "POST /page", called with what was posted; a VidganError becomes an answer, too. What
+              iterates is sent piece by piece, until the client has gone.
     """
     return _listening(functools.partial(_Answers, answers), port)
 
@@ -49,10 +50,14 @@ def _listening(handler: Callable[..., "_Handler"], port: int) -> ThreadingHTTPSe
         raise SystemFault(f"port {port}: {error.strerror}; give another --port, or 0.") from error
 
 
-def run(server: ThreadingHTTPServer) -> None:
+def address(server: ThreadingHTTPServer, path: str = "") -> str:
+    return f"http://127.0.0.1:{server.server_address[1]}/{path}"
+
+
+def run(server: ThreadingHTTPServer, path: str = "") -> None:
     """Say where the page is, and serve it until Ctrl-C."""
     with server:
-        terminal.to_stdout(f"http://127.0.0.1:{server.server_address[1]}/  (Ctrl-C ends)")
+        terminal.to_stdout(f"{address(server, path)}  (Ctrl-C ends)")
         try:
             server.serve_forever()
         except KeyboardInterrupt as stop:  # Ctrl-C is how it is meant to end
@@ -114,7 +119,8 @@ class _Handler(BaseHTTPRequestHandler):
         # Else a web site whose name points to 127.0.0.1 could read all (DNS rebinding), and any
         # web site could change something.
         known = host in (f"127.0.0.1:{port}", f"localhost:{port}")
-        own = self.command == "GET" or self.headers.get("Origin") == f"http://{host}"
+        nowhere = [None] * (self.command == "GET")  # as an address that was typed in
+        own = self.headers.get("Origin") in (f"http://{host}", *nowhere)
         for status, holds in ((421, known), (405, self.command in self.methods), (403, own)):
             if not holds:
                 self.send_error(status)
@@ -124,6 +130,8 @@ class _Handler(BaseHTTPRequestHandler):
     def end_headers(self) -> None:
         self.send_header("Cross-Origin-Opener-Policy", "same-origin")
         self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
+        self.send_header("Cross-Origin-Resource-Policy", "same-origin")
+        self.send_header("Referrer-Policy", "no-referrer")
         self.send_header("X-Content-Type-Options", "nosniff")
         super().end_headers()
 
@@ -172,6 +180,9 @@ class _Answers(_Handler):
             status, kind, content = 400, "text/plain", str(error).encode(errors="backslashreplace")
         self.send_response(status)
         self.send_header("Content-Type", f"{kind}; charset=utf-8")
-        self.send_header("Content-Length", str(len(content)))
+        if isinstance(content, bytes):
+            self.send_header("Content-Length", str(len(content)))
+            content = (content,)
         self.end_headers()
-        self.wfile.write(content)
+        for part in content:
+            self.wfile.write(part)

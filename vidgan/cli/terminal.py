@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
 from cyclopts import Parameter, Token
@@ -205,6 +206,7 @@ class _TrainingBar:
         self._progress = progress
         self._task = progress.add_task("starting", total=1.0) if progress else None
         self._next, self._first = time.monotonic() + _LINE_EVERY_S, None
+        self.begins: Callable[[Path], None] = lambda folder: None  # called with that of the run
 
     def decoding(self, done: int, total: int) -> None:
         """Show how many pictures of the data are decoded."""

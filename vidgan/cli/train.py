@@ -1,6 +1,7 @@
 """The verbs that train a generator and measure how good it is: train, evaluate."""
 
 import re
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from cyclopts import Parameter
 
 from vidgan import config
 from vidgan.cli import terminal
+from vidgan.cli.live import beside
 from vidgan.cli.terminal import Whole
 from vidgan.disk import places
 from vidgan.errors import ConfigError, UsageError
@@ -39,6 +41,7 @@ def train(
     stop: Annotated[bool | None, Parameter(negative="--no-stop")] = None,
     allow_data_change: bool = False,
     runs: Path = Path("runs"),
+    live: bool = False,
 ) -> None:
     """Train a generator on pictures or video.
 
@@ -78,6 +81,7 @@ def train(
             In any case the best generator is kept.
         allow_data_change: With --resume: go on though pictures were added, removed or changed.
         runs: The folder in which this run gets a folder of its own.
+        live: Show the run on a page while it trains, with knobs to turn; see vidgan live.
     """
     _check_one(source, more)
     resume = resume and named_run(resume)
@@ -103,7 +107,7 @@ def train(
     asked = _override(asked, "train", **goal)
     from vidgan.training import loop as training
 
-    with terminal.training_bar() as bar:
+    with terminal.training_bar() as bar, beside(bar) if live else nullcontext():
         run = training.train(
             asked,
             runs=runs,
@@ -111,8 +115,7 @@ def train(
             more_s=more_s,
             any_data=allow_data_change,
             device=device,
-            progress=bar.training,
-            decoding=bar.decoding,
+            show=bar,
         )
     if terminal.is_first_process():
         terminal.to_stdout(f"{run}/generator.safetensors")

@@ -13,7 +13,7 @@ from vidgan.networks.base import Generator
 from vidgan.quality.validation import Validation, kept
 from vidgan.training.batches import every_class, latents
 from vidgan.training.run_folder import OF_A_CLASS, SAMPLES, write_grid
-from vidgan.training.state import Run, keep, snapshot
+from vidgan.training.state import Run, keep, save, snapshot
 
 logger = logging.getLogger(__name__)
 _CALIBRATION_BATCHES, _BATCH = 16, 64
@@ -78,6 +78,13 @@ def measure(run: Run, validation: Validation) -> None:
     logger.info(f"{now}; kept as the best so far" if best else str(now))
     if best:
         keep(run, generator.cpu())
+
+
+def save_run(run: Run) -> None:
+    """Write a checkpoint, and until a generator is the best, the one of now."""
+    save(run)
+    if not run.state.measured:
+        keep(run, averaged_generator(run))
 
 
 @torch.no_grad()

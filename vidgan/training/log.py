@@ -1,5 +1,5 @@
-"""The logs of a run: stats.jsonl, one line of numbers a second, and commands.jsonl, a line for each
-command that started or continued it.
+"""The logs of a run: stats.jsonl, a line of numbers each second and one for each setting changed on
+the way, and commands.jsonl, a line for each command that started or continued it.
 
 Both are only read to be shown or to go on, so a line that cannot be read is left out.
 """
@@ -45,6 +45,48 @@ class Progress:
     class_variety: float | None = None  # as variety, of the class that varies least, if any
 
 
+class Show:
+    """What shows a person how far a run is. This one shows nothing."""
+
+    def decoding(self, done: int, total: int) -> None:
+        """How many pictures of the data are decoded, of about how many."""
+
+    def begins(self, folder: Path) -> None:
+        """The run has a folder."""
+
+    def training(self, now: Progress, share: float) -> None:
+        """The numbers of a step, and the share of the run that is done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knobs:
+    """Settings of [train] that were changed while the run went on; None = never changed."""
+
+    learning_rate_g: float | None = None
+    learning_rate_d: float | None = None
+    r1: float | None = None
+    r2: float | None = None
+    augment_p: float | None = None  # held at this; AUTO = ADA adapts it
+
+    def __post_init__(self) -> None:
+        for key, value in self.given.items():
+            below = {"r1": 1e6, "r2": 1e6, "augment_p": 1.0}.get(key, 0.1)
+            if not 0 <= value <= below and (key, value) != ("augment_p", config.AUTO):
+                raise ConfigError(f"{key} = {value}: from 0 to {below:g}.")
+
+    @property
+    def given(self) -> dict[str, float]:
+        return {key: value for key, value in vars(self).items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A line of stats.jsonl between two steps: all that is changed from then on."""
+
+    images_seen: int
+    knobs: Knobs
+
+
 @dataclass(frozen=True, kw_only=True)
 class Command:
     """One line of commands.jsonl. What a command changes in a run is only how long it trains."""
@@ -74,7 +116,7 @@ class Log:
 
                 self._board = SummaryWriter(str(run))
 
-    def write(self, now: Progress) -> None:
+    def write(self, now: Progress | Change) -> None:
         if self._file is None or not _finite(now):  # fp16 skips a step now and then
             return
         with disk_faults(self._path):
@@ -91,13 +133,22 @@ class Log:
 
 
 def logged(run: Path) -> list[Progress]:
-    """The lines of stats.jsonl. Of steps that a resumed run did again, only the last ones."""
-    rows, first = [], math.inf
-    for row in reversed(_rows(run / "stats.jsonl", Progress)[0]):
-        if row.images_seen < first:
-            rows.append(row)
+    """The numbers of stats.jsonl. Of steps that a resumed run did again, only the last ones."""
+    return _last_of(_rows(run / "stats.jsonl", Progress)[0], Progress)
+
+
+def changes(run: Path) -> list[Change]:
+    """The changes of stats.jsonl. One made in steps done again replaces all after it."""
+    return _last_of(_rows(run / "stats.jsonl", Progress)[0], Change)
+
+
+def _last_of(rows: list[Progress | Change], kind: type[Row]) -> list[Row]:
+    found, first = [], math.inf
+    for row in reversed(rows):
+        if isinstance(row, kind) and row.images_seen < first:
+            found.append(row)
             first = row.images_seen
-    return rows[::-1]
+    return found[::-1]
 
 
 def note_command(run: Path, command: str, settings: config.Config, images_seen: int) -> None:
@@ -144,20 +195,24 @@ def _opened(path: Path) -> BinaryIO:
         return file
 
 
-def _rows(path: Path, kind: type[Row]) -> tuple[list[Row], int]:
+def _rows(path: Path, kind: type[Row]) -> tuple[list[Row | Change], int]:
     """The lines that can be read, and the number of the others."""
     try:
         lines = path.read_bytes().splitlines()
     except OSError:  # there is none, or what is written next says what is wrong
         return [], 0
-    rows = []
-    for line in lines:
-        # Whatever lies there: not UTF-8, no JSON, another table, NaN, lists a million deep.
-        with suppress(ValueError, TypeError, OverflowError, RecursionError, ConfigError):
-            row = config.from_dict(json.loads(line), kind)
-            if _finite(row):
-                rows.append(row)
+    rows = [row for line in lines if (row := read_line(line, kind))]
     return rows, len(lines) - len(rows)
+
+
+def read_line(line: bytes, kind: type[Row]) -> Row | Change | None:
+    """What a line says; None if it cannot be read."""
+    # Whatever lies there: not UTF-8, no JSON, another table, NaN, lists a million deep.
+    with suppress(ValueError, TypeError, OverflowError, RecursionError, ConfigError):
+        table = json.loads(line)
+        row = config.from_dict(table, Change if "knobs" in table else kind)
+        return row if _finite(row) else None
+    return None
 
 
 def _warn_of_lost_lines(path: Path, kind: type) -> None:

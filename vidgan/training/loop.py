@@ -10,10 +10,8 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable
 from contextlib import closing, nullcontext, suppress
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -26,18 +24,18 @@ from vidgan.networks import augment, losses, pixels
 from vidgan.networks.device import precision_for
 from vidgan.quality import validation
 from vidgan.quality.watch import Watch
-from vidgan.training import codes, report, run_folder, start
-from vidgan.training.average import averaged_generator, make_samples, measure
+from vidgan.training import codes, report, run_folder, start, words
+from vidgan.training.average import averaged_generator, make_samples, measure, save_run
 from vidgan.training.batches import batches
 from vidgan.training.faults import explained
 from vidgan.training.forecast import forecast
-from vidgan.training.log import Log, Progress, note_command
+from vidgan.training.log import Log, Progress, Show, note_command
 from vidgan.training.setup import build, launch, open_data
-from vidgan.training.state import Run, keep, restore, save
+from vidgan.training.state import Run, keep, restore
+from vidgan.training.steering import Steering
 from vidgan.training.step import Outcome, Step
 
 logger = logging.getLogger(__name__)
-ENDLESS = 10**15  # images, of a run that only a time ends
 _LOG_EVERY_S, _FORECAST_AFTER_S, _FIRST_S = 1.0, 15.0, 60.0
 _ASK_EVERY_S = 0.5  # whether another process stops
 _FEW = 10  # pictures
@@ -52,27 +50,27 @@ def train(
     more_s: float = 0.0,
     any_data: bool = False,
     device: str = "auto",
-    progress: Callable[[Progress, float], None] = lambda now, share: None,
-    decoding: Callable[[int, int], None] = lambda done, total: None,
+    show: Show | None = None,
 ) -> Path:
     """Train in a new folder under `runs`, or continue the run `resume`. Returns the run folder.
 
     any_data   whether a resumed run may go on with other pictures than before
     device     auto, cpu, cuda or mps: see `networks.device`
     more_s     how long a resumed run goes on; 0 = until the images and the duration of the settings
-    progress   called with the numbers of a step and with the share of the run that is done
-    decoding   called with how many pictures are decoded, and about how many there are
+    show       what is told how far the run is
 
     Raises DataError, ModelError, SystemFault and DivergedError. After SIGINT, SIGTERM or SIGHUP it
     saves the run and raises SystemExit with 130, 143 or 129.
     """
-    fabric = launch(settings, device)
+    fabric, show = launch(settings, device), show or Show()
     on_gpu = fabric.device.type != "cpu"
     folder, dataset = resume, None
     try:
         # The first process on a machine decodes, and shows how far it is; the others wait for it.
         with fabric.rank_zero_first(local=True) if fabric.world_size > 1 else nullcontext():
-            settings, dataset = open_data(settings, of_run=resume, on_gpu=on_gpu, progress=decoding)
+            settings, dataset = open_data(
+                settings, of_run=resume, on_gpu=on_gpu, progress=show.decoding
+            )
         state, model = build(settings, fabric, dataset), settings.model
         if settings.train.start and not resume:
             start.begin(state, settings.train.start, dataset)
@@ -86,10 +84,10 @@ def train(
                 restore(run, any_data=any_data)
                 if more_s:
                     how = replace(
-                        settings.train, images=ENDLESS, duration_s=state.trained_s + more_s
+                        settings.train, images=words.ENDLESS, duration_s=state.trained_s + more_s
                     )
                     run = replace(run, settings=replace(settings, train=how))
-                logger.info(_goal(run))
+                logger.info(words.goal(run))
             if run.is_first:
                 reals = run_folder.some_reals(dataset)
                 run_folder.write_grid(folder / "reals.png", reals, synthetic=False)
@@ -97,6 +95,7 @@ def train(
                     files.write_bytes(folder / "config.toml", config.to_toml(settings).encode())
                 if _share(run) < 1:
                     note_command(folder, _command(), run.settings, state.images_seen)
+                show.begins(folder)
             logger.info(
                 f"{folder}: {model.name} {model.width}x{model.height}, {len(dataset):,} "
                 f"{'grey ' * (model.colours == 1)}picture{'s' * (len(dataset) != 1)}, "
@@ -110,13 +109,14 @@ def train(
                     f"classes: {classes.listed(model.class_names)}; samples show each in turn"
                 )
             if dataset.whole:
-                run = _first_part(run, received, progress)
+                run = _first_part(run, received, show)
             if not received and not run.dataset.whole:
-                _loop(run, received, progress)
+                _loop(run, received, show)
         fabric.barrier()
         if received:
-            logger.info(f"Stopped. {_how_to_continue(folder)}")
-            raise SystemExit(128 + received[0])
+            logger.info(f"Stopped. {words.how_to_continue(folder)}")
+            if received[0]:
+                raise SystemExit(128 + received[0])
     except (MemoryError, RuntimeError) as error:
         if fault := explained(error, settings, fabric, folder):
             if fabric.world_size > 1:  # their launcher now stops those that are left
@@ -129,12 +129,12 @@ def train(
     return folder
 
 
-def _first_part(run: Run, received: list[int], progress: Callable) -> Run:
+def _first_part(run: Run, received: list[int], show: Show) -> Run:
     """Train while the film is still being decoded. Returns the run with all of its pictures."""
     threads = torch.get_num_threads()
     # Threads of one operation wait for each other, so none of them may lack a core.
     torch.set_num_threads(max(1, threads // 2))
-    _loop(run, received, progress)
+    _loop(run, received, show)
     torch.set_num_threads(threads)
     if received or _share(run) == 1:
         return run
@@ -169,27 +169,7 @@ def _share(run: Run) -> float:
     return min(1.0, max(state.images_seen / how.images, by_time))
 
 
-def _goal(run: Run) -> str:
-    """How long a resumed run goes on, in words."""
-    how, state = run.settings.train, run.state
-    if state.images_seen >= how.images:
-        return (
-            f"{run.folder} has already seen {how.images:,} images. To train on, say until how many "
-            f"(--for {state.images_seen / 500:g}k), or how much longer (--for 10m)."
-        )
-    done, length, left = (
-        timedelta(seconds=round(s))
-        for s in (state.trained_s, how.duration_s, how.duration_s - state.trained_s)
-    )
-    if 0 < how.duration_s <= state.trained_s:
-        return f"{run.folder} has already trained for {length}. To train on, add --for 10m."
-    images = f"until it has seen {how.images:,} images" if how.images < ENDLESS else ""
-    time = f"for {left}" if how.duration_s else ""
-    ends = " or ".join(filter(None, (time, images)))
-    return f"{run.folder} has trained for {done} and trains on {ends}."
-
-
-def _loop(run: Run, received: list[int], progress: Callable[[Progress, float], None]) -> None:
+def _loop(run: Run, received: list[int], show: Show) -> None:
     """Do step after step until the images, the time or a signal end the run. Then save it."""
     state, how, step = run.state, run.settings.train, Step(run)
     measuring, whole = None, run.dataset.whole
@@ -203,7 +183,11 @@ def _loop(run: Run, received: list[int], progress: Callable[[Progress, float], N
     started = logged - state.trained_s
     logged_images, past_best, current = state.images_seen, False, None
     began, first, foretold, ask_in = 0.0, 0, False, 0
-    with closing(Log(run.folder, writes=run.is_first)) as log, closing(batches(run)) as stream:
+    with (
+        closing(Log(run.folder, writes=run.is_first)) as log,
+        closing(Steering(run, log, received)) as steering,
+        closing(batches(run)) as stream,
+    ):
         of_class = run_folder.reals_of_classes(run.dataset, run.settings.model)
         watch = Watch(run_folder.some_reals(run.dataset), log.flags, log.varieties, of_class)
         for batch in stream if _share(run) < 1 else ():
@@ -213,6 +197,7 @@ def _loop(run: Run, received: list[int], progress: Callable[[Progress, float], N
                 samples_at = run_folder.next_samples(state.images_seen, how.samples_every_images)
 
             outcome = step(batch)
+            paused = steering.listen()
 
             if measuring and state.images_seen >= measure_at:
                 measure(run, measuring)
@@ -229,13 +214,13 @@ def _loop(run: Run, received: list[int], progress: Callable[[Progress, float], N
             stop |= whole is not None and whole.is_there()
             stop, ask_in = _agreed(run, stop, received, step_s, ask_in - 1)
             ends = stop or state.images_seen >= how.images
-            if now - logged > _LOG_EVERY_S or ends:
+            if now - logged > _LOG_EVERY_S or ends or paused:
                 speed = (state.images_seen - logged_images) / max(now - logged, 1e-9)
                 current = _progress(run, watch, outcome, speed)
                 if not ends:  # the last line waits for what is measured at the end
                     log.write(current)
                 if run.is_first:
-                    progress(current, _share(run))
+                    show.training(current, _share(run))
                 logged, logged_images = now, state.images_seen
             if stop:
                 break
@@ -246,11 +231,13 @@ def _loop(run: Run, received: list[int], progress: Callable[[Progress, float], N
                     logger.info(forecast(run.settings, state.images_seen, state.trained_s, speed))
             if state.images_seen >= save_at:
                 if run.is_first:
-                    _save(run)
+                    save_run(run)
                 save_at = (state.images_seen // every + 1) * every
+            held = steering.hold(batch, outcome)  # s
+            started, logged, began = (moment + held for moment in (started, logged, began))
 
         if whole and _share(run) < 1 and not received:
-            _save(run)
+            save_run(run)
         elif run.is_first:
             # A run that reaches its end is measured there. A run that is interrupted is only saved.
             measured = any(m.images_seen == state.images_seen for m in state.measured)
@@ -259,13 +246,13 @@ def _loop(run: Run, received: list[int], progress: Callable[[Progress, float], N
             if past_best and how.stop_past_best:
                 again = f"vidgan train --resume {run.folder} --no-stop"
                 logger.info(f"Stopped, because the run is past its best. To train on: {again}")
-            _save(run)
+            save_run(run)
             watch.samples(*make_samples(run, of_class), state.images_seen)
             _log_end(run, watch, log, current)
             run_folder.write_film(run.folder)
             report.write(run.folder, state.measured)
-            logger.info(_kept(run))
-            logger.info(_how_to_look(run.folder))
+            logger.info(words.kept(run))
+            logger.info(words.how_to_look(run.folder))
 
 
 def _log_end(run: Run, watch: Watch, log: Log, current: Progress | None) -> None:
@@ -277,23 +264,6 @@ def _log_end(run: Run, watch: Watch, log: Log, current: Progress | None) -> None
         now = replace(last, **_measured(run, watch), flags=flags)
         if now != log.last:
             log.write(now)
-
-
-def _kept(run: Run) -> str:
-    """Which generator the run keeps, in words."""
-    how, seen, best = run.settings.train, run.state.images_seen, validation.kept(run.state.measured)
-    over = seen - how.images
-    rounded = f" ({how.images:,}, rounded up to whole steps of {how.batch_size})"
-    if best and best.images_seen < seen:
-        which = f"best, at {best.images_seen:,} images of {seen:,} seen"
-    else:
-        which = f"{'best and last' if best else 'last'}, at {seen:,} images"
-    return f"{run.folder}: kept the {which}{rounded if 0 < over < how.batch_size else ''}"
-
-
-def _how_to_look(folder: Path) -> str:
-    which = "" if folder.parent.resolve() == Path("runs").resolve() else f" --model {folder}"
-    return f"To look: vidgan pick{which}; or vidgan render{which} look.mp4"
 
 
 def _agreed(
@@ -315,18 +285,12 @@ def _agreed(
     return bool(stop), max(1, int(_ASK_EVERY_S / max(step_s, 1e-4)))
 
 
-def _save(run: Run) -> None:
-    save(run)
-    if not run.state.measured:  # else the best generator is kept, not the last
-        keep(run, averaged_generator(run))
-
-
 def _keep_first(run: Run) -> None:
     """Keep a generator after a minute, so that there is one to render before the first distance."""
     file = run.folder / "generator.safetensors"
     if run.state.trained_s > _FIRST_S and not run.state.measured and not file.exists():
         keep(run, averaged_generator(run))
-        logger.info(f"{run.folder}: kept its first generator. {_how_to_look(run.folder)}")
+        logger.info(f"{run.folder}: kept its first generator. {words.how_to_look(run.folder)}")
 
 
 def _progress(run: Run, watch: Watch, outcome: Outcome, images_per_s: float) -> Progress:
@@ -373,9 +337,5 @@ def _finish(run: Run) -> None:
         signals.ignore()
     if run.is_first:
         with suppress(OSError):  # the terminal may be gone
-            line = f"{_FINISHING} {_how_to_continue(run.folder)}\n"
+            line = f"{_FINISHING} {words.how_to_continue(run.folder)}\n"
             os.write(2, b"\n" * os.isatty(2) + os.fsencode(line))  # below a progress bar
-
-
-def _how_to_continue(folder: Path) -> str:
-    return f"To continue: vidgan train --resume {folder}"

@@ -30,6 +30,7 @@ def write(run: Path, measured: Sequence[Measured], decoded: tuple[int, int] | No
 
     decoded   of a film that is still being decoded: how many frames are, and about how many will be
     """
+    template = Path(__file__).with_name("report.html")
     rows, samples, best = logged(run), list(grids(run).items()), kept(measured)
     picked = np.unique(np.linspace(0, len(samples) - 1, _GRIDS).round().astype(int))
     shown = [(images, _picture(path)) for images, path in (samples[i] for i in picked)]
@@ -56,8 +57,9 @@ def write(run: Path, measured: Sequence[Measured], decoded: tuple[int, int] | No
         "CLASSES": html.escape(shows),
         "FORECAST": html.escape(expect),
         "DATA": script_json(content),
+        "CHARTS": template.with_name("charts.js").read_text(encoding="utf-8"),
     }
-    write_bytes(run / "report.html", filled(Path(__file__).with_name("report.html"), values))
+    write_bytes(run / "report.html", filled(template, values))
 
 
 def _mean(rows: Sequence[Progress], key: str) -> float | None:

@@ -8,6 +8,7 @@ import itertools
 import logging
 import os
 import re
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -56,7 +57,7 @@ def locked(run: Path) -> Iterator[None]:
     The lock of another host cannot be judged from here.
     """
     note, here = run / "lock.owner", socket.gethostname()
-    process, host = _owner(note) or ("", here)
+    process, host = owner(run) or ("", here)
     who = f"process {process} on {host}" if process else "another process"
     busy = f"{run}: {who} is training here; stop it, or if it is dead, delete {note}."
     if host != here:
@@ -75,10 +76,22 @@ def locked(run: Path) -> Iterator[None]:
             note.unlink(missing_ok=True)
 
 
-def _owner(note: Path) -> tuple[str, str] | None:
+@contextmanager
+def branch(run: Path, dataset: Dataset, model: ModelConfig) -> Iterator[Path]:
+    """A new folder with all that a run has shown and kept. It is a run from the end of the block
+    on, in which its checkpoint is written."""
+    new = new_run(run.parent, dataset, model)
+    others = shutil.ignore_patterns("checkpoints", "live", "lock*", ".*", "config.toml", "events.*")
+    with disk_faults(new):
+        shutil.copytree(run, new, ignore=others, dirs_exist_ok=True)
+        yield new
+        shutil.copy(run / "config.toml", new)
+
+
+def owner(run: Path) -> tuple[str, str] | None:
     """The process and the host that lock.owner names."""
     with suppress(OSError, ValueError):  # not there, or not of vidgan
-        process, host = note.read_text(encoding="utf-8").split()
+        process, host = (run / "lock.owner").read_text(encoding="utf-8").split()
         return (process, host) if process.isdecimal() else None
     return None
 

@@ -17,6 +17,7 @@ from vidgan.errors import ConfigError, DataError, ModelError
 from vidgan.generator import checkpoint, runs
 from vidgan.networks.base import Discriminator, Generator
 from vidgan.quality.validation import Measured
+from vidgan.training.log import Knobs
 
 logger = logging.getLogger(__name__)
 Value = TypeVar("Value")
@@ -39,6 +40,13 @@ class State:
     scaler: torch.amp.GradScaler | None = None  # for fp16
     measured: list[Measured] = field(default_factory=list)
     trained_s: float = 0.0  # time in the loop, of all the processes that trained the run
+    knobs: Knobs = field(default_factory=Knobs)  # what was changed while the run went on
+
+    def turn(self, knobs: Knobs) -> None:
+        """Put settings in force that were changed, in place of all that were before."""
+        self.knobs = knobs
+        for adam, key in ((self.adam_g, "learning_rate_g"), (self.adam_d, "learning_rate_d")):
+            adam.param_groups[0]["lr"] = knobs.given.get(key, adam.param_groups[0]["lr"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +58,7 @@ class Facts:
     data_fingerprint: str
     trained_s: float = 0.0
     measured: tuple[Measured, ...] = ()
+    knobs: Knobs = field(default_factory=Knobs)
 
 
 @dataclass(frozen=True)
@@ -72,11 +81,16 @@ class Run:
         """The model as it is now: a growing generator changes."""
         return replace(self.settings.model, growth=self.state.average.growth)
 
+    def knob(self, key: str) -> float:
+        """A setting of [train] as it is now, or where augment_p is held, by default AUTO."""
+        return self.state.knobs.given.get(key, getattr(self.settings.train, key, config.AUTO))
+
 
 def save(run: Run) -> None:
     """Write a checkpoint, and delete the oldest ones."""
     state = run.state
-    facts = Facts(**_facts(run), measured=tuple(state.measured), trained_s=state.trained_s)
+    facts = {"measured": tuple(state.measured), "trained_s": state.trained_s}
+    facts = Facts(**_facts(run), **facts, knobs=state.knobs)
     meta = {"kind": "training state", "model": asdict(run.model), "facts": asdict(facts)}
     path = run.folder / "checkpoints" / f"{state.images_seen:012d}.safetensors"
     checkpoint.write(path, dict(_named_tensors(state)), meta)
@@ -154,6 +168,7 @@ def restore(run: Run, *, any_data: bool = False) -> None:
         state.codes = tensors.get("codes")  # runs of older versions have none
     state.images_seen, state.ada = facts.images_seen, tensors.get("ada", state.ada)
     state.trained_s, state.measured = facts.trained_s, list(facts.measured)
+    state.turn(facts.knobs)
     logger.info(f"resumed from {path} at {state.images_seen:,} images")
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from vidgan.config import AUTO
 from vidgan.errors import DivergedError
 from vidgan.networks import augment, losses, pixels
 from vidgan.networks.base import growth_at
@@ -125,7 +126,8 @@ class Step:
 
         scaler = self._state.scaler
         scale = scaler.scale(torch.ones((), device=real.device)) if scaler else 1.0
-        pairs = ((how.r1, real, batch.draws_real), (how.r2, fake, batch.draws_fake))
+        r1, r2 = self._run.knob("r1"), self._run.knob("r2")
+        pairs = ((r1, real, batch.draws_real), (r2, fake, batch.draws_fake))
         for gamma, image, draws in pairs:
             if gamma:
                 squared = losses.squared_gradient(*judged(image, draws), scale)
@@ -183,17 +185,22 @@ class Step:
             scaler.update()
 
     def _augment(self, image: Tensor, draws: Tensor | None) -> Tensor:
-        if draws is None:
+        held = self._run.knob("augment_p")
+        if draws is None or held == 0:
             return image
         if self._augmentation == "ada":
-            seen = augment.ada_augment(image.float(), draws, self._state.ada[0].item())
+            p = self._state.ada[0].item() if held == AUTO else held
+            seen = augment.ada_augment(image.float(), draws, p)
         else:
             seen = augment.diff_augment(image.float(), draws)
         return seen.contiguous(memory_format=torch.channels_last)
 
     def _adapt(self, signs: float, count: int) -> None:
         """Adapt ADA's p, every fourth batch, to how many reals D takes for real."""
-        state = self._state
+        state, held = self._state, self._run.knob("augment_p")
+        if held != AUTO:
+            state.ada = torch.tensor([held, 0, 0])
+            return
         state.ada += torch.tensor([0, signs, count])
         if state.ada[2] >= 4 * count:
             signs, images = self._run.fabric.all_reduce(state.ada[1:], reduce_op="sum").tolist()
