@@ -55,10 +55,10 @@ def test_a_timed_run_that_was_stopped_goes_on_for_what_is_left(pictures, tmp_pat
         saved(run)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop, "_save", save_and_stop)
+    monkeypatch.setattr(loop, "save_run", save_and_stop)
     with pytest.raises(KeyboardInterrupt):
         loop.train(how, runs=tmp_path / "runs")
-    monkeypatch.setattr(loop, "_save", saved)
+    monkeypatch.setattr(loop, "save_run", saved)
     (run,) = (tmp_path / "runs").iterdir()
     vidgan("train", "--resume", run)
     times_s = [row.elapsed_s for row in logged(run)]

@@ -121,6 +121,7 @@ def test_a_paused_run_waits_makes_single_steps_and_does_not_age(pictures, tmp_pa
         wait_until(lambda: getattr(show, "view", None) is not None)
         run = show.view._run
         wait_until(lambda: (show.view._now() or {}).get("paused"))
+        wait_until(lambda: logged(run)[-1].images_seen == 48)
         for _ in range(2):
             seen = logged(run)[-1].images_seen
             held.append(seen)
