@@ -1,5 +1,6 @@
 """Every command of README.md runs, with less work to do. Those of the other pages parse."""
 
+import hashlib
 import re
 import shlex
 import shutil
@@ -15,11 +16,13 @@ from PIL import Image
 from tests import conftest, films
 from tests.films import read_frames
 from tests.generator import zoo
+from tests.latent.test_motion import turning
 from tests.marks.test_c2pa import make as make_certificate
 from tests.sounds import write_sound
 from vidgan import Walk, open_generator
 from vidgan.cli.main import app
 from vidgan.edit import encoder
+from vidgan.generator import motion as motions
 from vidgan.latent.npy import write_latents
 
 ROOT = Path(__file__).parent.parent
@@ -58,6 +61,7 @@ OPTIONS = {
     "sample --labels": FORCE | {"--model": "classes.safetensors"},
     "keep 17": FORCE,  # it is there for the commands that use it
     "export": FORCE,
+    "motion": FORCE,
     "invert": {"--steps": "3", "--force": ""},
     "pick": {"--port": "0"},
     "serve": {"--port": "0"},
@@ -124,6 +128,9 @@ def stocked(tmp_path_factory, model_file, onnx_file):
         (run_folder,) = (folder / "runs").iterdir()
         run_folder.rename(folder / "runs" / "00000-earth-dcgan64")
         conftest.vidgan("keep", 17, "coast")
+        file = folder / "runs" / "00000-earth-dcgan64" / "generator.safetensors"
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        motions.write(motions.file_of(file), turning(z_dim=100), digest)
     return folder, cache
 
 

@@ -1,3 +1,5 @@
+import contextlib
+import io
 import json
 import shutil
 from pathlib import Path
@@ -24,19 +26,30 @@ def shown(model_file, tmp_path_factory):
     return write(folder / "turn.mkv", list(generator(z)), fps=30, scale=1)
 
 
+@pytest.fixture(scope="module")
+def known(model_file, shown, tmp_path_factory):
+    """A generator with its encoder and what was learned of the film, and what that said."""
+    folder = tmp_path_factory.mktemp("known")
+    shutil.copy(model_file, folder / "generator.safetensors")
+    lines = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(lines):
+        quick(patch)
+        vidgan("motion", shown, "--model", folder / "generator.safetensors")
+    return folder, lines.getvalue()
+
+
+def quick(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(encoder, "_SAMPLES", 512)
+    patch.setattr(encoder, "_STEPS", 20)
+    patch.setattr(learn_motion, "_STEPS", 8)
+
+
 @pytest.fixture(autouse=True)
-def here(model_file, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(encoder, "_SAMPLES", 512)
-    monkeypatch.setattr(encoder, "_STEPS", 20)
-    monkeypatch.setattr(learn_motion, "_STEPS", 8)
-    return Path(shutil.copy(model_file, tmp_path / "generator.safetensors"))
-
-
-@pytest.fixture
-def learned(here, shown, capsys):
-    vidgan("motion", shown, "--model", here)
-    return capsys.readouterr().out
+def here(known, tmp_path, monkeypatch):
+    shutil.copytree(known[0], tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    quick(monkeypatch)
+    return Path("generator.safetensors")
 
 
 def render(*words: object, model: str = "generator.safetensors") -> list[np.ndarray]:
@@ -47,9 +60,9 @@ def render(*words: object, model: str = "generator.safetensors") -> list[np.ndar
 PLAY = ("--path", "motion", "--seed", 7, "--frames", 20)
 
 
-def test_a_film_is_learned_and_played(learned, here):
+def test_a_film_is_learned_and_played(known):
     assert Path("generator.motion.safetensors").exists()
-    assert "60 frames in 1 shot" in learned and "dB" in learned
+    assert "60 frames in 1 shot" in known[1] and "dB" in known[1]
     frames = render(*PLAY, "--save-walk", "w.json", "--contact-sheet", "a.mkv")
     assert len(frames) == 20
     assert np.abs(np.diff(np.stack(frames).astype(int), axis=0)).mean() > 0.5
@@ -67,7 +80,7 @@ def test_a_film_is_learned_and_played(learned, here):
         render(*PLAY, "f.mkv")
 
 
-def test_its_options(learned):
+def test_its_options():
     half = render(*PLAY, "--speed", "0.5", "--no-loop", "a.mkv")
     whole = render(*PLAY, "--no-loop", "b.mkv")
     assert np.array_equal(half[0], whole[0]) and np.array_equal(half[-1], whole[10])
@@ -91,17 +104,17 @@ def test_its_options(learned):
         ("--path loop --motion generator.motion.safetensors", "--motion"),
     ],
 )
-def test_wrong_options(words, reason, learned):
+def test_wrong_options(words, reason):
     with pytest.raises(UsageError, match=reason):
         render(*words.split(), "a.mkv")
 
 
-def test_a_motion_of_another_generator_is_refused(learned):
+def test_a_motion_of_another_generator_is_refused():
     with pytest.raises(ModelError, match="another generator"):
         render(*PLAY, "--motion", "generator.motion.safetensors", "a.mkv", model="earth")
 
 
-def test_a_file_may_refer_to_the_motion(learned):
+def test_a_file_may_refer_to_the_motion():
     Walk(path="motion", motion="generator.motion.safetensors", seed=7, frames=20, z_dim=100).save(
         Path("w.json")
     )
@@ -116,7 +129,7 @@ def test_a_film_that_has_no_motion(frames, reason, here, shown):
     some = list(read_frames(shown))
     write(Path("f.mkv"), some[:8] if frames == 8 else some[:1] * frames, fps=30, scale=1)
     with pytest.raises(DataError, match=reason):
-        vidgan("motion", "f.mkv", "--model", here)
+        vidgan("motion", "f.mkv", "--force", "--model", here)
 
 
 def test_a_hundred_short_cuts_and_no_film(here):
@@ -124,6 +137,6 @@ def test_a_hundred_short_cuts_and_no_film(here):
     flat = [np.tile(rng.integers(0, 256, (1, 1, 3), np.uint8), (64, 64, 1)) for _ in range(100)]
     write(Path("cuts.mkv"), [one for one in flat for _ in range(3)], fps=30, scale=1)
     with pytest.raises(DataError, match="fewer cuts"):
-        vidgan("motion", "cuts.mkv", "--model", here)
+        vidgan("motion", "cuts.mkv", "new.safetensors", "--model", here)
     with pytest.raises(UsageError, match="learned from no film"):
         vidgan("motion", "--model", here)

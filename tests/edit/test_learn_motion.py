@@ -33,3 +33,9 @@ def test_shots_are_kept_apart():
     assert [len(shot) for shot in learn_motion._cut(np.concatenate([smooth, other]))] == [20, 9]
     assert [len(shot) for shot in learn_motion._cut(smooth)] == [20]
     assert len(learn_motion._cut(film)) == 1
+
+
+def test_a_film_shorter_than_a_second_is_enough_for_something():
+    motion, _ = learn_motion.fit([turning(13, 0, np.random.default_rng(0))], 30.0)
+    z = Played(motion, 7, 300, closed=True)(np.arange(300))
+    assert motion.radius < 1 and np.isfinite(z).all() and np.abs(z).max() < 10

@@ -36,6 +36,7 @@ _RIDGE = 1e-4  # of the variance of each component
 @dataclass(frozen=True, eq=False)
 class Learned:
     motion: Motion
+    latents: Sequence[np.ndarray]  # float64 [F, Z] of each shot
     shots: int
     frames: int
     psnr: float  # of the refined frames, in dB
@@ -77,7 +78,9 @@ def learn(
             progress(done, count)
         found.append(torch.cat(parts).cpu().double().numpy())
     motion, error = fit(found, reader.fps_of(film) / every, label)
-    return Learned(motion, len(shots), count, 10 * float(np.log10(4 / np.mean(errors))), error)
+    return Learned(
+        motion, found, len(shots), count, 10 * float(np.log10(4 / np.mean(errors))), error
+    )
 
 
 def fit(shots: Sequence[np.ndarray], fps: float, label: int | None = None) -> tuple[Motion, float]:
