@@ -64,6 +64,7 @@ def learn(
         )
     if np.concatenate([_changes(shot) for shot in shots]).mean() < _STILL:
         raise DataError(f"{film}: nothing moves in it, so there is no motion to learn.")
+    _ = inverter.encoder  # trained here, if there is none, where gradients are on
     label, found, errors, done = None, [], [], 0
     if generator.classes:
         label = _label(inverter, np.concatenate([shot[:: len(shot) // 4] for shot in shots]))
