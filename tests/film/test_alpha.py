@@ -63,6 +63,7 @@ def test_frames_in_front_of_a_ground_are_mixed_by_their_alpha():
     frames, ground = all_pairs(), np.uint8([[[10, 200, 255]]])
     wanted = frames[..., :3] + (1 - frames[..., 3:] / 255) * ground
     assert np.abs(alpha.over(frames, ground) - wanted).max() <= 0.5 + 1e-9
+    assert (alpha.judged(np.zeros((2, 2, 4), np.uint8)) == 128).all()
     opaque = np.uint8([[[1, 2, 3]]])
     assert alpha.judged(opaque) is opaque and alpha.shown(opaque) is opaque
     assert set(alpha.shown(np.zeros((2, 16, 24, 4), np.uint8)).ravel()) == {176, 224}

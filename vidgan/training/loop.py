@@ -98,9 +98,9 @@ def train(
                 show.begins(folder)
             logger.info(
                 f"{folder}: {model.name} {model.width}x{model.height}, {len(dataset):,} "
-                f"{'grey ' * (model.colours == 1)}picture{'s' * (len(dataset) != 1)}, "
-                f"{fabric.device.type} x {fabric.world_size}, "
-                f"{precision_for(settings.train.precision, fabric.device)}"
+                f"{'grey ' * (model.colours == 1)}picture{'s' * (len(dataset) != 1)}"
+                f"{' with alpha' * (model.colours == 4)}, {fabric.device.type} x "
+                f"{fabric.world_size}, {precision_for(settings.train.precision, fabric.device)}"
             )
             if not dataset.whole:
                 _warn_of_few(run)
