@@ -238,6 +238,9 @@ def _build_on(folder: Path, source: Films, size: Size, progress: Progress) -> di
         meta = _write(begun, source, size, progress)
         files.remove(folder)  # if there is one, it is damaged
         files.publish(begun, folder)
+        if alike := meta["seen"] - meta["count"] - len(meta["faults"]):
+            said = f"left out {alike:,} of {meta['seen']:,} frames, too like the last one taken"
+            logger.info(f"{source.config.source}: {said} (data.min_change)")
     except KeyboardInterrupt:
         logger.info(f"{source.config.source}: what is decoded is kept; the next run goes on there")
         raise
@@ -260,11 +263,6 @@ def _write(folder: Path, source: Source, size: Size, progress: Progress) -> dict
     begun, total = _begun(folder, math.prod(shape)), source.items()
     done, faults, notices = begun["done"], begun["faults"], begun["notices"]
     labels, digest, grey, last = array("i"), hashlib.sha256(), True, None
-
-    def notice(line: str) -> None:
-        if line not in notices:
-            notices.append(line)
-
     with (
         warnings.catch_warnings(action="ignore"),
         (folder / "images.u8").open("a+b") as images,
@@ -278,7 +276,7 @@ def _write(folder: Path, source: Source, size: Size, progress: Progress) -> dict
             labels.append(-1)
         more = (begun["place"], last) if begun["place"] else ()
         save_at = time.monotonic() + _SAVE_EVERY_S
-        with contextlib.closing(source.pictures(size, notice, *more)) as pictures:
+        with contextlib.closing(source.pictures(size, _once(notices), *more)) as pictures:
             for name, pixels, label, fault, place in pictures:
                 done += 1
                 progress(done, max(done, total))
@@ -309,6 +307,7 @@ def _write(folder: Path, source: Source, size: Size, progress: Progress) -> dict
         "count": len(labels),
         "image_bytes": image_bytes,
         "files": source.files(),
+        "seen": done,
         "class_names": class_names,
         "fingerprint": digest.hexdigest(),
         "grey": grey,
@@ -317,6 +316,11 @@ def _write(folder: Path, source: Source, size: Size, progress: Progress) -> dict
     }
     (folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
     return meta
+
+
+def _once(lines: list[str]) -> Callable[[str], None]:
+    """What appends a line that is not there yet."""
+    return lambda line: line in lines or lines.append(line)
 
 
 def _planes(source: Source) -> int:
