@@ -233,7 +233,8 @@ def resolved(config: Config, *, spread: float = 0.4, on_gpu: bool = False) -> Co
     model, how = config.model, config.train
     name, asked_norm = settle(config.discriminator.name, model.name), config.discriminator.norm
     loss = settle(how.loss, {"dcgan": "non-saturating", "r3gan": "rpgan"}[name])
-    gamma = gamma_for(model.width, model.height, spread) if loss == "rpgan" else 0.0
+    gamma = gamma_for(model.width, model.height, spread, planes=model.planes)
+    gamma = gamma if loss == "rpgan" else 0.0
     r1, r2 = settle(how.r1, gamma), settle(how.r2, gamma)
     gradient_penalty = settle(how.gradient_penalty, 10.0 if loss == "wgan" else 0.0)
     code_weight = settle(how.code_weight, 10.0 if model.name == "dcgan" else 0.0)
@@ -280,13 +281,13 @@ def resolved(config: Config, *, spread: float = 0.4, on_gpu: bool = False) -> Co
     )
 
 
-def gamma_for(width: int, height: int, spread: float) -> float:
+def gamma_for(width: int, height: int, spread: float, *, planes: int = 3) -> float:
     """The default weight of R1 and R2: the squared distance of two pictures / 500.
 
     D's squared gradient is about the squared difference of two logits over that distance. So the
     penalty weighs the same whatever the size and contrast of the pictures.
     """
-    return 3 * width * height * spread / 500
+    return planes * width * height * spread / 500
 
 
 def load(path: Path) -> Config:

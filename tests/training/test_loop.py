@@ -461,6 +461,9 @@ def test_what_is_left_to_auto_follows_networks_data_and_device():
     for model in config.MODELS:
         assert config.resolved(settings("earth", model={"name": model})).discriminator.name == model
     mixed = config.resolved(settings("earth", discriminator={"name": "r3gan"}), spread=0.5)
+    clear = settings("earth", model={"colours": 4}, discriminator={"name": "r3gan"})
+    more = config.resolved(clear, spread=0.5).train.r1  # a fourth plane can differ, too
+    assert more == pytest.approx(4 / 3 * mixed.train.r1)
     assert mixed.model.name == "dcgan" and mixed.discriminator.norm == "none"
     assert mixed.train.loss == "rpgan"
     assert mixed.train.r1 == mixed.train.r2 == pytest.approx(3 * 32 * 32 * 0.5 / 500)
