@@ -56,9 +56,17 @@ def test_its_file_is_a_model_of_vidgan_that_makes_the_same_frames(trained, folde
     seen = np.frombuffer(base64.b64decode(trained["frames"]), np.uint8).reshape(3, 32, 32, 1)
     assert np.abs(frames.astype(int) - seen).max() <= 1
     _, _, facts = checkpoint.load_generator(model)
-    assert facts["data"] == "digits" and facts["images_seen"] >= 128
+    assert facts["data"] == "digits" and facts["images_seen"] >= 64
     command = [sys.executable, "-m", "vidgan", "render", "--model", str(model), "--frames", "4"]
     subprocess.run([*command, str(folder / "out.mp4")], check=True, capture_output=True)
+
+
+def test_in_the_plane_a_collapse_is_provoked_and_cured(folder):
+    seen = node("lab.mjs", "played", (folder / "lab.html").as_uri(), folder)
+    assert seen["errors"] == [] and seen["overflow"] == []
+    collapsed, cured = (int(seen[name].split()[0]) for name in ("collapsed", "cured"))
+    assert collapsed <= 2 and cured >= 4, seen
+    assert seen["spiral"] == ""  # it has no heaps to be counted
 
 
 def test_its_losses_and_gradients_are_those_of_torch(folder):

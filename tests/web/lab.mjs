@@ -1,6 +1,7 @@
 // Uses the lab in real Chromium, and prints what happened as JSON.
 //
 //     node lab.mjs trained lab.html FOLDER    trains, looks, plays, downloads generator.safetensors
+//     node lab.mjs played lab.html FOLDER     plays in the plane
 //     node lab.mjs losses "" FOLDER           losses of a batch, whose numbers come on stdin
 
 import { readFileSync } from "node:fs";
@@ -27,7 +28,7 @@ async function trained() {
   await page.waitForFunction(() => vidgan.view.pictures);
   report.count = await page.textContent("#count");
   await page.click("#train");
-  await page.waitForFunction(() => vidgan.view.images >= 128);
+  await page.waitForFunction(() => vidgan.view.images >= 64);
   await page.click("#train"); // pause
   report.status = await page.textContent("#status");
   report.losses = await page.evaluate(() => [vidgan.view.lossD, vidgan.view.lossG]);
@@ -42,19 +43,49 @@ async function trained() {
     await vidgan.ask("frames", { latents: [new Float32Array(100).fill(1)] });
     return vidgan.view.images === before;
   });
-  await page.click("#play");
+  await page.click("#walk");
   await page.waitForFunction(() => document.documentElement.dataset.frames >= 2);
   const [download] = await Promise.all([page.waitForEvent("download"), page.click("#save")]);
   await download.saveAs(join(folder, "generator.safetensors"));
-  await page.click("#play"); // stop
+  await page.click("#walk"); // stop
   report.overflow = [];
+  await overflows();
+  await page.setInputFiles("#files", { name: "one.png", mimeType: "image/png", buffer: readFileSync(join(folder, "one.png")) });
+  await page.waitForFunction(() => document.getElementById("toast").textContent.includes("too few"));
+  report.refusal = await page.textContent("#toast");
+}
+
+async function overflows() {
   for (const width of [320, 390, 820, 1280]) {
     await page.setViewportSize({ width, height: 800 });
     if (await page.evaluate(() => document.documentElement.scrollWidth > innerWidth)) report.overflow.push(width);
   }
-  await page.setInputFiles("#files", { name: "one.png", mimeType: "image/png", buffer: readFileSync(join(folder, "one.png")) });
-  await page.waitForFunction(() => document.getElementById("toast").textContent.includes("too few"));
-  report.refusal = await page.textContent("#toast");
+}
+
+/** The game in the plane. */
+async function played() {
+  const after = (steps) => page.waitForFunction((steps) => Number(document.documentElement.dataset.steps) >= steps, steps);
+  const heaps = () => page.textContent("#heaps");
+  await page.goto(url);
+  await page.click("#to-plane");
+  await after(0);
+  await page.click("#plane-penalty");
+  await page.click("#plane-train");
+  await after(5); // a gradient of a gradient
+  await page.click("#plane-penalty");
+  await page.click("#provoke");
+  await page.waitForFunction(() => document.getElementById("plane-clock").value === "0 steps");
+  await after(400);
+  report.collapsed = await heaps();
+  await page.click("#cure");
+  await after(1000);
+  report.cured = await heaps();
+  await page.click("#plane-train"); // pause
+  await page.selectOption("#plane-data", "spiral");
+  await after(0);
+  report.spiral = await heaps();
+  report.overflow = [];
+  await overflows();
 }
 
 async function losses() {
@@ -67,6 +98,6 @@ async function losses() {
   report.found = await page.evaluate((given) => losses(given), JSON.parse(readFileSync(0, "utf8")));
 }
 
-await { trained, losses }[what]();
+await { trained, played, losses }[what]();
 console.log(JSON.stringify(report));
 await browser.close();

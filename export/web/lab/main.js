@@ -3,6 +3,7 @@
 import { gaussian, route } from "../src/latents.js";
 import { SIDE, Z_DIM } from "./sizes.js";
 import { digits, fromCamera, fromFiles, shown } from "./pictures.js";
+import { PlaneView } from "./plane_view.js";
 import { Plot } from "./plot.js";
 
 const $ = (id) => document.getElementById(id);
@@ -43,8 +44,9 @@ const heard = {
   },
   diverged() {
     train(false);
-    story("It diverged: a loss is no number any more. Press Again, or choose another rule.");
+    story("It diverged: a loss is no number any more. Choose its pictures again to start anew, perhaps with another rule.");
   },
+  plane: (seen) => plane.show(seen),
   failed: ({ message }) => sorry(`Training stopped: ${message}`),
 };
 
@@ -55,7 +57,13 @@ function sampled(images, pixels) {
   $("seek").max = view.past.length - 1;
   $("seek").disabled = view.past.length < 2;
   if (view.follows) $("seek").value = view.past.length - 1;
+  filled();
   if (!view.playing) paintSamples();
+}
+
+function filled() {
+  const { value, max } = $("seek");
+  $("seek").style.setProperty("--done", `${(100 * value) / (max || 1)}%`);
 }
 
 // What the canvas shows.
@@ -103,8 +111,8 @@ const story = (text) => ($("story").textContent = text);
 function show() {
   $("train").querySelector("use").setAttribute("href", view.training ? "#i-pause" : "#i-play");
   $("train").querySelector("span").textContent = view.training ? "Pause" : view.begun ? "Go on" : "Train";
-  $("play").textContent = view.playing ? "Stop" : "Play";
-  for (const id of ["play", "save"]) $(id).disabled = !view.images;
+  $("walk").textContent = view.playing ? "Stop" : "Play";
+  for (const id of ["walk", "save"]) $(id).disabled = !view.images;
   for (const id of ["digits", "own", "camera"]) $(id).ariaPressed = view.pictures?.kind === id;
   $("hint").classList.toggle("gone", view.begun);
 }
@@ -122,7 +130,7 @@ function tick() {
   }
   plot.draw();
   if (view.training) story(commentary());
-  if (images && $("play").disabled) show();
+  if (images && $("walk").disabled) show();
 }
 
 // What a person does.
@@ -152,6 +160,7 @@ function use(pictures, kind) {
   if (view.training) train(false);
   Object.assign(view, { pictures: { ...pictures, kind }, begun: false, playing: false, past: [], images: 0, seconds: 0, onReals: 0, onFakes: 0, follows: true, dirty: true });
   Object.assign($("seek"), { max: 0, value: 0, disabled: true });
+  $("sorry").textContent = "";
   plot.clear();
   paintReals();
   $("picture").getContext("2d").clearRect(0, 0, 9999, 9999);
@@ -225,6 +234,7 @@ $("train").addEventListener("click", () => train(!view.training));
 $("seek").addEventListener("input", () => {
   view.follows = Number($("seek").value) === view.past.length - 1;
   view.playing = false;
+  filled();
   show();
   paintSamples();
 });
@@ -236,8 +246,9 @@ $("loss").addEventListener("change", async () => {
   settings = { ...settings, loss: $("loss").value };
   if (view.begun) await ask("set", { settings });
 });
-$("play").addEventListener("click", play);
-$("save").addEventListener("click", save);
+const failing = (act) => () => act().catch((error) => sorry(`That failed: ${error.message}`));
+$("walk").addEventListener("click", failing(play));
+$("save").addEventListener("click", failing(save));
 $("help-open").addEventListener("click", () => $("help").showModal());
 $("theme").addEventListener("click", () => {
   const dark = document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
@@ -257,6 +268,20 @@ addEventListener("drop", (event) => {
 addEventListener("resize", () => plot.draw());
 addEventListener("beforeunload", (event) => view.images > 3000 && event.preventDefault());
 
-globalThis.vidgan = { ask, view }; // for tests and curious people
+const plane = new PlaneView(ask);
+for (const name of ["pictures", "plane"]) {
+  $(`to-${name}`).addEventListener("click", () => {
+    for (const other of ["pictures", "plane"]) {
+      $(other).hidden = other !== name;
+      $(`to-${other}`).ariaPressed = other === name;
+    }
+    // One game at a time: both would take twice as long.
+    if (name === "plane" && view.training) train(false);
+    if (name === "plane") plane.open();
+    else plane.train(false);
+  });
+}
+
+globalThis.vidgan = { ask, view, plane }; // for tests and curious people
 tick();
 choose("digits", digits);

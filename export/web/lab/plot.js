@@ -37,20 +37,19 @@ export class Plot {
     if (!width) return;
     Object.assign(canvas, { width, height });
     const context = canvas.getContext("2d");
-    const style = getComputedStyle(canvas);
-    const colour = (name) => style.getPropertyValue(name);
+    const colours = ["of-d", "of-g"].map((name) => getComputedStyle(document.querySelector(`.${name}`), "::before").backgroundColor);
     const values = this.#points.flat();
     const most = Math.max(2, Math.min(10, Math.max(0, ...values) * 1.05));
     const least = Math.min(0, Math.max(-10, Math.min(0, ...values)));
     const at = (value) => height - (height * (value - least)) / (most - least);
-    Object.assign(context, { fillStyle: colour("color"), globalAlpha: 0.55, font: `${11 * ratio}px sans-serif` });
+    Object.assign(context, { fillStyle: getComputedStyle(canvas).color, globalAlpha: 0.55, font: `${11 * ratio}px sans-serif` });
     for (let line = Math.ceil(least); line < most; line += most > 5 ? 2 : 1) {
       context.fillRect(0, at(line), width, ratio / 2);
       context.fillText(line, 4 * ratio, at(line) - 3 * ratio);
     }
     Object.assign(context, { globalAlpha: 1, lineWidth: 1.6 * ratio, lineJoin: "round" });
-    for (const [which, name] of ["--soft", "--accent"].entries()) {
-      context.strokeStyle = colour(name);
+    for (const [which, colour] of colours.entries()) {
+      context.strokeStyle = colour;
       context.beginPath();
       for (const [i, point] of this.#points.entries()) {
         context.lineTo((i / Math.max(60, this.#points.length - 1)) * width, at(point[which]));

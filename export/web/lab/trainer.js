@@ -5,31 +5,16 @@
 
 import { jit, nn, numpy as np, tree, vjp } from "@jax-js/jax";
 import { gaussian } from "../src/latents.js";
+import { BETA1, BETA2, adam, normals, uniforms, zeros } from "./adam.js";
 import { codesOf, scaled, small } from "./codes.js";
 import { LOSSES, augment, drawn, generate, inThree, judge, newDiscriminator, newGenerator } from "./net.js";
 import { SIDE, Z_DIM } from "./sizes.js";
 
 const CODES = 0.5; // of a batch
 const ANCHORS = 512;
-const [BETA1, BETA2, ADAM_EPS] = [0.5, 0.999, 1e-8];
 const HALFLIFE = 10_000; // images: of the average of G, once that many are seen 20 times
 const [CALIBRATION, OF_CALIBRATION] = [16, 64]; // batches, pictures in each
 export const DEFAULTS = { batch: 32, channels: 32, rateG: 4e-4, rateD: 2e-4, loss: "non-saturating", codeWeight: 10, augment: true };
-
-/** Uniform numbers in [0, 1), from a seed: the squared length of two normal numbers says one. */
-export function uniforms(seed) {
-  const normal = normals(seed, 2 ** 30);
-  return () => Math.exp(-(normal() ** 2 + normal() ** 2) / 2) % 1;
-}
-
-/** Normal numbers, from the latents of a seed that begin at an index. */
-export function normals(seed, first) {
-  let [count, next] = [0, []];
-  return () => {
-    if (!next.length) next = [...gaussian(seed, first + count++, Z_DIM)];
-    return next.pop();
-  };
-}
 
 /** What `net.augment` does with each of `count` pictures, from uniform numbers, seven a picture. */
 export function augmentation(count, uniform) {
@@ -96,15 +81,6 @@ export function gradients(g, d, batch, { loss, codes }) {
   return { lossD, lossG: whole, gradientG, gradientD: tree.map((a, b) => a.add(b), onReals, onFakes), r, f };
 }
 
-/** One update of the weights of a network by Adam. `moments` are [first, second]. */
-function adam(weights, slope, [first, second], rate, { c1, c2 }) {
-  const one = tree.map((m, g) => m.mul(BETA1).add(g.mul(1 - BETA1)), first, tree.ref(slope));
-  const two = tree.map((v, g) => v.mul(BETA2).add(np.square(g).mul(1 - BETA2)), second, slope);
-  const next = tree.map(
-    (w, m, v) => w.sub(m.div(c1.ref).div(np.sqrt(v.div(c2.ref)).add(ADAM_EPS)).mul(rate.ref)), weights, tree.ref(one), tree.ref(two));
-  return [next, [one, two]];
-}
-
 /** A step of both networks, and the average of G moved by `share` of the way to where it then is. */
 function stepped({ g, d, average, adamG, adamD }, batch, now, how) {
   const seen = np.concatenate([batch.codes, drawn(batch.z, batch.anchors)], 0);
@@ -115,8 +91,6 @@ function stepped({ g, d, average, adamG, adamD }, batch, now, how) {
   const sure = (logits) => nn.sigmoid(logits).mean();
   return [{ g: nextG, d: nextD, average: nextAverage, adamG: nextAdamG, adamD: nextAdamD }, np.stack([lossD, lossG, sure(r), sure(f)])];
 }
-
-const zeros = (weights) => tree.map((w) => np.zeros(w.shape), weights);
 
 export class Trainer {
   images = 0; // seen

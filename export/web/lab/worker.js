@@ -3,31 +3,39 @@
 import { defaultDevice, init } from "@jax-js/jax";
 import { gaussian } from "../src/latents.js";
 import { modelFile } from "./model_file.js";
+import { Plane } from "./plane.js";
 import { Z_DIM } from "./sizes.js";
 import { Trainer } from "./trainer.js";
 
 const SAMPLES = 64;
 const FAST_MS = 50; // a step that takes less needs no comparison
 const TRIAL_STEPS = 3;
-const samplesAfter = (seconds) => (seconds < 30 ? 1.5 : 4); // seconds between samples
+const samplesAfter = (seconds) => (seconds < 30 ? 1.5 : 4); // seconds between samples; but they may cost
+const SAMPLES_SHARE = 1 / 20; // of the time, at most
+const HEARD_EVERY_MS = 25;
+const SEEN_EVERY_MS = 60; // of the plane
+const SEEN_SHARE = 1 / 8; // of the time, at most
 
 const latents = Array.from({ length: SAMPLES }, (_, seed) => gaussian(seed, 0, Z_DIM));
 let trainer = null;
 let generator = null; // of the weights of now
 let running = false;
-let [spent, sampledAt] = [0, -Infinity]; // seconds of training
+let [spent, sampledAt, cost] = [0, -Infinity, 0]; // seconds of training, and of a grid of samples
+let plane = null;
+let planeRuns = false;
+const repeated = new Set(); // what is being repeated
 
 const acts = {
   async begin({ pictures, settings }) {
     forget();
     trainer?.dispose();
     trainer = await opened(pictures, settings);
-    [spent, sampledAt] = [0, -Infinity];
+    [spent, sampledAt, cost] = [0, -Infinity, 0];
     return { device: defaultDevice() };
   },
   async run({ on }) {
-    if (on && !running) train();
     running = on;
+    if (on) train();
   },
   async set({ settings }) {
     trainer.set(settings);
@@ -40,15 +48,26 @@ const acts = {
     generator ??= await trainer.finished();
     return { content: await modelFile(generator, { ...facts, images_seen: trainer.images }, version) };
   },
-  /** For tests: numbers of the network itself. */
-  async memory() {
-    return { bytes: performance.memory?.usedJSHeapSize ?? 0 };
+  async plane({ settings }) {
+    await init("wasm");
+    plane?.dispose();
+    plane = new Plane(settings);
+    return plane.see();
+  },
+  async planeSet({ settings }) {
+    plane.set(settings);
+  },
+  async planeRun({ on }) {
+    planeRuns = on;
+    if (on) game();
   },
 };
 
 /** A trainer on WebGPU or in WebAssembly: where a step takes less time, and gives numbers. */
 async function opened(pictures, settings) {
-  const found = await init("wasm", "webgpu").catch(() => init("wasm"));
+  const gpu = await navigator.gpu?.requestAdapter().catch(() => null);
+  const inSoftware = gpu?.info?.isFallbackAdapter ?? gpu?.isFallbackAdapter;
+  const found = gpu && !inSoftware ? await init("wasm", "webgpu").catch(() => init("wasm")) : await init("wasm");
   const timed = [];
   for (const device of found.includes("webgpu") ? ["webgpu", "wasm"] : ["wasm"]) {
     defaultDevice(device);
@@ -77,39 +96,67 @@ function forget() {
   generator = null;
 }
 
-async function train() {
-  let since = performance.now();
+/** Steps, until one says that it was the last. Now and then, between two, the page is heard. What is
+ * repeated already goes on. */
+async function repeat(name, step) {
+  if (repeated.has(name)) return;
+  repeated.add(name);
   const turn = new MessageChannel();
-  while (trainer) {
-    // Between two steps the page is heard.
-    await new Promise((go) => {
-      turn.port1.onmessage = go;
-      turn.port2.postMessage(0);
-    });
-    if (!running) break;
-    forget();
-    try {
-      const [lossD, lossG, onReals, onFakes] = await trainer.step();
-      const now = performance.now();
-      spent += (now - since) / 1000;
-      since = now;
-      const said = { images: trainer.images, seconds: spent, lossD, lossG, onReals, onFakes };
-      if (![lossD, lossG].every(Number.isFinite)) {
-        running = false;
-        postMessage({ event: "diverged", ...said });
-      } else {
-        if (spent - sampledAt >= samplesAfter(spent)) {
-          sampledAt = spent;
-          said.samples = await trainer.samples(latents);
-        }
-        postMessage({ event: "step", ...said });
-      }
-    } catch (error) {
-      running = false;
-      postMessage({ event: "failed", message: String(error.message ?? error) });
-    }
+  let heard = -Infinity;
+  try {
+    do {
+      if (performance.now() - heard < HEARD_EVERY_MS) continue;
+      await new Promise((go) => {
+        turn.port1.onmessage = go;
+        turn.port2.postMessage(0);
+      });
+      heard = performance.now();
+    } while (await step());
+  } catch (error) {
+    postMessage({ event: "failed", message: String(error.message ?? error) });
   }
   turn.port1.close();
+  repeated.delete(name);
+}
+
+function train() {
+  let since = performance.now();
+  return repeat("pictures", async () => {
+    if (!running) return false;
+    forget();
+    const [lossD, lossG, onReals, onFakes] = await trainer.step();
+    const now = performance.now();
+    spent += (now - since) / 1000;
+    since = now;
+    const said = { images: trainer.images, seconds: spent, lossD, lossG, onReals, onFakes };
+    if (![lossD, lossG].every(Number.isFinite)) {
+      running = false;
+      postMessage({ event: "diverged", ...said });
+    } else {
+      if (spent - sampledAt >= Math.max(samplesAfter(spent), cost / SAMPLES_SHARE)) {
+        sampledAt = spent;
+        said.samples = await trainer.samples(latents);
+        cost = (performance.now() - now) / 1000;
+      }
+      postMessage({ event: "step", ...said });
+    }
+    return running;
+  });
+}
+
+function game() {
+  let next = 0;
+  return repeat("plane", async () => {
+    if (!planeRuns) return false;
+    await plane.step();
+    const since = performance.now();
+    if (since > next) {
+      postMessage({ event: "plane", steps: plane.steps, ...(await plane.see()) });
+      const now = performance.now();
+      next = now + Math.max(SEEN_EVERY_MS, (now - since) / SEEN_SHARE);
+    }
+    return true;
+  });
 }
 
 // One act after the other, in the order in which they were asked for.
