@@ -170,7 +170,8 @@ def test_a_wheel_holds_the_package_and_what_it_bundles_and_nothing_else(tmp_path
     (wheel,) = map(zipfile.ZipFile, tmp_path.glob("*.whl"))
     names = wheel.namelist()
     assert {name.split("/")[0] for name in names if "dist-info" not in name} == {"vidgan"}
-    pages = ("training/report.html", "edit/dissect.html", "_bundled/export/web/built/page.html")
+    built = ("_bundled/export/web/built/page.html", "_bundled/export/web/built/lab.html")
+    pages = ("training/report.html", "edit/dissect.html", *built)
     assert {f"vidgan/{page}" for page in pages} < {*names}
     of_assets = ("earth.mp4", "generator.safetensors", "generator.directions.json")
     for name in (*(f"assets/{name}" for name in of_assets), "train/tiny.toml"):
