@@ -75,10 +75,10 @@ async function played() {
   await page.click("#plane-penalty");
   await page.click("#provoke");
   await page.waitForFunction(() => document.getElementById("plane-clock").value === "0 steps");
-  await after(400);
+  await after(200);
   report.collapsed = await heaps();
   await page.click("#cure");
-  await after(1000);
+  await after(700);
   report.cured = await heaps();
   await page.click("#plane-train"); // pause
   await page.selectOption("#plane-data", "spiral");
