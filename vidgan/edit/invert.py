@@ -2,7 +2,9 @@
 
 An encoder answers first. Then the latent is refined: L-BFGS lowers the mean squared error of the
 picture, while the latent stays about as long as those that the generator knows. (Adam with as many
-steps leaves about twice the error.)
+steps leaves about twice the error.) A generator with anchors needs no other start: on 8 held-out
+emoji, the codes of `training.codes` began as near and ended 0.1 dB nearer, and the best of three
+anchors and the encoder's answer, at twice the cost, 0.3 dB.
 
 With `tune`, the generator is fitted to the pictures (pivotal tuning, Roich et al. 2021): their
 latents stay, its weights change a little, and what it makes of other latents stays as it was.
