@@ -174,10 +174,10 @@ def test_weights_whose_bytes_spell_a_path_are_no_local_trace(onnx_file):
     model = onnx.load(onnx_file)
     weights = max(model.graph.initializer, key=lambda w: len(w.raw_data))
     weights.raw_data = b".py " + weights.raw_data[4:]
-    export._check(model)
+    export.check(model)
     model.graph.node[0].doc_string = "export.py"
     with pytest.raises(ModelError, match="path of this machine"):
-        export._check(model)
+        export.check(model)
 
 
 @pytest.mark.parametrize("weights", ["fp32", "fp16", "int8"])

@@ -28,9 +28,10 @@ from tests.films import nearly_equal
 from vidgan.cli import export, serve
 from vidgan.config import ModelConfig
 from vidgan.disk import places
+from vidgan.edit import encoder, encoder_file
 from vidgan.errors import SystemFault, UsageError
 from vidgan.generator import directions, web_page
-from vidgan.generator.synthesis import open_generator
+from vidgan.generator.synthesis import open_differentiable, open_generator
 from vidgan.latent.seeds import gaussian
 from vidgan.marks.xmp import DIGITAL_SOURCE_TYPE, find_mark
 from vidgan.networks.architectures import make_generator
@@ -461,6 +462,34 @@ def test_sliders_with_names_move_the_picture_and_are_in_the_walk(player, tmp_pat
     assert nearly_equal(theirs, ours)
     on_path = loop(seed=7, frames=30, z_dim=100, keyframes=4).latents(0, 1)
     assert np.abs(ours[0] - frames_inside(player, on_path)[0]).mean() > 5
+
+
+def test_a_photograph_becomes_a_keyframe(player, tmp_path, monkeypatch):
+    monkeypatch.setattr(encoder, "_SAMPLES", 64)
+    monkeypatch.setattr(encoder, "_STEPS", 2)
+    names = ("flags", "stars", "signs")
+    file = save_model(tmp_path / "generator.safetensors", *small_generator(class_names=names))
+    encoder.open_encoder(open_differentiable(file, device="cpu"), file)
+    content, page = encoder_file.content_for_page(file), tmp_path / "photo.html"
+    web_page.write_html(file, page, content)
+    picture = open_generator(file)(gaussian(3, np.arange(1), z_dim=100), np.eye(3)[[1]])[0]
+    Image.fromarray(picture).save(tmp_path / "photo.png")
+    # Twice as large, and wider: what is beside it is cropped.
+    wide = np.pad(picture.repeat(2, 0).repeat(2, 1), ((0, 0), (40, 40), (0, 0)))
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    seen = node("drive.mjs", "photo", page.as_uri() + HASH, tmp_path)
+    assert seen["errors"] == seen["overflow"] == seen["small"] == []
+    assert all(seen[key] for key in ("unreadable", "found", "drop", "paste", "sent"))
+    assert "vidgan invert" in seen["says"]
+    onnx = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    (row,) = onnx.run(None, {"frames": picture[None]})[0]
+    assert seen["labels"] == [row[100:].argmax()]
+    keyframes = json.loads((tmp_path / "photo.json").read_text())["keyframes"]
+    np.testing.assert_allclose(keyframes[-1]["latent"], row[:100], atol=1e-3)
+    *_, dropped, pasted = json.loads((tmp_path / "wide.json").read_text())["keyframes"]
+    assert dropped == pasted
+    assert np.corrcoef(dropped["latent"], row[:100])[0, 1] > 0.98
+    assert block(player, "encoder") == ""  # and then the page says nothing of it
 
 
 def test_a_site_opened_as_a_file_says_what_to_do(site):

@@ -1,13 +1,14 @@
 // Uses the page in real Chromium as a person would, and prints what happened as JSON.
 //
-//     node drive.mjs page|mended|played|slid|site|doubleclick|software|classes|still|watch URL FOLDER
+//     node drive.mjs page|mended|played|slid|photo|site|doubleclick|software|classes|still|watch URL FOLDER
 //
 // page: everything on it. mended: what once went wrong. played: undo, finds, children,
-// the map, and what can be sent. slid: the sliders. site: its first frames. doubleclick: the same
+// the map, and what can be sent. slid: the sliders. photo: a picture of one's own. site: its first frames. doubleclick: the same
 // opened as a file. software: it has a GPU in name only. classes: those of a page of classes. still: a browser with reduced motion and no H.264.
 // watch: how fast it plays.
 
 import { createRequire } from "node:module";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
@@ -72,7 +73,7 @@ async function atRest() {
   return pictures.at(-1);
 }
 
-const firstFrame = () => page.waitForFunction(() => document.documentElement.dataset.frames >= 1, null, { timeout: what === "software" ? 90_000 : 15_000 });
+const firstFrame = () => page.waitForFunction(() => document.documentElement.dataset.frames >= 1, null, { timeout: what === "software" ? 90_000 : 60_000 });
 
 async function watched() {
   report.first_frame_s = (await page.evaluate(() => performance.now())) / 1000;
@@ -371,6 +372,38 @@ async function slid() {
   await overflows();
 }
 
+async function photographed() {
+  await page.click("#play"); // pause
+  await page.setInputFiles("#photo-group > input", { name: "photo.png", mimeType: "image/png", buffer: Buffer.from("no picture") });
+  report.unreadable = (await becomes(async () => (await toast()).includes("photo.png cannot be read"))) && (await page.isHidden("#free"));
+  await page.setInputFiles("#photo-group > input", join(folder, "photo.png"));
+  report.found = await becomes(() => page.isVisible("#free"));
+  report.labels = await page.evaluate(() => vidgan.walk.labels);
+  report.says = await page.textContent("#photo-group");
+  await atRest();
+  await page.click("#keep");
+  await saved("#save", "photo.json");
+  const dropped = (kind) => page.evaluate(async ([kind, base64]) => {
+    const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+    const files = new DataTransfer();
+    files.items.add(new File([bytes], "wide.png", { type: "image/png" }));
+    const event = kind === "paste" ? new ClipboardEvent(kind, { clipboardData: files }) : new DragEvent(kind, { dataTransfer: files });
+    window.dispatchEvent(event);
+  }, [kind, readFileSync(join(folder, "wide.png")).toString("base64")]);
+  for (const kind of ["drop", "paste"]) {
+    await dropped(kind);
+    report[kind] = await becomes(() => page.isVisible("#free"));
+    await atRest();
+    await page.click("#keep");
+  }
+  await saved("#save", "wide.json");
+  await saved("#page", "sent.html");
+  await overflows();
+  await page.goto(pathToFileURL(join(folder, "sent.html")).href);
+  await firstFrame();
+  report.sent = await page.isVisible("#photo-group");
+}
+
 async function opened() {
   await becomes(() => page.textContent("#sorry"));
   report.sorry = await page.textContent("#sorry");
@@ -401,7 +434,7 @@ async function mixed() {
   report.refused = await becomes(async () => (await toast()).includes("labels are not numbers of classes"));
 }
 
-const visits = { page: [computed, used], mended: [mended], played: [played], slid: [slid], site: [computed], software: [computed], doubleclick: [opened], classes: [mixed], still: [stayedStill], watch: [watched] };
+const visits = { page: [computed, used], mended: [mended], played: [played], slid: [slid], photo: [photographed], site: [computed], software: [computed], doubleclick: [opened], classes: [mixed], still: [stayedStill], watch: [watched] };
 try {
   if (what === "still") {
     // Some builds of Chromium have no H.264.

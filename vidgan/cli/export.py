@@ -21,6 +21,7 @@ def export(
     *,
     html: Path | None = None,
     site: Path | None = None,
+    encoder: Path | None = None,
     model: Path | None = None,
     output: Literal["frames", "float"] = "frames",
     layout: Literal["rgb", "rgba"] = "rgb",
@@ -44,6 +45,9 @@ def export(
             without a server.
         site: Write a folder for a web server instead. It is faster, by threads and WebGPU. To look
             at it: vidgan serve.
+        encoder: Write the encoder of the generator instead, for example encoder.onnx: a picture
+            goes in, and its latent comes out. The encoder is trained if there is none, which takes
+            a minute or two; from then on the pages of --html and --site take photographs.
         model: generator.safetensors, the folder of a run, or RUN@50k: as it was at 50,000 images.
             By default the newest run in runs/, or else the generator that comes with vidgan, called
             earth.
@@ -64,14 +68,16 @@ def export(
             60, or 38 for --int8.
         force: Replace the target, if vidgan wrote it.
     """
-    if [target, html, site].count(None) != 2:
-        raise UsageError("export: give one of generator.onnx, --html player.html, --site DIR.")
+    if [target, html, site, encoder].count(None) != 3:
+        one = "generator.onnx, --html player.html, --site DIR, --encoder encoder.onnx"
+        raise UsageError(f"export: give one of {one}.")
     if target is None:
         usual = ("frames", "rgb", "fp32", "label", None)
         if walk or int8 or (output, layout, weights, classes, least_psnr) != usual:
-            raise UsageError("--html and --site: the page sets all other options itself.")
-        _page(html, site, model, force=force)
-        return
+            raise UsageError("--html, --site and --encoder: each sets all other options itself.")
+        if encoder:
+            return _encoder(encoder, model, force=force)
+        return _page(html, site, model, force=force)
     if int8 and weights == "fp16":
         raise UsageError("--int8 and --weights fp16: one of the two.")
     if output == "float" and layout == "rgba":
@@ -103,6 +109,7 @@ def export(
 
 
 def _page(html: Path | None, site: Path | None, model: Path | None, *, force: bool) -> None:
+    from vidgan.edit.encoder_file import content_for_page
     from vidgan.generator import runs, web_page
 
     target = html or site
@@ -110,13 +117,30 @@ def _page(html: Path | None, site: Path | None, model: Path | None, *, force: bo
     if target.exists() and not (html or web_page.is_site(site)):
         raise UsageError(f"{target}: --force replaces only what vidgan export wrote.")
     source, name = runs.find_model(model)
+    with terminal.working_bar("training the encoder") as progress:
+        encoder = content_for_page(source, progress)
     if html:
-        web_page.write_html(source, html, force=force)
+        web_page.write_html(source, html, encoder, force=force)
         size_mb = html.stat().st_size / 1e6
         terminal.to_stdout(f"{html}: {name}, {size_mb:.1f} MB; open it in a browser.")
     else:
-        web_page.write_site(source, site, force=force)
+        web_page.write_site(source, site, encoder, force=force)
         terminal.to_stdout(f"{site}: {name}; look at it with: vidgan serve {site}")
+
+
+def _encoder(target: Path, model: Path | None, *, force: bool) -> None:
+    check_new(target, suffix=".onnx", force=force)
+    from vidgan.edit.encoder_file import write_encoder
+    from vidgan.generator import runs
+
+    source, name = runs.find_model(model)
+    with terminal.working_bar("training the encoder") as progress:
+        proof = write_encoder(source, target, progress, force=force)
+    size_mb = target.stat().st_size / 1e6
+    terminal.to_stdout(
+        f"{target}: the encoder of {name}, {size_mb:.1f} MB; proved: what is painted by its "
+        f"answers is {proof.psnr_db:.1f} dB from torch's"
+    )
 
 
 def _bound(walk: str, source: Path, *, frames: int, seed: int) -> "BoundWalk":

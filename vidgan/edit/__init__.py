@@ -1,6 +1,7 @@
 """From pictures back to latents, and what latents mean.
 
     encoder  a network that answers a picture with its latent, one for each generator
+    encoder_file  the same as an ONNX file
     invert   the latent of a picture, refined; a generator fitted to pictures
     restore  damaged pictures, with the latent that explains best what is left of them
     sheet    what was found for pictures, side by side with them

@@ -24,7 +24,7 @@ from vidgan.generator.synthesis import Differentiable
 from vidgan.networks import pixels
 
 logger = logging.getLogger(__name__)
-_SIDE, _SMALL = 32, 16  # pixels that the convolutions see, and those that the linear part sees
+SIDE, SMALL = 32, 16  # pixels that the convolutions see, and those that the linear part sees
 _WIDTH = 32  # feature maps at half resolution
 _SAMPLES = 2048  # from which the linear part is computed
 _STEPS, _BATCH = 300, 16  # in which all of it learns
@@ -39,11 +39,11 @@ class Encoder(nn.Module):
     def __init__(self, z_dim: int, classes: int) -> None:
         super().__init__()
         self.z_dim = z_dim
-        self.linear = nn.Linear(3 * _SMALL**2, z_dim + classes)
+        self.linear = nn.Linear(3 * SMALL**2, z_dim + classes)
         layers: list[nn.Module] = []
         for before, width in ((3, _WIDTH), (_WIDTH, 2 * _WIDTH), (2 * _WIDTH, 4 * _WIDTH)):
             layers += [nn.Conv2d(before, width, 4, 2, 1), nn.LeakyReLU(0.2)]
-        last = nn.Linear(4 * _WIDTH * (_SIDE // 8) ** 2, z_dim + classes)
+        last = nn.Linear(4 * _WIDTH * (SIDE // 8) ** 2, z_dim + classes)
         nn.init.zeros_(last.weight)  # so that it begins as its linear part
         nn.init.zeros_(last.bias)
         self.layers = nn.Sequential(*layers, nn.Flatten(), last)
@@ -52,7 +52,7 @@ class Encoder(nn.Module):
         self.register_buffer("usual_error", torch.tensor(math.inf))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        seen = interpolate(image, (_SIDE, _SIDE), mode="area")
+        seen = interpolate(image, (SIDE, SIDE), mode="area")
         answer = self.linear(_small(seen)) + self.layers(seen)
         return answer[:, : self.z_dim], answer[:, self.z_dim :]
 
@@ -199,4 +199,4 @@ def _solve(linear: nn.Linear, x: Tensor, y: Tensor) -> None:
 
 
 def _small(image: Tensor) -> Tensor:
-    return interpolate(image, (_SMALL, _SMALL), mode="area").flatten(1)
+    return interpolate(image, (SMALL, SMALL), mode="area").flatten(1)

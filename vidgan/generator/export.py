@@ -110,16 +110,16 @@ def export(
                 proto = graph.with_pixels(proto, layout=form.layout)
             if rows is not None:
                 proto = graph.with_walk(proto, rows, closed=closed)
-            _strip(proto)
-            _check(proto)
-            _write(part, proto, meta)
+            strip(proto)
+            check(proto)
+            write(part, proto, meta)
             output, proof = _prove(part, weights, inputs, expected.numpy())
             _judge(proof, form.least_psnr_db)
             proofs.append(proof)
         first = {name: array[:_SELF_TEST_ROWS] for name, array in inputs.items()}
         exact = form.weights != "int8"
         meta["self_test"] = selftest.vectors(first, output[:_SELF_TEST_ROWS], exact=exact)
-        meta["onnx_sha256"] = _write(part, proto, meta)
+        meta["onnx_sha256"] = write(part, proto, meta)
         selftest.verify(part, device="cpu")
         proofs[-1] = replace(proofs[-1], size_bytes=part.stat().st_size)  # with the self-test
         side.write_text(json.dumps(meta, indent=1))
@@ -128,7 +128,13 @@ def export(
 
 def _core(network: torch.nn.Module, model: ModelConfig, *, mixed: bool) -> onnx.ModelProto:
     """The graph of a generator: z, and label int32 [B] or, if `mixed`, class_weights -> image."""
-    example = _feed(model, 0, np.arange(2), mixed=mixed)
+    return traced(network, _feed(model, 0, np.arange(2), mixed=mixed), "image")
+
+
+def traced(
+    network: torch.nn.Module, example: Mapping[str, np.ndarray], output: str
+) -> onnx.ModelProto:
+    """The graph of a network for any batch, as torch writes it for an example."""
     # torch's exporter warns of its own deprecations, which the user cannot change.
     with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
         program = torch.onnx.export(
@@ -137,12 +143,12 @@ def _core(network: torch.nn.Module, model: ModelConfig, *, mixed: bool) -> onnx.
             dynamo=True,
             opset_version=graph.OPSET,
             input_names=list(example),
-            output_names=["image"],
+            output_names=[output],
             dynamic_shapes=tuple({0: "batch"} for _ in example),
             verbose=False,
         )
     core = program.model_proto
-    _strip(core)
+    strip(core)
     core.graph.name = "core"
     return core
 
@@ -221,7 +227,7 @@ def _meta(
     return meta | ({"class_input": input_name} if model.classes else {})
 
 
-def _strip(proto: onnx.ModelProto) -> None:
+def strip(proto: onnx.ModelProto) -> None:
     """Remove what the exporter writes about this machine: source lines and stack traces.
 
     A node without a name gets that of its output, because tools tell nodes apart by name.
@@ -238,7 +244,7 @@ def _strip(proto: onnx.ModelProto) -> None:
     proto.producer_name, proto.producer_version = "vidgan", __version__
 
 
-def _check(proto: onnx.ModelProto) -> None:
+def check(proto: onnx.ModelProto) -> None:
     """Refuse a graph that breaks the contract: other operators, or paths of this machine."""
     onnx.checker.check_model(proto, full_check=True)
     operators = {node.op_type for node in proto.graph.node}
@@ -252,7 +258,7 @@ def _check(proto: onnx.ModelProto) -> None:
         raise ModelError(f"the file holds a path of this machine ({trace[0]!r}): a bug in vidgan.")
 
 
-def _write(part: Path, proto: onnx.ModelProto, meta: Mapping[str, object]) -> str:
+def write(part: Path, proto: onnx.ModelProto, meta: Mapping[str, object]) -> str:
     """Returns the SHA-256 of the file."""
     texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in meta.items()}
     onnx.helper.set_model_props(proto, texts)

@@ -25,6 +25,7 @@ from vidgan.film import alpha
 logger = logging.getLogger(__name__)
 _say = functools.cache(logger.warning)  # once, however many files are opened
 GENERATOR, WALK = "vidgan-generator-1", "vidgan-walk-1"  # values of the metadata key `contract`
+ENCODER = "vidgan-encoder-1"
 _LARGEST_BATCH, _LARGEST_BATCH_BYTES = 16, 16_000_000  # bytes of frames
 _LARGEST_SIZE, _MOST_PIXELS = 2**16, 2**26  # of a latent or a side; of a frame
 _LARGEST_FILE_BYTES = 2**31 - 1  # limit of a protobuf message
@@ -64,7 +65,7 @@ class OnnxFile:
             finite = _has_finite_weights(content)
         except Exception as error:  # ONNX Runtime's exceptions share no base of their own
             raise ModelError(f"{path}: not an ONNX file, or damaged ({_reason(error)}).") from error
-        if self.meta.get("contract") not in (GENERATOR, WALK):
+        if self.meta.get("contract") not in (GENERATOR, WALK, ENCODER):
             found = self.meta.get("contract", "missing")
             raise ModelError(f"{path}: not made by `vidgan export` (its contract is {found}).")
         if not finite:
@@ -76,7 +77,7 @@ class OnnxFile:
         self.path, self.sha256 = path, hashlib.sha256(content).hexdigest()
         self._name_device(onnxruntime)
         if self.device != "cpu":  # some fail only now: this GPU may be too old for the package
-            kinds, takes = {"label": np.int32}, self.inputs.items()
+            kinds, takes = {"label": np.int32, "frames": np.uint8}, self.inputs.items()
             try:
                 self.run({k: np.zeros((1, *s), kinds.get(k, np.float32)) for k, s in takes})
             except (ModelError, SystemFault) as error:
@@ -96,14 +97,17 @@ class OnnxFile:
     def _take_sizes(self) -> None:
         """The sizes that the graph declares; the metadata only repeat them."""
         self.inputs = {i.name: i.shape[1:] for i in self.session.get_inputs()}
-        first, rank = ("z", 1) if self.meta["contract"] == GENERATOR else ("t", 0)
+        takes = {GENERATOR: ("z", 1), WALK: ("t", 0), ENCODER: ("frames", 3)}
+        first, rank = takes[self.meta["contract"]]
         if len(self.inputs[first]) != rank:
             raise ValueError(f"input {first} {self.inputs[first]}")
         (out,) = self.session.get_outputs()
         self._bytes = {"tensor(uint8)": True, "tensor(float)": False}[out.type]
-        self._shape = height, width, channels = out.shape[1:]
-        if not self._bytes:
-            channels, height, width = self._shape
+        self._shape = tuple(out.shape[1:])
+        pictures = self.inputs.get("frames", self._shape)
+        height, width, channels = pictures
+        if not self._bytes and "frames" not in self.inputs:
+            channels, height, width = pictures
         self.frame_size, self.channels = (height, width), channels  # of the frames
         sizes = [size for shape in (*self.inputs.values(), self._shape) for size in shape]
         possible = all(type(size) is int and 0 < size <= _LARGEST_SIZE for size in sizes)

@@ -142,7 +142,9 @@ class _Onnx:
     def __init__(self, path: Path, device: str) -> None:
         self._file = file = onnx_file.OnnxFile(path, device=device)
         if file.meta["contract"] != onnx_file.GENERATOR:
-            raise ModelError(f"{path}: a baked walk has its path inside; render generator.onnx.")
+            baked = file.meta["contract"] == onnx_file.WALK
+            what = "a baked walk has its path inside" if baked else "an encoder makes no pictures"
+            raise ModelError(f"{path}: {what}; render generator.onnx.")
         kinds = {"class_names": list[str] | None, "colours": int | None}
         model = metadata.parse(file.meta.get("model"), kinds, where=f"{path}: its key model")
         # The metadata repeat these sizes, but only the graph's are certain.

@@ -23,29 +23,38 @@ _WASM = ("ort-wasm-simd-threaded.wasm", "ort-wasm-simd-threaded.asyncify.wasm")
 _INFO_KEYS = ("z_dim", "width", "height", "classes", "vidgan_version", "self_test")
 
 
-def write_html(model_file: Path, target: Path, *, force: bool = True) -> None:
-    """Write one page that needs no other file. Raises ModelError, and SystemFault as `bundled`."""
+def write_html(
+    model_file: Path, target: Path, encoder: bytes | None = None, *, force: bool = True
+) -> None:
+    """Write one page that needs no other file. Raises ModelError, and SystemFault as `bundled`.
+
+    encoder   as an ONNX file; with it the page takes photographs
+    """
     page = bundled("export/web/built/page.html")
     with tempfile.TemporaryDirectory() as folder:
         model, info = _generator(model_file, Path(folder))
     values = {
         "TITLE": html.escape(info["title"]),
-        "INFO": script_json(info),
+        "INFO": script_json(info | {"encoder": bool(encoder)}),
         "WASM": _packed(_unpacked(_WASM[0])),
-        # First all low bytes, then all high bytes: float16 weights are compressed 10 % smaller.
-        "MODEL": _packed(model[0::2] + model[1::2]),
+        "MODEL": _packed_weights(model),
+        "ENCODER": _packed_weights(encoder) if encoder else "",
     }
     write_bytes(target, filled(page, values), force=force)
 
 
-def write_site(model_file: Path, target: Path, *, force: bool = True) -> None:
-    """Write a folder for a web server. Raises the errors of `write_html`."""
+def write_site(
+    model_file: Path, target: Path, encoder: bytes | None = None, *, force: bool = True
+) -> None:
+    """Write a folder for a web server. Arguments and errors are those of `write_html`."""
     with whole(target, force=force) as part:
         shutil.copytree(bundled("export/web/built/site"), part)
         for name in _WASM:
             (part / name).write_bytes(_unpacked(name))
         _, info = _generator(model_file, part)
-        (part / "model.json").write_text(json.dumps(info))
+        if encoder:
+            (part / "encoder.onnx").write_bytes(encoder)
+        (part / "model.json").write_text(json.dumps(info | {"encoder": bool(encoder)}))
         index = part / "index.html"
         title = {"TITLE": html.escape(info["title"])}
         index.write_bytes(filled(index, title))
@@ -61,7 +70,7 @@ def write_lab(target: Path, *, force: bool = True) -> None:
 def is_site(folder: Path) -> bool:
     """Whether this is a folder of only files of `write_site`, so that it can be replaced."""
     written = {file.name for file in bundled("export/web/built/site").iterdir()}
-    written |= {*_WASM, "model.onnx", "model.json"}
+    written |= {*_WASM, "model.onnx", "model.json", "encoder.onnx"}
     names = {file.name for file in folder.iterdir()} if folder.is_dir() else set()
     return "model.onnx" in names and names <= written
 
@@ -88,6 +97,11 @@ def _generator(model_file: Path, folder: Path) -> tuple[bytes, dict[str, object]
 
 def _unpacked(name: str) -> bytes:
     return lzma.decompress(bundled(f"export/web/built/{name}.xz").read_bytes())
+
+
+def _packed_weights(content: bytes) -> str:
+    """First all low bytes, then all high bytes: float16 weights are compressed 10 % smaller."""
+    return _packed(content[0::2] + content[1::2])
 
 
 def _packed(content: bytes) -> str:

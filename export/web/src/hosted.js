@@ -2,6 +2,7 @@
 // it runs on several threads if the server sends the headers they need, as `vidgan serve` does. Else
 // it runs on one thread.
 
+import { Encoder } from "./photo.js";
 import { Generator } from "./generator.js";
 import { boot } from "./main.js";
 
@@ -43,12 +44,19 @@ async function onCpu(model, info) {
   return Generator.open(ort, model, info, "wasm", `${threads} ${threads === 1 ? "thread" : "threads"} of WebAssembly`);
 }
 
+/** The encoder, which is fetched when a person has a picture for it. It is small, so that one engine is enough. */
+async function encoder(info) {
+  const ort = await runtime("wasm", "ort-wasm-simd-threaded.wasm");
+  return Encoder.open(ort, new Uint8Array(await (await fetched("encoder.onnx")).arrayBuffer()), info);
+}
+
 boot(async () => {
-  const [info, model] = await Promise.all([
-    fetched("model.json").then((response) => response.json()),
-    fetched("model.onnx").then((response) => response.arrayBuffer()),
-  ]);
-  const bytes = new Uint8Array(model);
+  const info = await fetched("model.json").then((response) => response.json());
+  const model = await fetched("model.onnx").then((response) => response.arrayBuffer());
+  return { generator: await fastest(new Uint8Array(model), info), encoder: () => encoder(info) };
+});
+
+async function fastest(bytes, info) {
   const gpu = await onGpu(bytes, info);
   if (gpu?.ms < SMOOTH_MS) return gpu.generator;
   const cpu = await onCpu(bytes, info);
@@ -56,4 +64,4 @@ boot(async () => {
   const faster = (await cpu.msPerFrame()) < gpu.ms ? cpu : gpu.generator; // WebGPU may run in software
   await (faster === cpu ? gpu.generator : cpu).close();
   return faster;
-});
+}

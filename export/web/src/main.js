@@ -9,6 +9,7 @@ import { Finds } from "./finds.js";
 import { Sliders, strongest } from "./sliders.js";
 import { Strip } from "./strip.js";
 import { bestFormat } from "./record.js";
+import { takePhotos } from "./photo.js";
 
 const MOST_BYTES = 2 ** 26; // of a walk's file
 const DRAG_RADIANS = Math.PI / 2; // the turn of a drag across the whole picture
@@ -18,8 +19,11 @@ const GLIDE_S = 0.7; // the time to return to the path after a drag
 const $ = (id) => document.getElementById(id);
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
-/** `pageWith(walk)` gives this page as a file with a walk in it, where that can be. */
-export function start(generator, pageWith) {
+/**
+ * `pageWith(walk)` gives this page as a file with a walk in it, where that can be. `encoder()` opens the
+ * encoder of the generator, where there is one.
+ */
+export function start(generator, pageWith, encoder) {
   const { info } = generator;
   const picture = $("picture");
   const small = new OffscreenCanvas(info.width, info.height); // the frame before enlargement
@@ -582,10 +586,24 @@ export function start(generator, pageWith) {
     event.target.value = "";
     if (file) load(file);
   });
+  const takePhoto = encoder && takePhotos($("photo-group"), encoder, info, {
+    failed: toast,
+    found({ latent, label }) {
+      if (view.making) return;
+      if (view.free) leave();
+      if (label !== null) walk.labels = [label];
+      Object.assign(view, { mode: "one", children: null });
+      if (label !== null) changed();
+      moveTo(latent);
+      show();
+      toast("This is how the network sees your picture. Keep puts it on the walk.");
+    },
+  });
   addEventListener("dragover", (event) => event.preventDefault());
   addEventListener("drop", (event) => {
     event.preventDefault();
-    if (event.dataTransfer.files[0]) load(event.dataTransfer.files[0]);
+    const [file] = event.dataTransfer.files;
+    if (file) (takePhoto && file.type.startsWith("image/") ? takePhoto : load)(file);
   });
   const frameBack = (by) => {
     view.playing = false;
@@ -656,7 +674,8 @@ export async function boot(open, pageWith) {
     root.dataset.theme = dark ? "light" : "dark";
   });
   try {
-    window.vidgan = start(await open(), pageWith); // for the browser's console and for tests
+    const { generator, encoder } = await open();
+    window.vidgan = start(generator, pageWith, generator.info.encoder ? encoder : null); // for the browser's console and for tests
     $("status").textContent = "";
   } catch (error) {
     $("status").textContent = "";

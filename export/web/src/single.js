@@ -1,28 +1,32 @@
 // The single-file form, for file:// too. The page holds all its data, compressed, and fetches nothing.
 
 import * as ort from "onnxruntime-web/wasm";
+import { Encoder } from "./photo.js";
 import { Generator } from "./generator.js";
 import { boot } from "./main.js";
 
-/** The base64 of gzip in a <script> block, which leaves the page: it has up to 13 MB. */
-function taken(id) {
-  const block = document.getElementById(id);
+// The base64 of gzip in <script> blocks, which leaves the page: it has up to 13 MB.
+const texts = Object.fromEntries(Array.from(document.querySelectorAll("script[type='text/plain']"), (block) => {
   const text = block.textContent;
   block.textContent = "";
-  return text;
-}
-
-const texts = { wasm: taken("wasm"), model: taken("model") };
+  return [block.id, text];
+}));
 
 // The page as it came, in two halves around the place of a walk. Blobs lie outside of the page's memory.
 const halves = (() => {
   const html = `<!doctype html>\n${document.documentElement.outerHTML}`;
   const after = (start) => html.indexOf(start) + start.length;
   const walk = after('<meta name="walk" content="');
-  const [wasm, model] = ["wasm", "model"].map((id) => after(`<script id="${id}" type="text/plain">`));
-  const rest = [html.slice(html.indexOf('"', walk), wasm), texts.wasm, html.slice(wasm, model), texts.model, html.slice(model)];
-  return [new Blob([html.slice(0, walk)]), new Blob(rest)];
+  let at = html.indexOf('"', walk);
+  const rest = [];
+  for (const [id, text] of Object.entries(texts)) { // in the order in which they stand
+    const from = at;
+    at = after(`<script id="${id}" type="text/plain">`);
+    rest.push(html.slice(from, at), text);
+  }
+  return [new Blob([html.slice(0, walk)]), new Blob([...rest, html.slice(at)])];
 })();
+const encoderText = texts.encoder;
 
 /** This page with another walk in it, given as in an address. */
 const pageWith = (walk) => new Blob([halves[0], walk.replaceAll("&", "&amp;"), halves[1]], { type: "text/html" });
@@ -46,8 +50,11 @@ function woven(halves) {
 boot(async () => {
   const info = JSON.parse(document.getElementById("info").textContent);
   const [model, wasm] = await Promise.all([unpacked(texts.model).then(woven), unpacked(texts.wasm)]);
-  texts.model = texts.wasm = ""; // they lie in the halves
+  texts.model = texts.wasm = texts.encoder = ""; // they lie in the halves
   ort.env.wasm.wasmBinary = wasm;
   ort.env.wasm.numThreads = 1; // threads need HTTP headers, and a local file has none
-  return Generator.open(ort, model, info, "wasm", "One thread of WebAssembly");
+  return {
+    generator: await Generator.open(ort, model, info, "wasm", "One thread of WebAssembly"),
+    encoder: async () => Encoder.open(ort, woven(await unpacked(encoderText)), info),
+  };
 }, pageWith);
