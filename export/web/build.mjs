@@ -46,7 +46,7 @@ async function page(licences, css) {
   const data = (id, type) => `<script id="${id}" type="${type}">@@${id.toUpperCase()}@@</script>`;
   return filled(source("index.html"), {
     CSP: policy.join("; "), LICENCES: licences, STYLE: `<style>${css}</style>`,
-    SCRIPT: [data("info", "application/json"), data("wasm", "text/plain"), data("model", "text/plain"), data("encoder", "text/plain"), `<script type="module">${script}</script>`].join("\n"),
+    SCRIPT: [data("info", "application/json"), data("wasm", "text/plain"), data("model", "text/plain"), "@@EXTRAS@@", `<script type="module">${script}</script>`].join("\n"),
   });
 }
 

@@ -140,7 +140,7 @@ def test_a_history_ends_where_it_is_asked_to(trained, model_file):
     assert runs.history(trained / "generator.safetensors") == every
     assert runs.history(every[2]) == every[:3]
     for model in (every[0], model_file):
-        with pytest.raises(ModelError, match="--through-training: there are no generators"):
+        with pytest.raises(ModelError, match="there are no generators of earlier"):
             runs.history(model)
 
 

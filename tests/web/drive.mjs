@@ -1,9 +1,9 @@
 // Uses the page in real Chromium as a person would, and prints what happened as JSON.
 //
-//     node drive.mjs page|mended|played|slid|photo|site|doubleclick|software|classes|still|watch URL FOLDER
+//     node drive.mjs page|mended|played|slid|photo|extras|site|doubleclick|software|classes|still|watch URL FOLDER
 //
 // page: everything on it. mended: what once went wrong. played: undo, finds, children,
-// the map, and what can be sent. slid: the sliders. photo: a picture of one's own. site: its first frames. doubleclick: the same
+// the map, and what can be sent. slid: the sliders. photo: a picture of one's own. extras: time travel and the quiz. site: its first frames. doubleclick: the same
 // opened as a file. software: it has a GPU in name only. classes: those of a page of classes. still: a browser with reduced motion and no H.264.
 // watch: how fast it plays.
 
@@ -404,6 +404,43 @@ async function photographed() {
   report.sent = await page.isVisible("#photo-group");
 }
 
+async function travelled() {
+  await page.click("#play"); // pause
+  await atRest();
+  await remember();
+  report.ages = [];
+  report.pixels = [];
+  for (const state of ["0", "1", "2"]) {
+    await page.locator("#past").fill(state);
+    await becomes(async () => (await isAgain()) === (state === "2"));
+    report.ages.push(await page.textContent("#past-group output"));
+    report.pixels.push(await page.evaluate(async () => btoa(String.fromCharCode(...(await vidgan.generator.frames([vidgan.latent(0)]))[0].data))));
+    if (state === "0") await saved("#save", "past.json");
+  }
+  report.again = await isAgain();
+  await saved("#save", "now.json");
+
+  await page.click("#quiz-open");
+  report.real = [];
+  for (let round = 0; round < 10; round++) {
+    await becomes(() => page.isVisible(".quiz-answers"));
+    const shown = await page.evaluate(() => {
+      const canvas = document.querySelector(".quiz-picture");
+      return btoa(String.fromCharCode(...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data));
+    });
+    await page.click(".quiz-answers button"); // real, each time
+    if ((await page.textContent(".quiz-says")) === "Right: it is real.") report.real.push(shown);
+    if (round === 4) await page.screenshot({ path: join(folder, "quiz.png") });
+    if (round < 9) await page.click(".quiz-next");
+  }
+  report.licence = await page.textContent(".quiz-licence");
+  report.score = await page.textContent(".quiz-score");
+  await page.keyboard.press("Escape");
+  report.closed = await page.isHidden("#quiz");
+  report.photo = [await page.isVisible("#photo-group"), await page.locator("#encoder").count()];
+  await overflows();
+}
+
 async function opened() {
   await becomes(() => page.textContent("#sorry"));
   report.sorry = await page.textContent("#sorry");
@@ -434,7 +471,7 @@ async function mixed() {
   report.refused = await becomes(async () => (await toast()).includes("labels are not numbers of classes"));
 }
 
-const visits = { page: [computed, used], mended: [mended], played: [played], slid: [slid], photo: [photographed], site: [computed], software: [computed], doubleclick: [opened], classes: [mixed], still: [stayedStill], watch: [watched] };
+const visits = { page: [computed, used], mended: [mended], played: [played], slid: [slid], photo: [photographed], extras: [travelled], site: [computed], software: [computed], doubleclick: [opened], classes: [mixed], still: [stayedStill], watch: [watched] };
 try {
   if (what === "still") {
     // Some builds of Chromium have no H.264.

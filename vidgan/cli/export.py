@@ -22,6 +22,8 @@ def export(
     html: Path | None = None,
     site: Path | None = None,
     encoder: Path | None = None,
+    history: bool = False,
+    quiz: str = "",
     model: Path | None = None,
     output: Literal["frames", "float"] = "frames",
     layout: Literal["rgb", "rgba"] = "rgb",
@@ -48,6 +50,9 @@ def export(
         encoder: Write the encoder of the generator instead, for example encoder.onnx: a picture
             goes in, and its latent comes out. The encoder is trained if there is none, which takes
             a minute or two; from then on the pages of --html and --site take photographs.
+        history: The page also has up to three earlier states of the run, and a slider through them.
+        quiz: The page also asks: real or fake? It then contains 12 pictures of the training data;
+            say of what source and licence they are, for example "NASA, public domain".
         model: generator.safetensors, the folder of a run, or RUN@50k: as it was at 50,000 images.
             By default the newest run in runs/, or else the generator that comes with vidgan, called
             earth.
@@ -75,9 +80,12 @@ def export(
         usual = ("frames", "rgb", "fp32", "label", None)
         if walk or int8 or (output, layout, weights, classes, least_psnr) != usual:
             raise UsageError("--html, --site and --encoder: each sets all other options itself.")
-        if encoder:
+        if not encoder:
+            return _page(html, site, model, history, quiz, force)
+        if not (history or quiz):
             return _encoder(encoder, model, force=force)
-        return _page(html, site, model, force=force)
+    if history or quiz:
+        raise UsageError("--history and --quiz: with --html or --site.")
     if int8 and weights == "fp16":
         raise UsageError("--int8 and --weights fp16: one of the two.")
     if output == "float" and layout == "rgba":
@@ -108,7 +116,9 @@ def export(
     terminal.to_stdout(f"{target}: {name}; proved on {proof.frames} frames: {close}")
 
 
-def _page(html: Path | None, site: Path | None, model: Path | None, *, force: bool) -> None:
+def _page(
+    html: Path | None, site: Path | None, model: Path | None, history: bool, quiz: str, force: bool
+) -> None:
     from vidgan.edit.encoder_file import content_for_page
     from vidgan.generator import runs, web_page
 
@@ -117,14 +127,18 @@ def _page(html: Path | None, site: Path | None, model: Path | None, *, force: bo
     if target.exists() and not (html or web_page.is_site(site)):
         raise UsageError(f"{target}: --force replaces only what vidgan export wrote.")
     source, name = runs.find_model(model)
+    extras = web_page.states(source) if history else {}
+    if quiz:
+        extras |= {"reals": web_page.reals(source), "licence": quiz.encode()}
     with terminal.working_bar("training the encoder") as progress:
-        encoder = content_for_page(source, progress)
+        if encoder := content_for_page(source, progress):
+            extras["encoder"] = encoder
     if html:
-        web_page.write_html(source, html, encoder, force=force)
+        web_page.write_html(source, html, extras, force=force)
         size_mb = html.stat().st_size / 1e6
         terminal.to_stdout(f"{html}: {name}, {size_mb:.1f} MB; open it in a browser.")
     else:
-        web_page.write_site(source, site, encoder, force=force)
+        web_page.write_site(source, site, extras, force=force)
         terminal.to_stdout(f"{site}: {name}; look at it with: vidgan serve {site}")
 
 

@@ -40,8 +40,7 @@ class _FromFrames(nn.Module):
             ("columns", generator.width, encoders.SIDE),
             ("halves", encoders.SIDE, encoders.SMALL),
         ):
-            means = interpolate(torch.eye(side)[None], to, mode="area")[0]  # [side, to]
-            self.register_buffer(name, means)
+            self.register_buffer(name, interpolate(torch.eye(side)[None], to, mode="area")[0])
 
     def forward(self, frames: Tensor) -> Tensor:
         seen = self.rows.T @ pixels.to_float(frames) @ self.columns
@@ -83,8 +82,7 @@ def _write(model: Path, part: Path, weights: str, progress: Progress) -> selftes
     proto = variants.half_weights(core) if weights == "fp16" else core
     export.strip(proto)
     export.check(proto)
-    with torch.no_grad():
-        expected = _painted(generator, network(frames)).numpy()
+    expected = _painted(generator, network(frames).detach()).numpy()
     session = onnx_file.cpu_session(proto.SerializeToString())
     rows = np.concatenate(
         [session.run(None, {"frames": x})[0] for x in np.split(frames.numpy(), [1, 3, 8])]

@@ -134,8 +134,7 @@ def history(model: Path) -> list[Path]:
     found = [path for images, path in snapshots(run).items() if images <= last]
     if len(found) < 2:
         raise ModelError(
-            f"--through-training: there are no generators of earlier beside {model}; give the "
-            "folder of a run."
+            f"{model}: there are no generators of earlier beside it; give the folder of a run."
         )
     return found
 

@@ -7,44 +7,59 @@ import base64
 import gzip
 import hashlib
 import html
+import io
 import json
 import lzma
+import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from PIL import Image
 
 from vidgan import __version__
+from vidgan.data.cache import open_dataset
 from vidgan.disk.files import whole, write_bytes
 from vidgan.disk.places import bundled
 from vidgan.disk.templates import filled, script_json
-from vidgan.generator import directions, export
+from vidgan.errors import ModelError
+from vidgan.generator import directions, export, runs, synthesis
 
 _WASM = ("ort-wasm-simd-threaded.wasm", "ort-wasm-simd-threaded.asyncify.wasm")
+_NONE: Mapping[str, bytes] = MappingProxyType({})
+_REALS = 12  # pictures of the quiz
 _INFO_KEYS = ("z_dim", "width", "height", "classes", "vidgan_version", "self_test")
 
 
 def write_html(
-    model_file: Path, target: Path, encoder: bytes | None = None, *, force: bool = True
+    model_file: Path, target: Path, extras: Mapping[str, bytes] = _NONE, *, force: bool = True
 ) -> None:
     """Write one page that needs no other file. Raises ModelError, and SystemFault as `bundled`.
 
-    encoder   as an ONNX file; with it the page takes photographs
+    extras   `encoder`, as an ONNX file: then the page takes photographs; `states`; `reals`, and
+             their `licence` as text
     """
     page = bundled("export/web/built/page.html")
     with tempfile.TemporaryDirectory() as folder:
         model, info = _generator(model_file, Path(folder))
     values = {
         "TITLE": html.escape(info["title"]),
-        "INFO": script_json(info | {"encoder": bool(encoder)}),
+        "INFO": script_json(info | {"extras": [*extras]}),
         "WASM": _packed(_unpacked(_WASM[0])),
         "MODEL": _packed_weights(model),
-        "ENCODER": _packed_weights(encoder) if encoder else "",
+        "EXTRAS": "\n".join(
+            f'<script id="{name}" type="text/plain">{_packed_weights(content)}</script>'
+            for name, content in extras.items()
+        ),
     }
     write_bytes(target, filled(page, values), force=force)
 
 
 def write_site(
-    model_file: Path, target: Path, encoder: bytes | None = None, *, force: bool = True
+    model_file: Path, target: Path, extras: Mapping[str, bytes] = _NONE, *, force: bool = True
 ) -> None:
     """Write a folder for a web server. Arguments and errors are those of `write_html`."""
     with whole(target, force=force) as part:
@@ -52,9 +67,9 @@ def write_site(
         for name in _WASM:
             (part / name).write_bytes(_unpacked(name))
         _, info = _generator(model_file, part)
-        if encoder:
-            (part / "encoder.onnx").write_bytes(encoder)
-        (part / "model.json").write_text(json.dumps(info | {"encoder": bool(encoder)}))
+        for name, content in extras.items():
+            (part / f"{name}.bin").write_bytes(content)
+        (part / "model.json").write_text(json.dumps(info | {"extras": [*extras]}))
         index = part / "index.html"
         title = {"TITLE": html.escape(info["title"])}
         index.write_bytes(filled(index, title))
@@ -70,9 +85,40 @@ def write_lab(target: Path, *, force: bool = True) -> None:
 def is_site(folder: Path) -> bool:
     """Whether this is a folder of only files of `write_site`, so that it can be replaced."""
     written = {file.name for file in bundled("export/web/built/site").iterdir()}
-    written |= {*_WASM, "model.onnx", "model.json", "encoder.onnx"}
+    written |= {*_WASM, "model.onnx", "model.json"}
     names = {file.name for file in folder.iterdir()} if folder.is_dir() else set()
+    names = {
+        name for name in names if not re.fullmatch(r"(encoder|reals|licence|then-\d+)\.bin", name)
+    }
     return "model.onnx" in names and names <= written
+
+
+def states(model_file: Path) -> dict[str, bytes]:
+    """Up to three earlier states of the run of a generator's file: `then-N`, at N images.
+
+    Raises ModelError if the run has kept none.
+    """
+    found = runs.history(model_file)
+    with tempfile.TemporaryDirectory() as folder:
+        return {
+            f"then-{int(file.stem)}": _generator(file, Path(folder))[0]
+            for file in dict.fromkeys(found[len(found) * third // 3] for third in range(3))
+        }
+
+
+def reals(model_file: Path) -> bytes:
+    """Pictures that a generator was trained on, one below the other, as a PNG.
+
+    Raises ModelError if it is not known what that was, and DataError.
+    """
+    if (data := runs.trained_on(model_file)) is None:
+        raise ModelError(f"{model_file}: --quiz needs its training data; give the folder of a run.")
+    generator = synthesis.open_generator(model_file, device="cpu")
+    dataset = open_dataset(data, width=generator.width, height=generator.height)
+    chosen = np.linspace(0, len(dataset) - 1, _REALS).round().astype(int)
+    png = io.BytesIO()
+    Image.fromarray(np.concatenate(list(dataset.take(chosen)))).save(png, "PNG")
+    return png.getvalue()
 
 
 def _generator(model_file: Path, folder: Path) -> tuple[bytes, dict[str, object]]:

@@ -17,11 +17,20 @@ export class Generator {
   #ort;
   #turn = Promise.resolve();
 
+  #own;
+  #shown = this;
+
   constructor(ort, session, info, runsOn) {
     this.#ort = ort;
     this.#session = session;
-    this.info = info;
+    this.info = this.#own = info;
     this.runsOn = runsOn;
+  }
+
+  /** From now on, make the frames of another generator of the same shape, or, with null, its own again. */
+  use(other) {
+    this.#shown = other ?? this;
+    this.info = other ? { ...this.#own, sha256: null } : this.#own; // the walks that are saved name no model then
   }
 
   static async open(ort, model, info, provider, runsOn) {
@@ -35,13 +44,14 @@ export class Generator {
     const { z_dim: zDim, width, height, classes } = this.info;
     const z = new Float32Array(latents.length * zDim);
     latents.forEach((latent, row) => z.set(latent, row * zDim));
-    const feeds = { z: new this.#ort.Tensor("float32", z, [latents.length, zDim]) };
+    const [ort, session] = [this.#shown.#ort, this.#shown.#session];
+    const feeds = { z: new ort.Tensor("float32", z, [latents.length, zDim]) };
     if (classes) {
       const rows = new Float32Array(latents.length * classes);
       weights.forEach((of, row) => rows.set(of, row * classes));
-      feeds.class_weights = new this.#ort.Tensor("float32", rows, [latents.length, classes]);
+      feeds.class_weights = new ort.Tensor("float32", rows, [latents.length, classes]);
     }
-    const run = this.#turn.then(() => this.#session.run(feeds));
+    const run = this.#turn.then(() => session.run(feeds));
     this.#turn = run.catch(() => {}); // a failed call must not fail the calls that wait for it
     const { data } = (await run).frames;
     const size = width * height * 4;

@@ -2,7 +2,6 @@
 // it runs on several threads if the server sends the headers they need, as `vidgan serve` does. Else
 // it runs on one thread.
 
-import { Encoder } from "./photo.js";
 import { Generator } from "./generator.js";
 import { boot } from "./main.js";
 
@@ -44,16 +43,14 @@ async function onCpu(model, info) {
   return Generator.open(ort, model, info, "wasm", `${threads} ${threads === 1 ? "thread" : "threads"} of WebAssembly`);
 }
 
-/** The encoder, which is fetched when a person has a picture for it. It is small, so that one engine is enough. */
-async function encoder(info) {
-  const ort = await runtime("wasm", "ort-wasm-simd-threaded.wasm");
-  return Encoder.open(ort, new Uint8Array(await (await fetched("encoder.onnx")).arrayBuffer()), info);
-}
-
 boot(async () => {
   const info = await fetched("model.json").then((response) => response.json());
   const model = await fetched("model.onnx").then((response) => response.arrayBuffer());
-  return { generator: await fastest(new Uint8Array(model), info), encoder: () => encoder(info) };
+  return {
+    generator: await fastest(new Uint8Array(model), info),
+    extra: async (name) => new Uint8Array(await (await fetched(`${name}.bin`)).arrayBuffer()),
+    runtime: () => runtime("wasm", "ort-wasm-simd-threaded.wasm"), // for what need not be fast
+  };
 });
 
 async function fastest(bytes, info) {

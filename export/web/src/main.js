@@ -1,6 +1,6 @@
 // The page: a person watches a walk through the generator's latent space, changes it and saves it.
 
-import { ALWAYS_CLOSED, THROUGH_KEYFRAMES, axesAt, slerp, turned, used } from "./latents.js";
+import { ALWAYS_CLOSED, THROUGH_KEYFRAMES, axesAt, gaussian, slerp, turned, used } from "./latents.js";
 import { checkedSeed, course, framesOf, fromHash, fromJson, keyframesOf, latentOf, leastKeyframes, sown, toHash, toJson } from "./walk.js";
 import { ACROSS, LatentMap } from "./map.js";
 import { ClassList, mixture } from "./classes.js";
@@ -9,7 +9,10 @@ import { Finds } from "./finds.js";
 import { Sliders, strongest } from "./sliders.js";
 import { Strip } from "./strip.js";
 import { bestFormat } from "./record.js";
-import { takePhotos } from "./photo.js";
+import { Encoder, takePhotos } from "./photo.js";
+import { Generator } from "./generator.js";
+import { travelBy } from "./past.js";
+import { quizIn } from "./quiz.js";
 
 const MOST_BYTES = 2 ** 26; // of a walk's file
 const DRAG_RADIANS = Math.PI / 2; // the turn of a drag across the whole picture
@@ -20,10 +23,10 @@ const $ = (id) => document.getElementById(id);
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 /**
- * `pageWith(walk)` gives this page as a file with a walk in it, where that can be. `encoder()` opens the
- * encoder of the generator, where there is one.
+ * `opened`: the generator; `extra(name)`, the bytes of what else the page has, by info.extras; `runtime()`
+ * to run it. `pageWith(walk)` gives this page as a file with a walk in it, where that can be.
  */
-export function start(generator, pageWith, encoder) {
+export function start({ generator, extra, runtime }, pageWith) {
   const { info } = generator;
   const picture = $("picture");
   const small = new OffscreenCanvas(info.width, info.height); // the frame before enlargement
@@ -481,7 +484,7 @@ export function start(generator, pageWith, encoder) {
     save(await taken().picture(Float32Array.from(latent), view.t));
   };
   const savePage = () => save(new File([pageWith(toHash(walk, info))], `walk-${walk.seed}.html`, { type: "text/html" }));
-  const saveWalk = () => save(new File([toJson(walk, info)], `walk-${walk.seed}.json`, { type: "application/json" }));
+  const saveWalk = () => save(new File([toJson(walk, generator.info)], `walk-${walk.seed}.json`, { type: "application/json" }));
 
   function save(file) {
     const link = document.createElement("a");
@@ -586,7 +589,8 @@ export function start(generator, pageWith, encoder) {
     event.target.value = "";
     if (file) load(file);
   });
-  const takePhoto = encoder && takePhotos($("photo-group"), encoder, info, {
+  const encoder = async () => Encoder.open(await runtime(), await extra("encoder"), info);
+  const takePhoto = info.extras.includes("encoder") && takePhotos($("photo-group"), encoder, info, {
     failed: toast,
     found({ latent, label }) {
       if (view.making) return;
@@ -599,6 +603,27 @@ export function start(generator, pageWith, encoder) {
       toast("This is how the network sees your picture. Keep puts it on the walk.");
     },
   });
+  const stateOf = async (name) => Generator.open(await runtime(), await extra(name), info, "wasm");
+  travelBy($("past-group"), info.extras, stateOf, (state) => {
+    if (view.making) return;
+    generator.use(state);
+    thumbnails.clear();
+    stripLater();
+    show();
+  }, toast);
+
+  const quiz = quizIn($("quiz"), info, extra, async () => {
+    const weights = new Float32Array(info.classes);
+    weights[Math.floor(Math.random() * info.classes)] = 1;
+    const [picture] = await generator.frames([gaussian(crypto.getRandomValues(new Uint32Array(1))[0], 0, info.z_dim)], [weights]);
+    return picture;
+  });
+  $("quiz-open").addEventListener("click", () => {
+    play(false);
+    quiz().catch((error) => toast(`There is no quiz: ${error.message ?? error}`));
+  });
+  $("quiz-group").hidden = !info.extras.includes("reals");
+
   addEventListener("dragover", (event) => event.preventDefault());
   addEventListener("drop", (event) => {
     event.preventDefault();
@@ -626,7 +651,7 @@ export function start(generator, pageWith, encoder) {
   addEventListener("keydown", (event) => {
     const typing = event.target.matches("input, select, textarea") && event.target.type !== "range";
     const arrow = nudges[event.key];
-    if (typing || event.altKey || $("help").open) return;
+    if (typing || event.altKey || document.querySelector("dialog[open]")) return;
     if (event.ctrlKey || event.metaKey) {
       if (event.key.toLowerCase() !== "z") return;
       event.preventDefault();
@@ -674,8 +699,7 @@ export async function boot(open, pageWith) {
     root.dataset.theme = dark ? "light" : "dark";
   });
   try {
-    const { generator, encoder } = await open();
-    window.vidgan = start(generator, pageWith, generator.info.encoder ? encoder : null); // for the browser's console and for tests
+    window.vidgan = start(await open(), pageWith); // for the browser's console and for tests
     $("status").textContent = "";
   } catch (error) {
     $("status").textContent = "";

@@ -1,7 +1,6 @@
 // The single-file form, for file:// too. The page holds all its data, compressed, and fetches nothing.
 
 import * as ort from "onnxruntime-web/wasm";
-import { Encoder } from "./photo.js";
 import { Generator } from "./generator.js";
 import { boot } from "./main.js";
 
@@ -26,7 +25,7 @@ const halves = (() => {
   }
   return [new Blob([html.slice(0, walk)]), new Blob([...rest, html.slice(at)])];
 })();
-const encoderText = texts.encoder;
+const extras = { ...texts }; // each until it is asked for, as bytes
 
 /** This page with another walk in it, given as in an address. */
 const pageWith = (walk) => new Blob([halves[0], walk.replaceAll("&", "&amp;"), halves[1]], { type: "text/html" });
@@ -50,11 +49,12 @@ function woven(halves) {
 boot(async () => {
   const info = JSON.parse(document.getElementById("info").textContent);
   const [model, wasm] = await Promise.all([unpacked(texts.model).then(woven), unpacked(texts.wasm)]);
-  texts.model = texts.wasm = texts.encoder = ""; // they lie in the halves
+  texts.model = texts.wasm = extras.model = extras.wasm = ""; // they lie in the halves
   ort.env.wasm.wasmBinary = wasm;
   ort.env.wasm.numThreads = 1; // threads need HTTP headers, and a local file has none
   return {
     generator: await Generator.open(ort, model, info, "wasm", "One thread of WebAssembly"),
-    encoder: async () => Encoder.open(ort, woven(await unpacked(encoderText)), info),
+    extra: async (name) => woven(await unpacked(extras[name])),
+    runtime: () => ort,
   };
 }, pageWith);
