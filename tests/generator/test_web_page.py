@@ -25,11 +25,13 @@ from safetensors.numpy import load_file
 
 from tests.conftest import loop, save_model, small_generator, vidgan, write_pictures
 from tests.films import nearly_equal
+from tests.sounds import write_sound
 from vidgan.cli import export, serve
 from vidgan.config import ModelConfig
 from vidgan.disk import places
 from vidgan.edit import encoder, encoder_file
 from vidgan.errors import SystemFault, UsageError
+from vidgan.film import sound
 from vidgan.generator import directions, web_page
 from vidgan.generator.synthesis import open_differentiable, open_generator
 from vidgan.latent.seeds import gaussian
@@ -525,6 +527,28 @@ def test_a_page_travels_through_the_training_and_asks_what_is_real(tmp_path):
     files = (tmp_path / "reals").iterdir()
     reals = {np.asarray(Image.open(file)).astype(int).tobytes() for file in files}
     assert {picture.tobytes() for picture in decoded(seen["real"], (64, 64))} < reals
+
+
+def test_sound_moves_the_page_by_the_rule_of_a_render(player, tmp_path):
+    song = write_sound(tmp_path / "song.wav", rate=22_050)
+    with av.open(str(song)) as container:
+        pieces = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
+    script = (
+        "import {listen} from './src/sound.js';"
+        "const samples = JSON.parse((await process.stdin.toArray()).join(''));"
+        "console.log(JSON.stringify(listen(Float32Array.from(samples), 30)))"
+    )
+    command = ["node", "--input-type=module", "-e", script]
+    samples = json.dumps((np.concatenate(pieces) / 32768).tolist())
+    theirs = json.loads(subprocess.check_output(command, cwd=WEB, input=samples, text=True))
+    ours = sound.listen(song, Fraction(30))
+    for key in ("speed", "gain"):
+        np.testing.assert_allclose([one[key] for one in theirs], getattr(ours, key), atol=1e-6)
+    assert np.ptp(ours.speed) > 1 and len(theirs) == 60
+    seen = node("drive.mjs", "sounds", player.as_uri() + HASH, tmp_path)
+    assert seen["errors"] == seen["overflow"] == seen["small"] == []
+    assert all(seen[key] for key in ("unreadable", "music", "note", "rests", "microphone"))
+    assert seen["stopped"] == ["Music", True, True]
 
 
 def test_a_site_opened_as_a_file_says_what_to_do(site):

@@ -1,9 +1,9 @@
 // Uses the page in real Chromium as a person would, and prints what happened as JSON.
 //
-//     node drive.mjs page|mended|played|slid|photo|extras|site|doubleclick|software|classes|still|watch URL FOLDER
+//     node drive.mjs page|mended|played|slid|photo|extras|sounds|site|doubleclick|software|classes|still|watch URL FOLDER
 //
 // page: everything on it. mended: what once went wrong. played: undo, finds, children,
-// the map, and what can be sent. slid: the sliders. photo: a picture of one's own. extras: time travel and the quiz. site: its first frames. doubleclick: the same
+// the map, and what can be sent. slid: the sliders. photo: a picture of one's own. extras: time travel and the quiz. sounds: music and the microphone. site: its first frames. doubleclick: the same
 // opened as a file. software: it has a GPU in name only. classes: those of a page of classes. still: a browser with reduced motion and no H.264.
 // watch: how fast it plays.
 
@@ -19,6 +19,7 @@ const flags = [
   "--disable-component-update", "--disable-sync", "--no-first-run",
 ];
 const software = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan", "--use-vulkan=swiftshader", "--ignore-gpu-blocklist"];
+if (what === "sounds") flags.push("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream");
 flags.push(...(what === "software" ? software : ["--disable-gpu"]));
 // Playwright sets no time limit for what the page computes. If that hangs, say where, and exit.
 let last = "the launch";
@@ -441,6 +442,31 @@ async function travelled() {
   await overflows();
 }
 
+async function moved() {
+  const place = () => page.locator("#seek").inputValue().then(Number);
+  await page.click("#play"); // pause
+  await page.setInputFiles("#sound-group input", { name: "noise.wav", mimeType: "audio/wav", buffer: Buffer.from("no sound") });
+  report.unreadable = await becomes(async () => (await toast()) === "noise.wav cannot be read as sound.");
+  const buttons = page.locator("#sound-group button");
+  const moves = async () => {
+    const since = await place();
+    return becomes(async () => Math.abs((await place()) - since) > 0.02);
+  };
+  await page.setInputFiles("#sound-group input", join(folder, "song.wav"));
+  report.music = (await becomes(async () => (await toast()) === "Moved by song.wav")) && (await moves());
+  report.note = await page.isVisible("#sound-note");
+  await page.click("#play"); // pause
+  const resting = await atRest();
+  await settled();
+  report.rests = resting === (await picture());
+  await buttons.nth(0).click(); // stop
+  report.stopped = [await buttons.nth(0).textContent(), await buttons.nth(1).isVisible(), await page.isHidden("#sound-note")];
+  await buttons.nth(1).click();
+  report.microphone = (await becomes(async () => (await toast()) === "Moved by the microphone")) && (await moves());
+  await buttons.nth(0).click();
+  await overflows();
+}
+
 async function opened() {
   await becomes(() => page.textContent("#sorry"));
   report.sorry = await page.textContent("#sorry");
@@ -471,7 +497,7 @@ async function mixed() {
   report.refused = await becomes(async () => (await toast()).includes("labels are not numbers of classes"));
 }
 
-const visits = { page: [computed, used], mended: [mended], played: [played], slid: [slid], photo: [photographed], extras: [travelled], site: [computed], software: [computed], doubleclick: [opened], classes: [mixed], still: [stayedStill], watch: [watched] };
+const visits = { page: [computed, used], mended: [mended], played: [played], slid: [slid], photo: [photographed], extras: [travelled], sounds: [moved], site: [computed], software: [computed], doubleclick: [opened], classes: [mixed], still: [stayedStill], watch: [watched] };
 try {
   if (what === "still") {
     // Some builds of Chromium have no H.264.

@@ -6,6 +6,7 @@ import { ACROSS, LatentMap } from "./map.js";
 import { ClassList, mixture } from "./classes.js";
 import { FPS, Taken, enlargement } from "./send.js";
 import { Finds } from "./finds.js";
+import { soundBy } from "./sound.js";
 import { Sliders, strongest } from "./sliders.js";
 import { Strip } from "./strip.js";
 import { bestFormat } from "./record.js";
@@ -35,7 +36,7 @@ export function start({ generator, extra, runtime }, pageWith) {
   const given = document.querySelector("meta[name=walk]").content;
   const walk = { labels: [0], directions: [], ...(fromHash(location.hash, info) ?? fromHash(given, info) ?? fresh("7")) };
   // mode: one picture, nine or the map. children: those of view.free, which Nine then shows.
-  const view = { t: 0, playing: !still.matches, free: null, glide: null, crisp: false, mode: "one", children: null, map: null, making: null };
+  const view = { t: 0, playing: !still.matches, free: null, glide: null, crisp: false, mode: "one", children: null, map: null, making: null, sound: null, gain: 1 };
   let main, nineWalks, depth = history.state?.depth ?? 0, shownSince = performance.now(), shownFrames = 0, dirty = true, busy = false;
 
   function fresh(seed, count = 4) {
@@ -274,8 +275,9 @@ export function start({ generator, extra, runtime }, pageWith) {
 
   /** What is to be seen now, before truncation: one picture or nine, row by row. */
   function latentsNow() {
-    if (view.mode !== "nine") return [main.near(latentNow(), view.t)];
-    return view.children?.map((z) => main.near(z, view.t)) ?? nine().map((one) => one.near(one.along(view.t), view.t));
+    const { t, gain } = view;
+    if (view.mode !== "nine") return [main.near(latentNow(), t, gain)];
+    return view.children?.map((z) => main.near(z, t, gain)) ?? nine().map((one) => one.near(one.along(t), t, gain));
   }
 
   async function paint() {
@@ -308,9 +310,14 @@ export function start({ generator, extra, runtime }, pageWith) {
     requestAnimationFrame(tick);
     const elapsed = Math.min(0.25, Math.max(0, (now - last) / 1000)); // the first `now` may be earlier than `last`
     last = now;
-    if (view.playing && !view.making && !view.free && view.mode !== "map") {
-      view.t += elapsed / duration();
-      if (walk.closed) view.t %= 1;
+    const moves = view.playing && !view.making && !view.free && view.mode !== "map";
+    view.sound?.pause(!moves);
+    if (moves) {
+      const share = elapsed / duration();
+      if (view.sound) [view.t, view.gain] = view.sound.step(view.t, share, elapsed);
+      else view.t += share;
+      if (view.sound) view.t %= 1;
+      else if (walk.closed) view.t %= 1;
       else if (view.t >= 1) {
         view.t = 1;
         view.playing = false;
@@ -603,6 +610,17 @@ export function start({ generator, extra, runtime }, pageWith) {
       toast("This is how the network sees your picture. Keep puts it on the walk.");
     },
   });
+  soundBy($("sound-group"), FPS, {
+    failed: toast,
+    heard(sound, name) {
+      Object.assign(view, { sound, gain: 1 });
+      if (sound) play(true);
+      show();
+      $("sound-note").hidden = !sound;
+      if (sound) toast(`Moved by ${name}`);
+    },
+  });
+
   const stateOf = async (name) => Generator.open(await runtime(), await extra(name), info, "wasm");
   travelBy($("past-group"), info.extras, stateOf, (state) => {
     if (view.making) return;

@@ -58,7 +58,7 @@ export function course(walk, info) {
   const of = {
     segments,
     along: (t) => curve(t * segments), // before truncation and directions
-    near: (z, t) => moved(truncated(z, centre, away(walk.truncation)), walk.directions, t, closed),
+    near: (z, t, gain = 1) => moved(truncated(z, centre, away(walk.truncation) * gain), walk.directions, t, closed),
     weights: (t) => classWeights(walk.labels, info.classes, t, closed),
     time: (i, frames = framesOf(walk)) => (closed ? i / frames : i / Math.max(frames - 1, 1)), // of frame i
     latent: (i, frames) => ((t) => of.near(of.along(t), t))(of.time(i, frames)),
