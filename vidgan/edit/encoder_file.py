@@ -74,6 +74,8 @@ def content_for_page(model: Path, progress: Progress = lambda done, total: None)
 
 def _write(model: Path, part: Path, weights: str, progress: Progress) -> selftest.Difference:
     generator = open_differentiable(model, device="cpu")
+    if generator.model.planes == 4:
+        raise ModelError(f"{model}: has transparency, which encoders cannot read yet.")
     network = _FromFrames(encoders.open_encoder(generator, model, progress), generator)
     z = torch.from_numpy(seeds.gaussian(1, np.arange(_PROVED), z_dim=generator.z_dim))
     shown = torch.eye(max(generator.classes, 1), generator.classes).repeat(_PROVED, 1)[:_PROVED]

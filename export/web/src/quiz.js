@@ -27,7 +27,8 @@ export function quizIn(dialog, info, extra, made) {
   async function ask() {
     if (!rounds.length) return begin();
     truth = rounds.pop();
-    context.clearRect(0, 0, canvas.width, canvas.height);
+    context.fillStyle = "#fff"; // below what is transparent
+    context.fillRect(0, 0, canvas.width, canvas.height);
     if (truth === null) context.putImageData(await made(), 0, 0);
     else context.drawImage(pictures, 0, truth * info.height, info.width, info.height, 0, 0, info.width, info.height);
     says.textContent = "A real picture, or one that the network made up?";

@@ -17,9 +17,10 @@ export const USUAL = {
   path: "loop", closed: true, seed: 0, keyframes: null, frames: 120, fps: "30", hold: 0, ease: "linear", truncation: 1,
   labels: null, grid: null, constant_speed: false, audio: null, positions: null, gain: null,
   audio_part: null, audio_follow: null, audio_strength: 1, audio_smoothing: 0.25, fade: 0, generator: null, directions: null,
+  motion: null, speed: 1, reverse: false,
 };
 // The page plays only these values. It refuses a walk that asks for others, so that no film is wrong.
-const ONLY = { grid: null, constant_speed: false, audio: null, positions: null, gain: null };
+const ONLY = { grid: null, constant_speed: false, audio: null, positions: null, gain: null, motion: null };
 
 export const latentOf = (keyframe, zDim) => keyframe.latent ?? gaussian(keyframe.seed, keyframe.index, zDim);
 
@@ -109,6 +110,7 @@ export function parsed(text, zDim) {
   } catch {
     throw new Error("This file is not JSON, so it is not a walk.");
   }
+  if (content?.format === "vidgan-walk-4") throw new Error("The walk plays a motion. vidgan render --walk plays it.");
   const directions = content?.directions ?? [];
   if (content?.format !== (directions.length ? WITH_DIRECTIONS : FORMAT)) throw new Error(`This file is not a walk of vidgan (${FORMAT}, or with directions ${WITH_DIRECTIONS}).`);
   if (content.z_dim !== zDim) throw new Error(`The walk's latents have ${content.z_dim} numbers, this generator takes ${zDim}.`);
