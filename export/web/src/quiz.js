@@ -50,7 +50,8 @@ export function quizIn(dialog, info, extra, made) {
   for (const [n, button] of [...answers.children].entries()) button.addEventListener("click", () => answer(n === 0));
   next.addEventListener("click", ask);
   return () => {
-    score.value = "";
+    score.value = says.textContent = "";
+    answers.hidden = next.hidden = true; // until there is a picture
     dialog.showModal();
     return begin();
   };
