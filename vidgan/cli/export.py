@@ -151,10 +151,7 @@ def _encoder(target: Path, model: Path | None, *, force: bool) -> None:
     with terminal.working_bar("training the encoder") as progress:
         proof = write_encoder(source, target, progress, force=force)
     size_mb = target.stat().st_size / 1e6
-    terminal.to_stdout(
-        f"{target}: the encoder of {name}, {size_mb:.1f} MB; proved: what is painted by its "
-        f"answers is {proof.psnr_db:.1f} dB from torch's"
-    )
+    terminal.to_stdout(f"{target}: for {name}, {size_mb:.1f} MB; what it leads to: {proof}")
 
 
 def _bound(walk: str, source: Path, *, frames: int, seed: int) -> "BoundWalk":

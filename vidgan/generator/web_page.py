@@ -132,11 +132,7 @@ def _generator(model_file: Path, folder: Path) -> tuple[bytes, dict[str, object]
     info["directions"] = []
     if directions.file_of(model_file).exists():
         known = directions.read(model_file, meta["generator_sha256"])
-        keys = ("range", "vector", "moves")
-        offered = {name: entry for name, entry in known.items() if entry["range"]}
-        info["directions"] = [
-            {"name": name} | {k: entry[k] for k in keys} for name, entry in offered.items()
-        ]
+        info["directions"] = [{"name": n} | entry for n, entry in known.items() if entry["range"]]
     info["sha256"] = hashlib.sha256(model_file.read_bytes()).hexdigest()  # for saved walks
     return file.read_bytes(), info
 
