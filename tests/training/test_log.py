@@ -5,7 +5,7 @@ import pytest
 
 from vidgan import config
 from vidgan.errors import SystemFault
-from vidgan.training.log import Log, Progress, commands, continued, logged, note_command
+from vidgan.training.log import Log, Progress, changes, commands, continued, logged, note_command
 
 ROW = Progress(
     **dict.fromkeys(Progress.__dataclass_fields__, 0.5) | {"images_seen": 8, "flags": ("decline",)}
@@ -93,3 +93,18 @@ def test_the_last_command_says_how_long_a_run_goes_on(tmp_path, said):
         "vidgan train --for 300",
         "vidgan",
     ]
+
+
+def test_changes_are_lines_of_their_own_and_damaged_ones_are_left_out(tmp_path, said):
+    def change(**facts):
+        return json.dumps({"images_seen": 16, "knobs": {"r1": 5.0}} | facts).encode() + b"\n"
+
+    good = line() + change() + change(images_seen=24, knobs={"augment_p": -1.0}) + change()
+    bad = [{"r1": -1.0}, {"r1": "x"}, {"r1": float("nan")}, {"images": 3.0}, 7, {"augment_p": 2.0}]
+    damaged = b"".join(change(images_seen=99, knobs=knobs) for knobs in bad)
+    (tmp_path / "stats.jsonl").write_bytes(good + damaged)
+    Log(tmp_path, writes=True).close()
+    (found,) = changes(tmp_path)  # the last one was made in steps done again
+    assert (found.images_seen, found.knobs.given) == (16, {"r1": 5.0})
+    assert [row.images_seen for row in logged(tmp_path)] == [8]
+    assert said and f"(lines: {len(bad)})" in said[0]

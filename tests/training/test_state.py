@@ -56,6 +56,8 @@ UNUSABLE = {
     "measured is no list": lambda tensors, facts, meta: facts.update(measured=7),
     "measured what": lambda tensors, facts, meta: facts.update(measured=[{"distance": "far"}]),
     "time as text": lambda tensors, facts, meta: facts.update(trained_s="long"),
+    "knobs of another kind": lambda tensors, facts, meta: facts.update(knobs={"r1": "much"}),
+    "a knob beyond its end": lambda tensors, facts, meta: facts.update(knobs={"r1": -1.0}),
     "no average": lambda tensors, facts, meta: tensors.pop("average/layers.0.weight"),
     "another shape": lambda tensors, facts, meta: tensors.update(
         {"average/layers.0.weight": torch.zeros(3)}

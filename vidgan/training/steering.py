@@ -23,7 +23,8 @@ from vidgan.training.state import Run
 from vidgan.training.step import Outcome
 
 logger = logging.getLogger(__name__)
-_ASK_EVERY_S, _SHOW_EVERY_S = 0.05, 3.0
+_ASK_EVERY_S, _SHOW_EVERY_S = 0.05, 5.0
+_SHARE = 1 / 150  # of the training's time, that pictures of a step may take
 _SHOWN = 8  # pictures in a row
 
 
@@ -130,10 +131,11 @@ class Steering:
         due = seen != self._shown_at and (now >= self._show_next or self._paused)
         if not (self._run.is_first and due and live.looked(self._folder)):
             return
-        rows = []
+        began, rows = time.thread_time(), []
         for maps, made in ((outcome.r, batch.real), (outcome.f, pixels.to_frames(outcome.fake))):
             order = losses.per_picture(maps).argsort(descending=True).cpu().numpy()
             made = made.cpu().numpy()
             rows += [made[np.resize(places, _SHOWN)] for places in (order, order[::-1])]
         run_folder.write_grid(self._folder / live.BELIEVED, np.concatenate(rows))
-        self._shown_at, self._show_next = seen, now + _SHOW_EVERY_S
+        took_s = time.thread_time() - began
+        self._shown_at, self._show_next = seen, now + max(_SHOW_EVERY_S, took_s / _SHARE)
