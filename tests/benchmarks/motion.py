@@ -5,8 +5,8 @@
 
 Films that are there are not made again, nor runs trained again. For each world it plays ten films
 of the learned motion, and of the paths loop, walk and noise, each at the speed at which the mean
-change of a frame is that of the film. `inverted`
-are the film's own latents: no motion can show more of it than these. It prints, for each:
+change of a frame is that of the film. `nearby` is another model, which the library does not have.
+`inverted` are the film's own latents, which bound what a motion can show. It prints, for each:
 
     distance   Frechet distance of histograms of velocity and acceleration (by block matching, in
                clips of 16 frames) from the film's, less the floor: that of two halves of the film
@@ -42,7 +42,7 @@ from vidgan.film.writer import VideoWriter
 from vidgan.generator import synthesis
 from vidgan.generator.synthesis import Synthesize
 from vidgan.latent import paths
-from vidgan.latent.motion import Played
+from vidgan.latent.motion import Motion, Played
 from vidgan.quality.distances import frechet
 
 SIDE, FRAMES, FPS = 32, 1800, 30
@@ -206,10 +206,10 @@ def objects(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def speed_of(name: str, films: list[np.ndarray], real: np.ndarray) -> float:
-    """The median speed: pixels per frame, or of the sphere phases (of 90) per frame."""
+    """The median speed in pixels per frame; of the sphere the mean turn, in phases of 90."""
     if name == "sphere":
         phases = [squares(film, real[:90]).argmin(1) for film in films]
-        return float(np.median([(np.diff(p) + 45) % 90 - 45 for p in phases]))
+        return float(np.mean([(np.diff(p) + 45) % 90 - 45 for p in phases]))
     steps = [np.linalg.norm(np.diff(objects(film)[0], axis=0), axis=1) for film in films]
     return float(np.median(np.concatenate(steps)))
 
@@ -262,6 +262,32 @@ def measured(name: str, films: list[np.ndarray], real: np.ndarray) -> dict[str, 
     return figures
 
 
+def nearby(shots: list[np.ndarray], motion: Motion, seed: int, frames: int) -> np.ndarray:
+    """Latents that move on as those of the film do which are most like them in place and speed.
+
+    They are drawn a little to where these were, so that they stay latents of whole pictures.
+    """
+    codes = [(shot - motion.mean) @ motion.basis.T for shot in shots]
+    before, now, after = (np.concatenate([y[k : len(y) - 2 + k] for y in codes]) for k in range(3))
+    speeds, bends = now - before, after - 2 * now + before
+    some = np.arange(0, len(now), 7)
+    apart = ((now[some, None] - now) ** 2).sum(-1)
+    apart[np.abs(some[:, None] - np.arange(len(now))) <= 24] = np.inf
+    usual = (speeds**2).sum(1).mean()
+    scale, rng = max(np.median(apart.min(1)), usual), np.random.default_rng(seed)
+    first = rng.integers(len(now))
+    y, last, rows = now[first], before[first], []
+    for _ in range(frames):
+        rows.append(y)
+        off = ((y - now) ** 2).sum(1) / scale + ((y - last - speeds) ** 2).sum(1) / (2 * usual)
+        like = np.exp(-4 * (off - off.min()))
+        like /= like.sum()
+        step = (y - last + like @ bends + like @ (after - now)) / 2
+        step += 0.1 * (like @ now - y) + 0.3 * bends.std(0) * rng.normal(size=len(y))
+        y, last = y + step, y
+    return motion.mean + np.array(rows) @ motion.basis
+
+
 def played(
     generator: Synthesize, shots: list[np.ndarray], wanted: float, asked: argparse.Namespace
 ):
@@ -271,6 +297,7 @@ def played(
     pieces = [shot[i : i + asked.frames] for shot in shots for i in range(0, len(shot), 480)]
     latents = {
         "learned": [Played(motion, seed, asked.frames)(index) for seed in seeds],
+        "nearby": [nearby(shots, motion, seed, asked.frames) for seed in seeds],
         "inverted": pieces[: asked.films],
     }
     for kind in BASELINES:
@@ -315,8 +342,8 @@ def main() -> None:
         ends = [grey(generator(long(np.arange(a, a + 100)).astype(np.float32))) for a in (0, 2900)]
         first, last = (np.sqrt(squares(end, real).min(1)).mean() for end in ends)
         print(f"{name:7} drift    {last / first:.2f}", flush=True)
-        shown = [colours, films["inverted"][0], *films["learned"][:2]]
-        shown += [films[kind][0] for kind in ("loop", "walk")]
+        kinds = ("inverted", "learned", "nearby", "loop", "walk")
+        shown = [colours, *(films[kind][0] for kind in kinds)]
         row = [
             np.pad(slices(name, one), [(2, 2), (2, 2), (0, 0)], constant_values=255)
             for one in shown

@@ -39,6 +39,7 @@ def motion(
         raise UsageError(f"--every {every}: at least 1.")
     from vidgan.edit.invert import Inverter
     from vidgan.edit.learn_motion import learn
+    from vidgan.film import reader
     from vidgan.generator import motion as motions
     from vidgan.generator import runs
 
@@ -46,6 +47,7 @@ def motion(
     film, file = film or _trained_on(source), target or motions.file_of(source)
     file.parent.mkdir(parents=True, exist_ok=True)
     check_new(file, suffix=".safetensors", force=force)
+    reader.probe(film)  # before the long work
     with terminal.working_bar("training the encoder") as progress:
         inverter = Inverter(source, device=device, progress=progress)
         inverter.encoder  # noqa: B018  trained here, if there is none
