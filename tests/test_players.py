@@ -19,10 +19,12 @@ from PIL import Image
 from tests import readme_player
 from tests.conftest import contents, loop, save_model, small_generator
 from tests.films import nearly_equal, read_frames
+from tests.latent.test_motion import turning
 from tests.runtimes import golden
 from tests.waiting import interrupted
 from vidgan.film import alpha
 from vidgan.generator import export
+from vidgan.generator import motion as motions
 from vidgan.generator.synthesis import open_generator
 from vidgan.marks.xmp import DIGITAL_SOURCE_TYPE, find_mark
 from vidgan.render import pipeline
@@ -126,6 +128,17 @@ ALONG_TOO_SHORT = {"format": "vidgan-walk-3", "directions": [{"strengths": [1], 
 def test_a_player_plays_what_vidgan_saved(raw, settings, golden_folder, tmp_path):
     file = golden_folder / "generator.onnx"
     bound = Walk(**{"seed": 7, "frames": 9} | settings).bind(open_generator(file))
+    bound.save(tmp_path / "walk.json")
+    frames = np.stack(list(pipeline.frames(bound.generator, bound)))
+    assert nearly_equal(raw(file, "--walk", tmp_path / "walk.json"), frames)
+
+
+def test_a_player_plays_a_motion_that_vidgan_saved(raw, golden_folder, tmp_path):
+    file = golden_folder / "generator.onnx"
+    generator = open_generator(file)
+    moved = tmp_path / "m.safetensors"
+    motions.write(moved, turning(z_dim=generator.z_dim), generator.weights_sha256)
+    bound = Walk(path="motion", motion=str(moved), seed=7, frames=9, speed=0.7).bind(generator)
     bound.save(tmp_path / "walk.json")
     frames = np.stack(list(pipeline.frames(bound.generator, bound)))
     assert nearly_equal(raw(file, "--walk", tmp_path / "walk.json"), frames)
