@@ -5,7 +5,7 @@
 
 Films that are there are not made again, nor runs trained again. For each world it plays ten films
 of the learned motion, and of the paths loop, walk and noise, each at the speed at which the mean
-change of a frame is that of the film. `nearby` is another model, which the library does not have.
+change of a frame is that of the film. `linear` is another model, which the library does not have.
 `inverted` are the film's own latents, which bound what a motion can show. It prints, for each:
 
     distance   Frechet distance of histograms of velocity and acceleration (by block matching, in
@@ -262,30 +262,23 @@ def measured(name: str, films: list[np.ndarray], real: np.ndarray) -> dict[str, 
     return figures
 
 
-def nearby(shots: list[np.ndarray], motion: Motion, seed: int, frames: int) -> np.ndarray:
-    """Latents that move on as those of the film do which are most like them in place and speed.
-
-    They are drawn a little to where these were, so that they stay latents of whole pictures.
-    """
-    codes = [(shot - motion.mean) @ motion.basis.T for shot in shots]
-    before, now, after = (np.concatenate([y[k : len(y) - 2 + k] for y in codes]) for k in range(3))
-    speeds, bends = now - before, after - 2 * now + before
-    some = np.arange(0, len(now), 7)
-    apart = ((now[some, None] - now) ** 2).sum(-1)
-    apart[np.abs(some[:, None] - np.arange(len(now))) <= 24] = np.inf
-    usual = (speeds**2).sum(1).mean()
-    scale, rng = max(np.median(apart.min(1)), usual), np.random.default_rng(seed)
-    first = rng.integers(len(now))
-    y, last, rows = now[first], before[first], []
-    for _ in range(frames):
-        rows.append(y)
-        off = ((y - now) ** 2).sum(1) / scale + ((y - last - speeds) ** 2).sum(1) / (2 * usual)
-        like = np.exp(-4 * (off - off.min()))
-        like /= like.sum()
-        step = (y - last + like @ bends + like @ (after - now)) / 2
-        step += 0.1 * (like @ now - y) + 0.3 * bends.std(0) * rng.normal(size=len(y))
-        y, last = y + step, y
-    return motion.mean + np.array(rows) @ motion.basis
+def linear(motion: Motion, seed: int, frames: int) -> np.ndarray:
+    """Latents of a linear step with noise, from two places to the next, of spectral radius < 1."""
+    before, now, after = motion.triples
+    d, states = now.shape[1], np.concatenate([now, before], 1)
+    ridge = np.diag(1e-4 * np.square(states).sum(0) + 1e-9)
+    steps = np.linalg.solve(states.T @ states + ridge, states.T @ (after - now)).T
+    left = after - now - states @ steps.T
+    noise = np.linalg.cholesky(left.T @ left / len(left) + 1e-12 * np.eye(d))
+    steps = np.concatenate([steps + np.eye(d, 2 * d), np.eye(d, 2 * d)])
+    scale = min(1, 0.998 / np.abs(np.linalg.eigvals(steps)).max())
+    steps[:d] *= np.repeat([scale, scale**2], d)
+    rng, state, rows = np.random.default_rng(seed), np.zeros(2 * d), []
+    for _ in range(1000 + frames):
+        state = steps @ state
+        state[:d] += noise @ rng.normal(size=d)
+        rows.append(state[:d])
+    return motion.mean + np.array(rows[-frames:]) @ motion.basis
 
 
 def played(
@@ -297,7 +290,7 @@ def played(
     pieces = [shot[i : i + asked.frames] for shot in shots for i in range(0, len(shot), 480)]
     latents = {
         "learned": [Played(motion, seed, asked.frames)(index) for seed in seeds],
-        "nearby": [nearby(shots, motion, seed, asked.frames) for seed in seeds],
+        "linear": [linear(motion, seed, asked.frames) for seed in seeds],
         "inverted": pieces[: asked.films],
     }
     for kind in BASELINES:
@@ -342,7 +335,7 @@ def main() -> None:
         ends = [grey(generator(long(np.arange(a, a + 100)).astype(np.float32))) for a in (0, 2900)]
         first, last = (np.sqrt(squares(end, real).min(1)).mean() for end in ends)
         print(f"{name:7} drift    {last / first:.2f}", flush=True)
-        kinds = ("inverted", "learned", "nearby", "loop", "walk")
+        kinds = ("inverted", "learned", "linear", "loop", "walk")
         shown = [colours, *(films[kind][0] for kind in kinds)]
         row = [
             np.pad(slices(name, one), [(2, 2), (2, 2), (0, 0)], constant_values=255)

@@ -10,7 +10,7 @@ def test_a_motion_is_read_as_it_was_written(tmp_path):
     file = tmp_path / "m.safetensors"
     motions.write(file, turning(), "a" * 64)
     read = motions.read(file, "a" * 64)
-    for name in ("mean", "basis", "steps", "noise", "fps", "label"):
+    for name in ("mean", "basis", "film", "shots", "fps", "label"):
         assert np.array_equal(getattr(read, name), getattr(turning(), name)), name
 
 
@@ -29,7 +29,13 @@ def test_that_of_another_generator_and_what_is_none_are_refused(tmp_path, model_
 
 @pytest.mark.parametrize(
     ("name", "wrong"),
-    [("steps", np.eye(12) * 1.5), ("mean", np.zeros(3)), ("noise", np.full((6, 6), np.nan))],
+    [
+        ("film", np.full((150, 4), np.nan)),
+        ("mean", np.zeros(3)),
+        ("shots", np.array([149])),
+        ("shots", np.array([70.0])),
+        ("fps", 0.0),
+    ],
 )
 def test_a_hostile_one_is_refused(name, wrong, tmp_path):
     file, hostile = tmp_path / "m.safetensors", turning()

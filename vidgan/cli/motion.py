@@ -20,9 +20,9 @@ def motion(
 ) -> None:
     """Learn how things move in a film, for vidgan render --path motion.
 
-    The frames become latents of the generator, as in vidgan invert, shot by shot. What moves them
-    on is fitted: a linear step with noise, from two frames to the next. It takes some minutes. Of a
-    film of more than 960 frames, ten pieces are looked at.
+    The frames become latents of the generator, as in vidgan invert, shot by shot, which takes some
+    minutes. A latent then moves on as the film did where it was most like it, in place and in
+    speed. Of a film of more than 960 frames, ten pieces are looked at.
 
     Args:
         film: By default the one that the generator learned from.

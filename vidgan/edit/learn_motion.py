@@ -2,7 +2,7 @@
 
 Frames become latents: an encoder answers first, then all frames of a shot are refined together,
 while bends in their way through latent space cost as well. Of these latents in principal
-components, each is predicted from the two before, by ridge regression.
+components, `latent.motion` says how they move on.
 
     F frames   Z z_dim   D components
 """
@@ -20,7 +20,7 @@ from vidgan.edit.encoder import Progress, length_error
 from vidgan.edit.invert import Inverter, shown
 from vidgan.errors import DataError
 from vidgan.film import reader
-from vidgan.latent.motion import Motion, stable
+from vidgan.latent.motion import Motion
 from vidgan.networks import pixels
 from vidgan.render.constant_speed import change
 
@@ -30,7 +30,6 @@ _CUT, _CUT_TIMES = 8.0, 4.0  # a cut changes more than this (grey levels), and t
 _STILL = 0.25  # grey levels per frame; films change less only by noise
 _STEPS, _TOGETHER, _BEND = 30, 48, 1.0  # of a refinement; frames in it; weight of bends
 _MOST_COMPONENTS, _SHARE = 32, 0.99  # of the variance of latents that these have to explain
-_RIDGE = 1e-4  # of the variance of each component
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,40 +84,33 @@ def learn(
 
 
 def fit(shots: Sequence[np.ndarray], fps: float, label: int | None = None) -> tuple[Motion, float]:
-    """The linear motion of latents [F, Z], shot by shot, and its error: see `Learned`.
+    """The motion of latents [F, Z], shot by shot, and its error: see `Learned`.
 
-    The error is of one of five parts, predicted from the others.
+    The error is of the last of five parts, moved on as the others did.
     """
     rows = np.concatenate(shots)
     mean = rows.mean(0)
     _, values, basis = np.linalg.svd(rows - mean, full_matrices=False)
     shares = np.cumsum(values**2) / max((values**2).sum(), 1e-12)
     d = min(_MOST_COMPONENTS, 1 + int((shares < _SHARE).sum()), max(1, len(rows) // 8))
-    basis = basis[:d]
-    triples = [np.stack([y[2:], y[1:-1], y[:-2]]) for y in ((z - mean) @ basis.T for z in shots)]
-    after, now, before = np.concatenate(triples, axis=1)
-    held = np.arange(len(now)) * 5 // len(now) == 4
-    kept = ~held if held.any() else np.ones(len(now), bool)
-    guess = _regression(after[kept], now[kept], before[kept])
-    states = np.concatenate([now, before], 1)
-    off = np.square(after - states @ guess.T)[held].sum()
-    error = np.sqrt(off / max(np.square(after - now)[held].sum(), 1e-12))
-    best = _regression(after, now, before)
-    left = after - states @ best.T
-    # What is not predicted is noise; a ridge on it keeps its square root real.
-    covariance = left.T @ left / len(left) + 1e-12 * np.eye(d)
-    steps = np.concatenate([best, np.eye(d, 2 * d)])
-    noise = np.linalg.cholesky(covariance)
-    return Motion(mean, basis, stable(steps), noise, fps, label), float(error)
+
+    def of(shots: Sequence[np.ndarray]) -> Motion:
+        film = np.concatenate([(shot - mean) @ basis[:d].T for shot in shots])
+        lengths = np.array([len(shot) for shot in shots[:-1]], np.int64)
+        return Motion(mean, basis[:d], film, lengths, fps, label)
+
+    parts = [part for shot in shots for part in np.array_split(shot, max(1, len(shot) // 20))]
+    held = max(1, len(parts) // 5)
+    error = _error(of(parts[:-held]), of(parts[-held:])) if len(parts) > 1 else 1.0
+    return of(shots), error
 
 
-def _regression(after: np.ndarray, now: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """The matrix [D, 2 D] that predicts `after`, drawn a little to: nothing changes."""
-    x = np.concatenate([now, before], 1)
-    ridge = _RIDGE * np.square(x).sum(0) + 1e-9
-    return np.linalg.solve(x.T @ x + np.diag(ridge), x.T @ (after - now)).T + np.eye(
-        now.shape[1], x.shape[1]
-    )
+def _error(known: Motion, other: Motion) -> float:
+    """How far steps of another film are missed, by how far standing still misses them."""
+    before, now, after = other.triples
+    steps = np.stack([known.step(y, y - last) for y, last in zip(now, before, strict=True)])
+    off = np.square(after - now - steps).sum() / max(np.square(after - now).sum(), 1e-12)
+    return float(np.sqrt(off))
 
 
 def _pieces(film: Path, size: reader.Size, every: int, notice: reader.Notice) -> list[np.ndarray]:

@@ -15,10 +15,11 @@ from vidgan.disk.files import check_file, write_bytes
 from vidgan.disk.places import cache_root
 from vidgan.errors import ModelError
 from vidgan.generator import metadata, runs
-from vidgan.latent.motion import Motion, radius
+from vidgan.latent.motion import Motion
 
 FORMAT = "vidgan-motion-1"
 _KINDS = {"format": str, "generator_sha256": str, "fps": int | float, "label": int | None}
+_ARRAYS = ("mean", "basis", "film", "shots")
 _MOST_BYTES, _MOST_COMPONENTS = 2**28, 512
 
 
@@ -29,7 +30,7 @@ def file_of(model: Path) -> Path:
 
 
 def write(path: Path, motion: Motion, generator_sha256: str, *, force: bool = True) -> None:
-    arrays = {name: getattr(motion, name) for name in ("mean", "basis", "steps", "noise")}
+    arrays = {name: getattr(motion, name) for name in _ARRAYS}
     meta = {"format": FORMAT, "generator_sha256": generator_sha256, "vidgan_version": __version__}
     meta |= {"fps": motion.fps, "label": motion.label}
     header = {"vidgan": json.dumps(meta, sort_keys=True)}
@@ -45,7 +46,7 @@ def read(path: Path, generator_sha256: str) -> Motion:
             raise ValueError
         with safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {})["vidgan"]
-            arrays = {k: file.get_tensor(k) for k in ("mean", "basis", "steps", "noise")}
+            arrays = {k: file.get_tensor(k) for k in _ARRAYS}
     except (SafetensorError, LookupError, TypeError, ValueError, OSError) as error:
         raise ModelError(f"{path}: not a motion; vidgan motion film.mp4 makes one.") from error
     where = f"{path}: its metadata"
@@ -65,13 +66,16 @@ def read(path: Path, generator_sha256: str) -> Motion:
 
 
 def _unusable(motion: Motion) -> str:
-    arrays = (motion.mean, motion.basis, motion.steps, motion.noise)
     d, z = motion.basis.shape if motion.basis.ndim == 2 else (0, 0)
-    shapes = [(z,), (d, z), (2 * d, 2 * d), (d, d)]
-    if not 1 <= d <= _MOST_COMPONENTS or [array.shape for array in arrays] != shapes:
+    fit = motion.mean.shape == (z,) and motion.film.ndim == 2 and motion.film.shape[1] == d
+    if not 1 <= d <= _MOST_COMPONENTS or not fit:
         return "its tensors do not fit each other"
-    if not all(a.dtype == np.float64 and np.isfinite(a).all() for a in arrays):
-        return "its tensors are not finite numbers of 64 bits"
-    if radius(motion.steps) >= 1:
-        return "it would grow without bounds"
+    for array in (motion.mean, motion.basis, motion.film):
+        if array.dtype != np.float64 or not np.isfinite(array).all():
+            return "its tensors are not finite numbers of 64 bits"
+    shots, frames = motion.shots, len(motion.film)
+    if shots.ndim != 1 or shots.dtype != np.int64 or not ((shots > 2) & (shots < frames)).all():
+        return "its shots are none"
+    if frames - shots.sum() < 3:
+        return "its shots are longer than its film"
     return "" if 0 < motion.fps < 1e4 else f"fps = {motion.fps}"

@@ -1,75 +1,73 @@
-"""Motion that was learned: a linear model of how latents move, and what it plays.
+"""Motion that was learned: how latents of a film moved, and what moves on as they did.
 
-    state s = (y now, y before)    s' = A s + noise    latent z = mean + y basis
+y are principal components of latents: z = mean + y basis. The next y moves as the film did where
+it was most alike, in place and in speed, with a little noise; it is drawn a little to where the
+film was, so that it stays a latent of a whole picture. What is played is a function of (motion,
+seed, what is met, number).
 
-y are principal components of the latents of a film. What is played is the process itself, given
-what it has to meet: a Gaussian process, so that its mean course to each of these is a sum of
-powers of A. Played latents are a function of (motion, seed, what is met, number).
-
-    D components   S = 2 D numbers of a state   Z z_dim   K things met
+    F frames of the film   D components   Z z_dim   K latents met
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from vidgan.latent import seeds
 
 _SEGMENT = 128  # states between two that are kept
-_FIRST = 2**31  # the index of the noise that decides the first state
-_LARGEST = 0.998  # spectral radius, so that it is stable and forgets where it began
-_SLACK = 1e-6  # of the variance of what is met, so that things met at nearly one time can be
+_DRAWN, _NOISE, _SHARP = 0.1, 0.3, 4.0  # to the film; of its bends; how much only the nearest count
+_APART = 24  # frames between two that show different things
+_BLEND_S, _BESIDE_S = 1.0, 1 / 3  # the end of a loop; how long what is met is near
 
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """All arrays are float64."""
+    """Arrays are float64."""
 
     mean: np.ndarray  # [Z]
     basis: np.ndarray  # [D, Z], orthonormal rows
-    steps: np.ndarray  # [S, S], A
-    noise: np.ndarray  # [D, D], lower triangular; its square is the covariance of the noise
-    fps: float  # states per second of the film
+    film: np.ndarray  # [F, D]
+    shots: np.ndarray  # int64, how many of the frames are of each; all but the last
+    fps: float  # frames of the film per second
     label: int | None = None  # the class that it shows, of a generator with classes
 
-    @property
-    def radius(self) -> float:
-        return radius(self.steps)
+    @cached_property
+    def triples(self) -> np.ndarray:
+        """Places before, now and after, of one shot each: [3, T, D]."""
+        shots = np.split(self.film, np.cumsum(self.shots))
+        return np.concatenate([np.stack([y[:-2], y[1:-1], y[2:]]) for y in shots], axis=1)
 
-    def spread(self) -> np.ndarray:
-        """The covariance of states [S, S]: P = A P A^T + noise, by doubling."""
-        spread, power = self._driven(), self.steps
-        for _ in range(40):  # 2^40 steps
-            spread, power = spread + power @ spread @ power.T, power @ power
-        return spread
+    @cached_property
+    def scales(self) -> tuple[float, float]:
+        """Squares: how far a place is from the nearest of another moment, and the mean speed."""
+        before, now, _ = self.triples
+        speed = float(np.square(now - before).sum(1).mean()) + 1e-12
+        some = np.arange(0, len(now), 1 + len(now) // 128)
+        apart = np.square(now[some, None] - now).sum(-1)
+        apart[np.abs(some[:, None] - np.arange(len(now))) <= _APART] = np.inf
+        nearest = apart.min(1)
+        far = nearest[np.isfinite(nearest)]
+        return max(float(np.median(far)) if len(far) else 0.0, speed), speed
 
-    def _driven(self) -> np.ndarray:
-        d = len(self.noise)
-        driven = np.zeros((2 * d, 2 * d))
-        driven[:d, :d] = self.noise @ self.noise.T
-        return driven
-
-
-def radius(steps: np.ndarray) -> float:
-    """The largest of the absolute eigenvalues."""
-    return float(np.abs(np.linalg.eigvals(steps)).max())
-
-
-def stable(steps: np.ndarray) -> np.ndarray:
-    """The matrix [S, S] with its eigenvalues scaled until the largest is below 1."""
-    d, scale = len(steps) // 2, min(1.0, _LARGEST / radius(steps))
-    steps = steps.copy()
-    steps[:d, :d] *= scale
-    steps[:d, d:] *= scale**2
-    return steps
+    def step(self, y: np.ndarray, speed: np.ndarray) -> np.ndarray:
+        """By how much a place moves on, and without noise."""
+        before, now, after = self.triples
+        scale, usual = self.scales
+        far = np.square(y - now).sum(1) / scale
+        off = far + np.square(speed - now + before).sum(1) / (2 * usual)
+        like = np.exp(-_SHARP * (off - off.min()))
+        like /= like.sum()
+        step = (speed + like @ (2 * after - 3 * now + before)) / 2
+        return step + _DRAWN * (like @ now - y)
 
 
 @dataclass(frozen=True, eq=False)
 class Played:
     """Maps numbers 0 <= i < count to latents float64 [n, Z]: `paths.Keyframes` of a path.
 
-    closed    state `count` is state 0 again, with its speed
+    closed    after the last, the first would follow: the end turns into what was before it
     met       latents [Z] by the number at which they are met
     reverse   from the last to the first
     """
@@ -83,23 +81,26 @@ class Played:
 
     def __post_init__(self) -> None:
         seeds.check_seed(self.seed)
-        if self.reverse:
-            vars(self)["met"] = {self.count - 1 - at: z for at, z in self.met.items()}
-        steps, driven = self.motion.steps, self.motion._driven()
-        spread = self.motion.spread()
-        pulls = self._pulls(spread)
-        last = -(-(self.count + 1) // _SEGMENT) * _SEGMENT
-        # Backwards in time, what is still to be met: a costate, kept where segments end.
-        costate, ends = np.zeros(len(steps)), {}
-        for i in range(last, -1, -1):
-            costate = steps.T @ costate + pulls.get(i, 0.0)
-            if i % _SEGMENT == 0:
-                ends[i] = costate
-        state, starts = self._first(spread) + spread @ costate, []
-        for start in range(0, last, _SEGMENT):
+        met = {self.count - 1 - at: z for at, z in self.met.items()} if self.reverse else self.met
+        before, now, after = self.motion.triples
+        first = int(seeds.bits(self.seed, np.zeros(1))[0]) % len(now)
+        if 0 in met:
+            places = self.motion.basis @ (met[0] - self.motion.mean)
+            first = int(np.square(now - places).sum(1).argmin())
+        bends = (after - 2 * now + before).std(0)
+        lead = min(self.count // 2, max(1, round(_BLEND_S * self.motion.fps))) * self.closed
+        vars(self).update(_lead=lead, _noise=_NOISE * bends)
+        state, starts = np.stack([now[first], before[first]]), []
+        for start in range(0, lead + self.count, _SEGMENT):
             starts.append(state)
-            state = self._segment(start, state, ends[start + _SEGMENT], pulls, driven)[-1]
-        vars(self).update(_starts=starts, _ends=ends, _pull=pulls, _drive=driven)
+            state = self._segment(start, state)[1]
+        vars(self).update(_starts=starts, _added={})
+        if met:
+            at = np.array(list(met))
+            missing = np.stack(list(met.values())) - self._unmet(at)
+            shares = np.concatenate([self._beside(at, other) for other in at], 1)
+            added = np.linalg.solve(shares + 1e-6 * np.eye(len(at)), missing)
+            vars(self).update(_added=dict(zip(at.tolist(), added, strict=True)))
 
     @property
     def z_dim(self) -> int:
@@ -107,112 +108,51 @@ class Played:
 
     def __call__(self, index: np.ndarray) -> np.ndarray:
         index = self.count - 1 - index if self.reverse else index
-        z = np.empty((len(index), self.z_dim))
-        d = len(self.motion.noise)
-        for start in np.unique(index // _SEGMENT * _SEGMENT).tolist():
-            # Always a whole segment, so that no number depends on what else is asked for.
-            number = start // _SEGMENT
-            after = self._ends[start + _SEGMENT]
-            states = self._segment(start, self._starts[number], after, self._pull, self._drive)
-            rows = self.motion.mean + states[:-1, :d] @ self.motion.basis
-            of = index // _SEGMENT == number
-            z[of] = rows[index[of] - start]
-        for at, latent in self.met.items():
-            z += self._beside(index, at) * self._rest(latent)
+        z = self._unmet(index)
+        for at, added in self._added.items():
+            z = z + self._beside(index, at) * added
         return z.astype(np.float32).astype(np.float64)
+
+    def _unmet(self, index: np.ndarray) -> np.ndarray:
+        """Latents by numbers, if nothing had to be met."""
+        z = self._free(index + self._lead)
+        if self._lead:
+            share = np.clip((index - self.count + self._lead) / self._lead, 0, 1)[:, None]
+            share = 3 * share**2 - 2 * share**3
+            earlier = self._free(np.maximum(index + self._lead - self.count, 0))
+            z = (1 - share) * z + share * earlier
+        return z
+
+    def _free(self, index: np.ndarray) -> np.ndarray:
+        """Latents by numbers that count from the lead, which is before the first."""
+        z = np.empty((len(index), self.z_dim))
+        for number in np.unique(index // _SEGMENT).tolist():
+            # Always a whole segment, so that no number depends on what else is asked for.
+            places, _ = self._segment(number * _SEGMENT, self._starts[number])
+            rows = self.motion.mean + places @ self.motion.basis
+            of = index // _SEGMENT == number
+            z[of] = rows[index[of] - number * _SEGMENT]
+        return z
+
+    def _segment(self, start: int, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The places of a segment [_SEGMENT, D], and the state [2, D] where the next one starts."""
+        (y, last), places = state, []
+        draws = seeds.gaussian(self.seed, np.arange(start, start + _SEGMENT), z_dim=len(y))
+        for draw in draws:
+            places.append(y)
+            y, last = y + self.motion.step(y, y - last) + self._noise * draw, y
+        return np.stack(places), np.stack([y, last])
 
     def entries(self) -> list[dict[str, list[float]]]:
         """All latents as the keyframes of a walk, with the digits that 32 bits need."""
         rows = self(np.arange(self.count)).tolist()
         return [{"latent": [float(f"{x:.9g}") for x in row]} for row in rows]
 
-    def _segment(
-        self,
-        start: int,
-        state: np.ndarray,
-        costate: np.ndarray,
-        pulls: Mapping[int, np.ndarray],
-        driven: np.ndarray,
-    ) -> np.ndarray:
-        """The states from a segment's start to the next one's [_SEGMENT + 1, S]."""
-        steps, d = self.motion.steps, len(self.motion.noise)
-        forces = np.zeros((_SEGMENT, len(steps)))
-        if costate.any() or pulls:
-            for i in range(_SEGMENT - 1, -1, -1):
-                forces[i] = costate
-                costate = steps.T @ costate + pulls.get(start + i, 0.0)
-            forces = forces @ driven
-        draws = seeds.gaussian(self.seed, np.arange(start, start + _SEGMENT), z_dim=d)
-        forces[:, :d] += draws @ self.motion.noise.T
-        states = np.empty((_SEGMENT + 1, len(steps)))
-        states[0] = state
-        for i in range(_SEGMENT):
-            states[i + 1] = steps @ states[i] + forces[i]
-        return states
-
-    def _first(self, spread: np.ndarray) -> np.ndarray:
-        """The first state, of the process as it always is."""
-        values, vectors = np.linalg.eigh(spread)
-        draw = seeds.gaussian(self.seed, np.array([_FIRST]), z_dim=len(spread))[0]
-        return vectors @ (np.sqrt(values.clip(min=0)) * draw)
-
-    def _pulls(self, spread: np.ndarray) -> dict[int, np.ndarray]:
-        """What to add to the costate at which number [S], so that all is met that has to be.
-
-        Each thing met is a row of states at some numbers: pairs (number, matrix). Kriging gives
-        their weights, from the covariances of states and from what is played without them.
-        """
-        size, d = len(spread), len(self.motion.noise)
-        met = [[(at, np.eye(d, size))] for at in self.met]
-        wanted = [self.motion.basis @ (z - self.motion.mean) for z in self.met.values()]
-        if self.closed:
-            met.append([(self.count, np.eye(size)), (0, -np.eye(size))])
-            wanted.append(np.zeros(size))
-        if not met:
-            return {}
-        numbers = sorted({at for pairs in met for at, _ in pairs})
-        free = self._free(spread, numbers)
-        gaps = {b - a for a in numbers for b in numbers if b >= a}
-        powers = {gap: np.linalg.matrix_power(self.motion.steps, gap) @ spread for gap in gaps}
-
-        def shared(a: int, b: int) -> np.ndarray:
-            return powers[a - b] if a >= b else powers[b - a].T
-
-        table = np.block(
-            [
-                [sum(m @ shared(a, b) @ n.T for a, m in one for b, n in other) for other in met]
-                for one in met
-            ]
-        )
-        table += _SLACK * np.trace(spread) / size * np.eye(len(table))
-        missing = [w - sum(m @ free[a] for a, m in one) for one, w in zip(met, wanted, strict=True)]
-        weights = np.linalg.solve(table, np.concatenate(missing))
-        pulls, row = {}, 0
-        for one, want in zip(met, wanted, strict=True):
-            for at, matrix in one:
-                pulls[at] = pulls.get(at, 0.0) + matrix.T @ weights[row : row + len(want)]
-            row += len(want)
-        return pulls
-
-    def _free(self, spread: np.ndarray, numbers: list[int]) -> dict[int, np.ndarray]:
-        """States at some numbers, if nothing had to be met."""
-        state, kept, still = self._first(spread), {}, np.zeros((len(spread),) * 2)
-        for start in range(0, numbers[-1] + 1, _SEGMENT):
-            states = self._segment(start, state, np.zeros(len(spread)), {}, still)
-            kept |= {n: states[n - start] for n in numbers if start <= n < start + _SEGMENT}
-            state = states[-1]
-        return kept
-
-    def _rest(self, latent: np.ndarray) -> np.ndarray:
-        """What of a latent the components do not hold."""
-        away = latent - self.motion.mean
-        return away - (away @ self.motion.basis.T) @ self.motion.basis
-
     def _beside(self, index: np.ndarray, at: int) -> np.ndarray:
-        """How much of that shows at a number, [n, 1]: all of it at `at`, and none a second away."""
+        """How much of what is added to meet a latent counts at numbers, [n, 1]: at `at` all."""
         gap = np.abs(index - at)
         gap = np.minimum(gap, self.count - gap) if self.closed else gap
-        return np.exp(-((3 * gap / self.motion.fps) ** 2) / 2)[:, None]
+        return np.exp(-((gap / (_BESIDE_S * self.motion.fps)) ** 2) / 2)[:, None]
 
 
 def play(
