@@ -173,8 +173,8 @@ def test_a_wheel_holds_the_package_and_what_it_bundles_and_nothing_else(tmp_path
     built = ("_bundled/export/web/built/page.html", "_bundled/export/web/built/lab.html")
     pages = ("training/report.html", "edit/dissect.html", *built)
     assert {f"vidgan/{page}" for page in pages} < {*names}
-    of_assets = ("earth.mp4", "generator.safetensors", "generator.directions.json")
-    for name in (*(f"assets/{name}" for name in of_assets), "train/tiny.toml"):
+    own = ("generator.safetensors", "generator.encoder.safetensors", "generator.directions.json")
+    for name in ("assets/earth.mp4", *(f"assets/{name}" for name in own), "train/tiny.toml"):
         assert f"vidgan/_bundled/{name}" in names
     wheel.extractall(tmp_path / "site")
     code = "from vidgan.disk.places import bundled; print(bundled('assets/earth.mp4'))"

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from tests.conftest import save_model, small_generator
+from vidgan.disk.places import bundled
 from vidgan.edit import encoder, invert
 from vidgan.generator.synthesis import open_differentiable
 
@@ -25,6 +26,13 @@ def test_an_encoder_is_trained_once_and_then_read(model_file, tmp_path, said):
     for name, weight in first.state_dict().items():
         assert torch.equal(again.state_dict()[name], weight), name
     assert len(said) == 2
+
+
+def test_the_shipped_generator_comes_with_its_encoder():
+    model = bundled("assets/generator.safetensors")
+    generator = open_differentiable(model, device="cpu")
+    encoder.open_encoder(generator, model, lambda *_: pytest.fail("trained again"))
+    assert encoder.file_of(model).stat().st_size < 3_000_000
 
 
 def test_the_same_generator_gives_the_same_encoder(model_file):

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
 from vidgan.data.cache import Dataset, open_dataset
-from vidgan.disk.places import cache_root
 from vidgan.errors import DataError, ModelError
 from vidgan.generator import checkpoint, runs
 from vidgan.generator.synthesis import Differentiable
@@ -58,9 +57,8 @@ class Encoder(nn.Module):
 
 
 def file_of(model: Path) -> Path:
-    """Where the encoder of a generator's file lies: beside it; of the shipped one in the cache."""
-    name = f"{model.stem}.encoder.safetensors"
-    return cache_root() / f"earth-{name}" if runs.is_shipped(model) else model.with_name(name)
+    """Where the encoder of a generator's file lies: beside it. That of the shipped one comes too."""
+    return model.with_name(f"{model.stem}.encoder.safetensors")
 
 
 def open_encoder(
