@@ -60,7 +60,7 @@ def export(
         layout: The channels of the frames; rgba is what a canvas of a browser takes. Those of a
             generator with transparency are always rgba.
         weights: fp16 halves the size of the file. It still computes in 32 bits.
-        int8: Store and compute in 8 bits. The file shrinks to about a third, and frames change a
+        int8: Store and compute in 8 bits. The file shrinks to less than half, and frames change a
             little.
         classes: What the file takes beside the latent, if the generator has classes: the number of
             one class, or weights of all classes, which can mix them.

@@ -57,7 +57,7 @@ class Encoder(nn.Module):
 
 
 def file_of(model: Path) -> Path:
-    """Where the encoder of a generator's file lies: beside it. That of the shipped one comes too."""
+    """Where the encoder of a generator's file lies: beside it, as that of the shipped one does."""
     return model.with_name(f"{model.stem}.encoder.safetensors")
 
 
