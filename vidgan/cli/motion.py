@@ -45,7 +45,8 @@ def motion(
 
     source, name = runs.find_model(model)
     film, file = film or _trained_on(source), target or motions.file_of(source)
-    file.parent.mkdir(parents=True, exist_ok=True)
+    if not target:
+        file.parent.mkdir(parents=True, exist_ok=True)
     check_new(file, suffix=".safetensors", force=force)
     reader.probe(film)  # before the long work
     with terminal.working_bar("training the encoder") as progress:

@@ -26,6 +26,7 @@ from vidgan.disk.files import whole, write_bytes
 from vidgan.disk.places import bundled
 from vidgan.disk.templates import filled, script_json
 from vidgan.errors import ModelError
+from vidgan.film import alpha
 from vidgan.generator import directions, export, runs, synthesis
 
 _WASM = ("ort-wasm-simd-threaded.wasm", "ort-wasm-simd-threaded.asyncify.wasm")
@@ -117,7 +118,9 @@ def reals(model_file: Path) -> bytes:
     dataset = open_dataset(data, width=generator.width, height=generator.height)
     chosen = np.linspace(0, len(dataset) - 1, _REALS).round().astype(int)
     png = io.BytesIO()
-    Image.fromarray(np.concatenate(list(dataset.take(chosen)))).save(png, "PNG")
+    column = np.concatenate(list(dataset.take(chosen)))
+    column = alpha.over(column, 255) if column.shape[2] == 4 else column  # as the page shows fakes
+    Image.fromarray(column).save(png, "PNG")
     return png.getvalue()
 
 

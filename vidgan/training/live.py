@@ -96,7 +96,7 @@ class View:
             table = dict(json.loads(text))
             table["to"] = {key: float(value) for key, value in dict(table.get("to", {})).items()}
             asked = config.from_dict(table, Asked)
-        except (ValueError, TypeError, RecursionError) as error:
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise UsageError("This is nothing to ask for.") from error
         now = self._now() or {}
         if not now.get("steers"):
