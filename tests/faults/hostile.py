@@ -45,7 +45,7 @@ def _files(folder: Path) -> dict[str, bytes]:
 class Painter:
     """A generator that costs nothing."""
 
-    z_dim, height, width = 8, 16, 16
+    z_dim, height, width, planes = 8, 16, 16, 3
     classes, class_names = 3, ("a", "b", "c")
     sha256 = weights_sha256 = "painter"
     runs_on = "numpy"

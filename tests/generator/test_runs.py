@@ -95,6 +95,13 @@ def test_what_a_run_does_not_have_is_said(trained, tmp_path, monkeypatch):
         runs.find_model(old)
 
 
+def test_a_generator_of_earlier_learned_from_what_its_run_says(tmp_path):
+    (tmp_path / "generators").mkdir()
+    (tmp_path / "config.toml").write_text('[data]\nsource = "holiday"\n')
+    for file in ("generator.safetensors", "generators/000000050000.safetensors"):
+        assert runs.trained_on(tmp_path / file).source == "holiday"
+
+
 def test_the_shipped_generator_never_stands_in_for_that_of_a_run(
     trained, tmp_path, monkeypatch, said
 ):

@@ -114,7 +114,7 @@ def test_a_run_that_is_asked_to_stop_ends_well_and_can_be_continued(pictures, tm
     assert same_runs(run, trained(pictures, tmp_path))
 
 
-def test_a_paused_run_waits_makes_single_steps_and_does_not_age(pictures, tmp_path):
+def test_a_paused_run_waits_makes_single_steps_and_does_not_age(pictures, tmp_path, said):
     show, held = Asking({40: {"do": "pause"}}), []
 
     def someone():
@@ -138,6 +138,7 @@ def test_a_paused_run_waits_makes_single_steps_and_does_not_age(pictures, tmp_pa
     how = settings(pictures, images=160)
     run = loop.train(how, runs=tmp_path, show=show)
     thread.join()
+    assert said.count(f"paused on its page; to go on: vidgan live {run}") == 1
     assert held == [48, 56, 64]
     assert [change.images_seen for change in changes(run)] == [64]
     assert logged(run)[-1].images_seen == 160

@@ -69,7 +69,8 @@ def is_shipped(model: Path) -> bool:
 
 def trained_on(model: Path) -> config.DataConfig | None:
     """The data of a generator's file: as its run says, or those of the shipped one."""
-    settings = model.with_name("config.toml")  # of the run in whose folder it lies
+    run = model.parent.parent if model.parent.name == "generators" else model.parent
+    settings = run / "config.toml"  # of the run in whose folder it lies
     if settings.is_file():
         return config.load(settings).data
     return config.DataConfig() if is_shipped(model) else None

@@ -77,7 +77,10 @@ class View:
 
     def numbers(self, start: str) -> bytes:
         """The next lines of stats.jsonl from a byte on."""
-        with suppress(OSError, ValueError), (self._run / "stats.jsonl").open("rb") as file:
+        with (
+            suppress(OSError, ValueError, OverflowError),
+            (self._run / "stats.jsonl").open("rb") as file,
+        ):
             file.seek(int(start))
             return b"".join(file.read(_MOST_BYTES).rpartition(b"\n")[:2])
         return b""

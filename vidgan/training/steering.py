@@ -57,6 +57,8 @@ class Steering:
         """Do what viewers have asked for since the step before. Returns whether the run pauses."""
         self._redo()
         for asked in self._asked():
+            if asked.do == "pause" and not self._paused:
+                logger.info(f"paused on its page; to go on: vidgan live {self._run.folder}")
             self._paused = {"pause": True, "step": True, "go": False}.get(asked.do, self._paused)
             self._steps += asked.do == "step"
             if asked.do == "turn":
