@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from vidgan.generator.synthesis import Synthesize
 
+_ROOM = 45  # characters of a line of 80, for what a direction also moves
+
 
 def directions(
     sheet: Path | None = None,
@@ -69,6 +71,8 @@ def directions(
         also = {n: by for n, by in entry["moves"].items() if n != direction}
         most = sorted(also, key=lambda n: -abs(also[n]))[:3]
         said = ", ".join(f"{n} {also[n]:+.1f}" for n in most if abs(also[n]) >= 0.1)
+        while len(said) > _ROOM:
+            said = said.rpartition(", ")[0]
         follows = f"{entry['correlation']:.2f}" if direction in entry["moves"] else "-"
         terminal.to_stdout(
             f"{row:2}  {direction:12} {-entry['range']:3}..{entry['range']} {follows:>9}  {said}"
