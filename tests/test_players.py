@@ -190,7 +190,7 @@ def test_a_player_shows_the_classes_of_a_walk(raw, name, settings, golden_folder
         ({"labels": [3, 1, 3]}, "vidgan export --classes weights"),
         ({"directions": ALONG}, "vidgan-walk-3"),
         ({"format": "vidgan-walk-3"}, "vidgan-walk-3"),
-        ({"format": "vidgan-walk-4", "path": "motion", "motion": "m.safetensors"}, "vidgan-walk-"),
+        ({"format": "vidgan-walk-4", "path": "motion", "motion": "m.safetensors"}, "vidgan"),
         (ALONG_TOO_SHORT, "directions"),
         (
             ALONG_TOO_SHORT | {"directions": [{"strengths": [], "vector": [1.0] * 100}]},

@@ -115,11 +115,7 @@ async function write(target, frames, { fps, scale, signal }) {
 
 // The bytes of a picture, with white where it is transparent, because a film is not.
 function onWhite({ data, dims: [, , , channels] }) {
-  for (let i = 0; channels === 4 && i < data.length; i++) {
-    const alpha = data[i | 3];
-    if ((i & 3) < 3) data[i] = Math.floor((data[i] * alpha + (255 - alpha) * 255 + 127) / 255);
-  }
-  return data;
+  return channels < 4 ? data : data.map((x, i) => ((i & 3) < 3 ? Math.floor((x * data[i | 3] + (255 - data[i | 3]) * 255 + 127) / 255) : x));
 }
 
 // The mark of a film: a box of type uuid, appended to the file.
@@ -177,8 +173,7 @@ function asked(session, model, { seed, frames, label, walk: file }) {
 }
 
 async function main() {
-  const names = ["seed", "frames", "label", "walk", "fps", "scale"];
-  const options = Object.fromEntries(names.map((name) => [name, { type: "string" }]));
+  const options = Object.fromEntries(["seed", "frames", "label", "walk", "fps", "scale"].map((name) => [name, { type: "string" }]));
   options.force = { type: "boolean" };
   const { values, positionals: [model, target, more] } = parseArgs({ allowPositionals: true, options });
   if (!target || more) throw new Error(`usage: node render.mjs MODEL.onnx TARGET [--seed 0] [--frames 120] [--label 0] [--walk FILE] [--fps 30] [--scale N] [--force]`);

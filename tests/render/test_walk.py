@@ -240,15 +240,21 @@ def test_a_walk_of_the_older_format_that_means_the_same_is_played(here):
 
 
 def test_truncated_pictures_vary_less_and_stay_bright():
-    """The figures of README.md. Scaled latents of 0.3 had pictures of 47 grey levels, not 79."""
-    generator, pictures = open_generator(bundled("assets/generator.safetensors")), {}
-    for truncation in (1, 0.7, 0.5, 0.3):
-        settings = {"path": "lerp", "keyframes": 64, "frames": 64, "truncation": truncation}
-        (path,) = walk.Walk(z_dim=generator.z_dim, seed=7, **settings).paths()
-        pictures[truncation] = generator(path.latents(0, 64)).astype(np.float32)
-    assert all(abs(one.mean() - pictures[1].mean()) < 8 for one in pictures.values())
-    apart = [np.abs(one - np.roll(one, 5, axis=0)).mean() for one in pictures.values()]
-    np.testing.assert_allclose(apart, (35, 27, 22, 15), atol=2)
+    """The figures of README.md, means of three seeds, since each is drawn to another picture."""
+    generator, truncations = (
+        open_generator(bundled("assets/generator.safetensors")),
+        (1, 0.7, 0.5, 0.3),
+    )
+    bright, apart = np.zeros((2, 3, 4))
+    for row, seed in enumerate((7, 8, 9)):
+        for column, truncation in enumerate(truncations):
+            settings = {"path": "lerp", "keyframes": 64, "frames": 64, "truncation": truncation}
+            (path,) = walk.Walk(z_dim=generator.z_dim, seed=seed, **settings).paths()
+            pictures = generator(path.latents(0, 64)).astype(np.float32)
+            bright[row, column] = pictures.mean()
+            apart[row, column] = np.abs(pictures - np.roll(pictures, 5, axis=0)).mean()
+    assert abs(bright.mean(0) - bright[:, 0].mean()).max() < 4
+    np.testing.assert_allclose(apart.mean(0), (35, 30, 24, 16), atol=1)
 
 
 def test_a_grid_shows_each_walk_as_it_is_alone(model_file, here):
@@ -262,7 +268,7 @@ def test_a_grid_shows_each_walk_as_it_is_alone(model_file, here):
 
 class Painter:
     z_dim, height, width, classes, sha256, weights_sha256, runs_on = 6, 8, 8, 3, "", "", ""
-    class_names = ("owl", "cat", "3")
+    class_names, planes = ("owl", "cat", "3"), 3
 
     def __call__(self, z, class_weights=None):
         self.inputs = z, class_weights
