@@ -33,7 +33,7 @@ COMMANDS |= {
 }
 # From ONNX Runtime's documentation of its CoreML provider (ML programs): those a generator may use.
 COREML = {"Add", "Concat", "Conv", "ConvTranspose", "Gemm", "LeakyRelu", "MatMul", "Mul", "Relu"}
-COREML |= {"Div", "ReduceSum", "Reshape", "Resize", "Slice", "Softmax", "Sqrt", "Tanh"}
+COREML |= {"Div", "ReduceSum", "Reshape", "Resize", "Slice", "Softmax", "Sqrt", "Tanh", "Transpose"}
 
 
 @pytest.fixture(scope="module")

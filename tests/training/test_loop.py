@@ -92,7 +92,7 @@ def test_a_run_folder_holds_what_the_design_says(pictures, tmp_path):
     with Image.open(run / "samples000000320.png") as grid:
         assert grid.size == (8 * 32, 4 * 32)
     wanted = settings(pictures, images=320, model={"colours": 3})
-    made = replace(wanted, model=replace(wanted.model, anchors=512, taps=3))
+    made = replace(wanted, model=replace(wanted.model, anchors=512, taps=3, noise=True))
     assert config.load(run / "config.toml") == config.resolved(made)
     assert loop.train(settings(pictures, images=8), runs=tmp_path / "runs").name.startswith("00001")
 
