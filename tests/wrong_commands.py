@@ -31,6 +31,7 @@ WRONG_COMMANDS = [
     (2, "requires an argument", "live"),
     (2, "--port 99999: from 0 to 65535", "live --port 99999 run"),
     (2, "--port x: a whole number", "live --port x run"),
+    (2, "must end in .motion.safetensors", "motion --model earth --force film.mp4 m.safetensors"),
     (2, "Unknown option: --knobs", "live --knobs 3 run"),
     (2, "--frames 0", "render --frames 0 out.mp4"),
     (2, "known are", "render --model earth --direction brigter=1 out.mp4"),

@@ -47,7 +47,7 @@ class ModelConfig:
     class_scale: float = 1.0  # of the vector of a class beside the latent; set by training
     anchors: int = 0  # codes of pictures that latents are drawn to, see `networks.base`; likewise
     taps: int = 4  # of kernels that double a side: 3 = see `dcgan.Doubling`, 4 = free; likewise
-    noise: bool = False  # dcgan: noise of the latent in each layer, see `dcgan.Noise`; likewise
+    noise: bool = False  # dcgan: noise of the latent between layers, see `dcgan.Noise`; likewise
 
     @property
     def classes(self) -> int:

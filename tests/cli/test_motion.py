@@ -137,6 +137,6 @@ def test_a_hundred_short_cuts_and_no_film(here):
     flat = [np.tile(rng.integers(0, 256, (1, 1, 3), np.uint8), (64, 64, 1)) for _ in range(100)]
     write(Path("cuts.mkv"), [one for one in flat for _ in range(3)], fps=30, scale=1)
     with pytest.raises(DataError, match="fewer cuts"):
-        vidgan("motion", "cuts.mkv", "new.safetensors", "--model", here)
+        vidgan("motion", "cuts.mkv", "new.motion.safetensors", "--model", here)
     with pytest.raises(UsageError, match="learned from no film"):
         vidgan("motion", "--model", here)

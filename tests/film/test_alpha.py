@@ -137,6 +137,16 @@ def test_a_ground_is_behind_frames_in_every_kind_of_file(name, tmp_path):
         assert seen[0, 0, 65].max() > 100 and seen[0, 1, 65].max() < 20
 
 
+def test_a_ground_is_behind_bars_too(tmp_path):
+    target = Target.parse(tmp_path / "out.mp4").at((160, 96), "pad")
+    with VideoWriter(replace(target, ground=np.uint8([[[20, 60, 200]]]))) as film:
+        film.write(discs(1)[0])
+    (seen,) = decoded(tmp_path / "out.mp4")
+    assert seen.shape == (96, 160, 3)
+    assert np.abs(seen[::95, ::159].astype(int) - [20, 60, 200]).max() <= 4
+    assert np.abs(seen[48, 60].astype(int) - [255, 63, 0]).max() <= 12
+
+
 def test_settings_of_a_render_that_is_resumed_know_the_ground(tmp_path):
     target = Target.parse(tmp_path / "out.mp4")
     settings = [

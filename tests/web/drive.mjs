@@ -7,17 +7,14 @@
 // opened as a file. software: it has a GPU in name only. classes: those of a page of classes. still: a browser with reduced motion and no H.264.
 // watch: how fast it plays.
 
-import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
-const { chromium } = createRequire(new URL("../../export/web/", import.meta.url))("playwright-core");
+import { launched } from "./chromium.mjs";
+
 const [what, url, folder] = process.argv.slice(2);
-const flags = [
-  "--headless", "--no-sandbox", "--disable-background-networking",
-  "--disable-component-update", "--disable-sync", "--no-first-run",
-];
+const flags = [];
 const software = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan", "--use-vulkan=swiftshader", "--ignore-gpu-blocklist"];
 if (what === "sounds") flags.push("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream");
 flags.push(...(what === "software" ? software : ["--disable-gpu"]));
@@ -34,15 +31,10 @@ const noted = (target) => new Proxy(target, {
   },
 });
 
-const browser = await chromium.launchPersistentContext(join(folder, `profile-${what}`), {
-  executablePath: "/usr/bin/chromium", args: flags, viewport: { width: 1100, height: 800 },
-  reducedMotion: what === "still" ? "reduce" : "no-preference",
-});
-const page = noted(browser.pages()[0]);
-const report = { errors: [], requests: [] };
-page.on("pageerror", (error) => report.errors.push(error.message));
-page.on("console", (message) => message.type() === "error" && report.errors.push(message.text()));
-page.on("request", (request) => report.requests.push(request.url()));
+const { browser, page: itself, faults: errors, fetched: requests } = await launched(folder, {
+  viewport: { width: 1100, height: 800 }, reducedMotion: what === "still" ? "reduce" : "no-preference",
+}, flags);
+const page = noted(itself), report = { errors, requests };
 
 const frames = () => page.evaluate(() => Number(document.documentElement.dataset.frames ?? 0));
 const picture = () => page.evaluate(() => document.getElementById("picture").toDataURL());

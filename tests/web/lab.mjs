@@ -9,19 +9,13 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
+import { launched } from "./chromium.mjs";
+
 const web = createRequire(new URL("../../export/web/", import.meta.url));
-const { chromium } = web("playwright-core");
 const [what, url, folder] = process.argv.slice(2);
-const flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"];
-const browser = await chromium.launchPersistentContext(join(folder, `profile-${what}`), {
-  executablePath: "/usr/bin/chromium", args: flags, viewport: { width: 1180, height: 800 },
-});
-const page = browser.pages()[0];
+const { browser, page, faults: errors, fetched: requests } = await launched(folder, { viewport: { width: 1180, height: 800 } });
 page.setDefaultTimeout(220_000);
-const report = { errors: [], requests: [] };
-page.on("pageerror", (error) => report.errors.push(error.message));
-page.on("console", (message) => message.type() === "error" && report.errors.push(message.text()));
-page.on("request", (request) => report.requests.push(request.url()));
+const report = { errors, requests };
 
 async function trained() {
   await page.goto(url);
@@ -65,6 +59,7 @@ async function overflows() {
 /** The game in the plane. */
 async function played() {
   const after = (steps) => page.waitForFunction((steps) => Number(document.documentElement.dataset.steps) >= steps, steps);
+  const anew = () => page.waitForFunction(() => document.getElementById("plane-clock").value === "0 steps");
   const heaps = () => page.textContent("#heaps");
   await page.goto(url);
   await page.click("#to-plane");
@@ -74,7 +69,7 @@ async function played() {
   await after(5); // a gradient of a gradient
   await page.click("#plane-penalty");
   await page.click("#provoke");
-  await page.waitForFunction(() => document.getElementById("plane-clock").value === "0 steps");
+  await anew();
   await after(200);
   report.collapsed = await heaps();
   await page.click("#cure");
@@ -82,7 +77,7 @@ async function played() {
   report.cured = await heaps();
   await page.click("#plane-train"); // pause
   await page.selectOption("#plane-data", "spiral");
-  await after(0);
+  await anew();
   report.spiral = await heaps();
   report.overflow = [];
   await overflows();

@@ -4,19 +4,13 @@
 //
 // With `steer` it pauses, makes one step, turns a knob by the keyboard, branches, looks at the past, goes on and stops.
 
-import { createRequire } from "node:module";
+import { launched } from "./chromium.mjs";
 
-const { chromium } = createRequire(new URL("../../export/web/package.json", import.meta.url))("playwright-core");
 const [url, width, colorScheme, screenshot, steer] = process.argv.slice(2);
-const flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"];
-const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", headless: true, args: flags });
-const page = await browser.newPage({ viewport: { width: Number(width), height: 900 }, colorScheme });
-const report = { faults: [], fetched: [] };
-page.on("pageerror", (error) => report.faults.push(error.message));
-page.on("console", (line) => line.type() === "error" && report.faults.push(line.text()));
-page.on("request", (request) => new URL(request.url()).origin === new URL(url).origin || request.url().startsWith("data:") || report.fetched.push(request.url()));
+const { browser, page, faults, fetched } = await launched("", { viewport: { width: Number(width), height: 900 }, colorScheme });
+const report = { faults };
 page.on("dialog", (dialog) => dialog.accept());
-process.on("exit", () => report.faults.length && console.error(report.faults));
+process.on("exit", () => faults.length && console.error(faults));
 
 const until = (what, argument) => page.waitForFunction(what, argument, { timeout: 120_000 });
 const badge = (text) => until((text) => document.querySelector("#state b").textContent === text, text);
@@ -30,7 +24,7 @@ await page.goto(url);
 await until(() => document.getElementById("fake").naturalWidth > 0 && document.querySelector("#sure path"));
 if (steer) {
   await badge("training");
-  await until(() => document.querySelector(".strip")?.style.backgroundImage);
+  await until(() => document.querySelector(".strip")?.style.backgroundImage && Number(document.getElementById("when").max) > 0);
   await press("pause");
   await badge("paused");
   report.paused_at = await images();
@@ -63,4 +57,5 @@ if (steer) {
   await until(() => ["stopping", "ended", "away"].includes(document.querySelector("#state b").textContent));
 }
 await browser.close();
+report.fetched = fetched.filter((address) => new URL(address).origin !== new URL(url).origin);
 console.log(JSON.stringify(report));

@@ -5,16 +5,11 @@
 //
 // It marks 17, then 3 (of a class, if one is given), which it keeps by the name, then one of the second sheet.
 
-import { createRequire } from "node:module";
+import { launched } from "./chromium.mjs";
 
-const { chromium } = createRequire(new URL("../../export/web/package.json", import.meta.url))("playwright-core");
 const [url, width, colorScheme, screenshot, name, label] = process.argv.slice(2);
-const flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"];
-const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", headless: true, args: flags });
-const page = await browser.newPage({ viewport: { width: Number(width), height: 800 }, colorScheme });
-const report = { faults: [], commands: [] };
-page.on("pageerror", (error) => report.faults.push(error.message));
-page.on("console", (line) => line.type() === "error" && report.faults.push(line.text()));
+const { browser, page, faults } = await launched("", { viewport: { width: Number(width), height: 800 }, colorScheme });
+const report = { faults, commands: [] };
 
 const tile = (word) => page.locator(`#numbered .tile[title="${word}"]`);
 const command = async () => report.commands.push((await page.isVisible("#film")) ? await page.textContent("#command") : null);

@@ -2,19 +2,13 @@
 //
 //     node report.mjs report.html WIDTH light|dark SCREENSHOT
 
-import { createRequire } from "node:module";
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 
-const { chromium } = createRequire(new URL("../../export/web/package.json", import.meta.url))("playwright-core");
+import { launched } from "./chromium.mjs";
+
 const [file, width, colorScheme, screenshot] = process.argv.slice(2);
-const flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"];
-const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", headless: true, args: flags });
-const page = await browser.newPage({ viewport: { width: Number(width), height: 800 }, colorScheme });
-const faults = [], fetched = [];
-page.on("pageerror", (error) => faults.push(error.message));
-page.on("console", (line) => line.type() === "error" && faults.push(line.text()));
-page.on("request", (request) => request.url().startsWith("data:") || fetched.push(request.url()));
+const { browser, page, faults, fetched } = await launched("", { viewport: { width: Number(width), height: 800 }, colorScheme });
 await page.goto(pathToFileURL(resolve(file)).href);
 const look = () => page.evaluate(() => ({ picture: document.getElementById("fake").src, at: document.getElementById("seen").textContent }));
 const last = await look();

@@ -47,7 +47,7 @@ def motion(
     film, file = film or _trained_on(source), target or motions.file_of(source)
     if not target:
         file.parent.mkdir(parents=True, exist_ok=True)
-    check_new(file, suffix=".safetensors", force=force)
+    check_new(file, suffix=".motion.safetensors", force=force)
     reader.probe(film)  # before the long work
     with terminal.working_bar("training the encoder") as progress:
         inverter = Inverter(source, device=device, progress=progress)
@@ -55,9 +55,10 @@ def motion(
     with terminal.working_bar("finding latents") as progress:
         found = learn(inverter, film, every=every, notice=terminal.to_stderr, progress=progress)
     motions.write(file, found.motion, inverter.generator.sha256, force=force)
-    shots = f"{found.shots} shot{'s' * (found.shots != 1)}"
+    frames, count = sum(map(len, found.latents)), len(found.latents)
+    shots = f"{count} shot{'s' * (count != 1)}"
     terminal.to_stdout(
-        f"{file}: {found.frames} frames in {shots} of {film}, as {name} shows them",
+        f"{file}: {frames} frames in {shots} of {film}, as {name} shows them",
         f"  its frames are met at {found.psnr:.1f} dB; {len(found.motion.basis)} components move",
         f"  next frames, held out, are missed by {found.error:.2f} of what standing still misses",
     )

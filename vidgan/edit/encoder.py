@@ -98,6 +98,7 @@ def _reals(generator: Differentiable, model: Path) -> Dataset | None:
         return None
 
 
+@torch.enable_grad()
 def train(
     generator: Differentiable, reals: Dataset | None, progress: Progress = lambda done, total: None
 ) -> Encoder:

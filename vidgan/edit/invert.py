@@ -172,10 +172,12 @@ def refine(
     label: Tensor,
     steps: int,
     degrade: Degrade = lambda image: image,
+    cost: Callable[[Tensor], Tensor | float] = lambda z: 0.0,
 ) -> Tensor:
-    """Lower the error of one picture [1, 3, H, W] from a latent [1, Z] on. Returns a latent.
+    """Lower the error of pictures [B, 3, H, W] from latents [B, Z] on. Returns latents.
 
-    degrade   through which it is seen
+    degrade   through which they are seen
+    cost      of latents, which is lowered as well
     """
     z = z.detach().clone().requires_grad_(True)
     classes = label if generator.classes else None
@@ -187,7 +189,7 @@ def refine(
         descent.zero_grad()
         error = (degrade(generator(z, classes)) - image).square().mean()
         # L-BFGS stops where changes are small beside 1.
-        total = 1000 * (error + _LENGTH_WEIGHT * length_error(z))
+        total = 1000 * (error + _LENGTH_WEIGHT * length_error(z) + cost(z))
         total.backward()
         return total
 

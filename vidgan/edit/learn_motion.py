@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vidgan.edit.encoder import Progress, length_error
-from vidgan.edit.invert import Inverter, shown
+from vidgan.edit.encoder import Progress
+from vidgan.edit.invert import Inverter, refine, shown
 from vidgan.errors import DataError
 from vidgan.film import reader
 from vidgan.latent.motion import Motion
 from vidgan.networks import pixels
 from vidgan.render.constant_speed import change
 
-MOST_FRAMES, _PIECE = 960, 96  # of a long film, pieces all over it are looked at
+_MOST_FRAMES, _PIECE = 960, 96  # of a long film, pieces all over it are looked at
 _LEAST_FRAMES = 12  # of a shot
 _CUT, _CUT_TIMES = 8.0, 4.0  # a cut changes more than this (grey levels), and than its neighbours
 _STILL = 0.25  # grey levels per frame; films change less only by noise
@@ -36,8 +36,6 @@ _MOST_COMPONENTS, _SHARE = 32, 0.99  # of the variance of latents that these hav
 class Learned:
     motion: Motion
     latents: Sequence[np.ndarray]  # float64 [F, Z] of each shot
-    shots: int
-    frames: int
     psnr: float  # of the refined frames, in dB
     error: float  # of predicted next latents, held out, by that of expecting no change
 
@@ -63,7 +61,6 @@ def learn(
         )
     if np.concatenate([_changes(shot) for shot in shots]).mean() < _STILL:
         raise DataError(f"{film}: nothing moves in it, so there is no motion to learn.")
-    _ = inverter.encoder  # trained here, if there is none, where gradients are on
     label, found, errors, done = None, [], [], 0
     if generator.classes:
         label = _label(inverter, np.concatenate([shot[:: len(shot) // 4] for shot in shots]))
@@ -78,9 +75,7 @@ def learn(
             progress(done, count)
         found.append(torch.cat(parts).cpu().double().numpy())
     motion, error = fit(found, reader.fps_of(film) / every, label)
-    return Learned(
-        motion, found, len(shots), count, 10 * float(np.log10(4 / np.mean(errors))), error
-    )
+    return Learned(motion, found, 10 * float(np.log10(4 / np.mean(errors))), error)
 
 
 def fit(shots: Sequence[np.ndarray], fps: float, label: int | None = None) -> tuple[Motion, float]:
@@ -116,7 +111,7 @@ def _error(known: Motion, other: Motion) -> float:
 def _pieces(film: Path, size: reader.Size, every: int, notice: reader.Notice) -> list[np.ndarray]:
     """Frames uint8 [F, H, W, 3] of the whole film, or of pieces all over a long one."""
     total = max(reader.frames_in(film) // every, 1)
-    stride = max(_PIECE, total * _PIECE // MOST_FRAMES)
+    stride = max(_PIECE, total * _PIECE // _MOST_FRAMES)
     stream = reader.read_on(film, reader.Place(), every=every, size=size, notice=notice)
     pieces: list[list[np.ndarray]] = [[]]
     for number, (_, frame) in enumerate(stream):
@@ -124,7 +119,7 @@ def _pieces(film: Path, size: reader.Size, every: int, notice: reader.Notice) ->
             pieces.append([])
         if stride == _PIECE or number % stride < _PIECE:
             pieces[-1].append(frame)
-        if sum(map(len, pieces)) >= 2 * MOST_FRAMES:  # its head said that it were shorter
+        if sum(map(len, pieces)) >= 2 * _MOST_FRAMES:  # its head said that it were shorter
             break
     return [np.stack(piece) for piece in pieces]
 
@@ -157,22 +152,12 @@ def _refined(
     generator = inverter.generator
     image = pixels.to_float(torch.from_numpy(shot.copy())).to(generator.device)
     with torch.no_grad():
-        z = inverter.encoder(image)[0].clone().requires_grad_(True)
+        z = inverter.encoder(image)[0]
     labels = torch.full((len(shot),), label or 0, device=generator.device)
-    classes = labels if generator.classes else None
-    descent = torch.optim.LBFGS(
-        [z], max_iter=_STEPS, max_eval=_STEPS, history_size=20, line_search_fn="strong_wolfe"
-    )
 
-    def loss() -> Tensor:
-        descent.zero_grad()
+    def bends(z: Tensor) -> Tensor:
         way = z if before is None else torch.cat([before, z])
-        bends = (way[2:] - 2 * way[1:-1] + way[:-2]).square().sum() / z.numel()
-        error = (generator(z, classes) - image).square().mean()
-        total = 1000 * (error + 0.1 * length_error(z) + _BEND * bends)
-        total.backward()
-        return total
+        return _BEND * (way[2:] - 2 * way[1:-1] + way[:-2]).square().sum() / z.numel()
 
-    descent.step(loss)
-    z = z.detach()
+    z = refine(generator, image, z, labels, _STEPS, cost=bends)
     return z, float((shown(generator, z, labels) - image).square().mean())

@@ -215,14 +215,13 @@ class _OnGround:
     def __init__(self, job: Job, height: int, width: int) -> None:
         from PIL import Image, ImageOps
 
-        target, self._fit, self._scale = job.target, None, 1
-        white = np.full((1, 1, 3), 255, np.uint8)
-        self._ground = white if target.ground is None else target.ground
-        if self._ground.size > 3:  # frames are enlarged before, so that the picture stays sharp
-            self._fit = fit_of(target, height, width, 4)
-            self._scale, height, width = size_of(target, height, width)
-            fitted = ImageOps.fit(Image.fromarray(self._ground), (width, height))
-            self._ground, target = np.asarray(fitted), replace(target, scale=1, resolution=None)
+        # Frames are enlarged before, so that a picture stays sharp and is behind bars, too.
+        target, ground = job.target, job.target.ground
+        self._fit = fit_of(target, height, width, 4)
+        self._scale, height, width = size_of(target, height, width)
+        ground = np.full((1, 1, 3), 255, np.uint8) if ground is None else ground
+        self._ground = np.asarray(ImageOps.fit(Image.fromarray(ground), (width, height)))
+        target = replace(target, scale=1, resolution=None)
         self._encoder = open_encoder(replace(job, target=target), height, width)
         self.finish, self.close = self._encoder.finish, self._encoder.close
 

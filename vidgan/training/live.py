@@ -117,7 +117,8 @@ class View:
         process, host = run_folder.owner(self._run) or ("", "")
         with suppress(OSError, ValueError):
             if process and host == socket.gethostname() and os.name == "posix":
-                os.kill(int(process), 0)  # raises, where there is none
+                with suppress(PermissionError):  # of another user
+                    os.kill(int(process), 0)  # raises, where there is none
             now = json.loads((self._run / FOLDER / NOW).read_bytes())
             (self._run / FOLDER / _LOOKED).touch()
             return now if process and isinstance(now, dict) else None
