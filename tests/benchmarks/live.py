@@ -51,7 +51,9 @@ def cpu_s(images: int, viewers: int) -> float:
         (Path(folder) / "r.toml").write_text(RECIPE + f"images = {images}\n")
         command = [sys.executable, "-m", "vidgan", "train", "--recipe", "r.toml"]
         command += ["--live"] * (viewers > 0)
-        run = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+        run = subprocess.Popen(
+            command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
         for line in run.stderr:
             if found := re.search(r"http://\S+", line):
                 for _ in range(viewers):
