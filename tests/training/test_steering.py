@@ -5,8 +5,10 @@ import threading
 import pytest
 
 from tests.conftest import contents
+from tests.films import noise, write
 from tests.training.test_loop import newest_checkpoint, same_runs, same_weights, settings
 from tests.waiting import wait_until
+from vidgan.data import cache
 from vidgan.errors import UsageError
 from vidgan.generator import checkpoint
 from vidgan.training import log, loop
@@ -144,6 +146,36 @@ def test_a_paused_run_waits_makes_single_steps_and_does_not_age(pictures, tmp_pa
     assert logged(run)[-1].images_seen == 160
     rows = {row.images_seen: row.elapsed_s for row in logged(run)}
     assert rows[72] - rows[64] < 1 and sorted(rows.values()) == list(rows.values())
+
+
+def test_a_run_is_steered_on_while_the_rest_of_its_film_arrives(tmp_path, monkeypatch):
+    film = write(tmp_path / "film.mp4", noise(40), scale=2)
+    monkeypatch.setattr(cache, "_LONG", 20)
+    monkeypatch.setattr(cache, "_SOME", 4)
+    decoded, held = threading.Event(), []
+    monkeypatch.setattr(cache.Later, "is_there", lambda later: decoded.is_set())
+    show = Asking({8: {"do": "branch"}, 16: {"do": "pause"}})
+
+    def someone():
+        wait_until(lambda: getattr(show, "view", None) is not None)
+        run = show.view._run
+        wait_until(lambda: (show.view._now() or {}).get("paused"))
+        wait_until(lambda: logged(run)[-1].images_seen == 24)
+        decoded.set()
+        for _ in range(3):  # in the first part, in the second and there again
+            held.append(logged(run)[-1].images_seen)
+            show.view.ask('{"do": "step"}')
+            wait_until(lambda: logged(run)[-1].images_seen > held[-1])
+        now = show.view._now()
+        held.append((now["paused"], len(now["branches"])))
+        show.view.ask('{"do": "go"}')
+
+    thread = threading.Thread(target=someone)
+    thread.start()
+    run = loop.train(settings(film, images=80, duration_s=600), runs=tmp_path / "runs", show=show)
+    thread.join()
+    assert held == [24, 32, 40, (True, 1)] and logged(run)[-1].images_seen == 80
+    assert not (run / "live").exists()
 
 
 def test_what_a_run_does_not_have_cannot_be_turned(pictures, tmp_path):

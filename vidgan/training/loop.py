@@ -108,10 +108,11 @@ def train(
                 logger.info(
                     f"classes: {classes.listed(model.class_names)}; samples show each in turn"
                 )
-            if dataset.whole:
-                run = _first_part(run, received, show)
-            if not received and not run.dataset.whole:
-                _loop(run, received, show)
+            with closing(Steering(run, received)) as steering:
+                if dataset.whole:
+                    run = _first_part(run, steering, received, show)
+                if not received and not run.dataset.whole:
+                    _loop(run, steering, received, show)
         fabric.barrier()
         if received:
             logger.info(f"Stopped. {words.how_to_continue(folder)}")
@@ -129,12 +130,12 @@ def train(
     return folder
 
 
-def _first_part(run: Run, received: list[int], show: Show) -> Run:
+def _first_part(run: Run, steering: Steering, received: list[int], show: Show) -> Run:
     """Train while the film is still being decoded. Returns the run with all of its pictures."""
     threads = torch.get_num_threads()
     # Threads of one operation wait for each other, so none of them may lack a core.
     torch.set_num_threads(max(1, threads // 2))
-    _loop(run, received, show)
+    _loop(run, steering, received, show)
     torch.set_num_threads(threads)
     if received or _share(run) == 1:
         return run
@@ -169,7 +170,7 @@ def _share(run: Run) -> float:
     return min(1.0, max(state.images_seen / how.images, by_time))
 
 
-def _loop(run: Run, received: list[int], show: Show) -> None:
+def _loop(run: Run, steering: Steering, received: list[int], show: Show) -> None:
     """Do step after step until the images, the time or a signal end the run. Then save it."""
     state, how, step = run.state, run.settings.train, Step(run)
     measuring, whole = None, run.dataset.whole
@@ -183,11 +184,8 @@ def _loop(run: Run, received: list[int], show: Show) -> None:
     started = logged - state.trained_s
     logged_images, past_best, current = state.images_seen, False, None
     began, first, foretold, ask_in = 0.0, 0, False, 0
-    with (
-        closing(Log(run.folder, writes=run.is_first)) as log,
-        closing(Steering(run, log, received)) as steering,
-        closing(batches(run)) as stream,
-    ):
+    with closing(Log(run.folder, writes=run.is_first)) as log, closing(batches(run)) as stream:
+        steering.follow(run, log)
         of_class = run_folder.reals_of_classes(run.dataset, run.settings.model)
         watch = Watch(run_folder.some_reals(run.dataset), log.flags, log.varieties, of_class)
         for batch in stream if _share(run) < 1 else ():
@@ -223,6 +221,9 @@ def _loop(run: Run, received: list[int], show: Show) -> None:
                     show.training(current, _share(run))
                 logged, logged_images = now, state.images_seen
             if stop:
+                if whole and _share(run) < 1 and not received:  # it may pause between its parts
+                    log.write(current)
+                    steering.hold(batch, outcome)
                 break
             if run.is_first:
                 _keep_first(run)

@@ -34,8 +34,8 @@ class Steering:
     received   as of `signals.caught`; who asks to stop adds 0
     """
 
-    def __init__(self, run: Run, log: Log, received: list[int]) -> None:
-        self._run, self._log, self._received = run, log, received
+    def __init__(self, run: Run, received: list[int]) -> None:
+        self._run, self._received = run, received
         self._folder = run.folder / live.FOLDER
         self._due = [c for c in changes(run.folder) if c.images_seen >= run.state.images_seen]
         self._paused, self._steps, self._read = False, 0, 0
@@ -48,6 +48,10 @@ class Steering:
             with files.disk_faults(self._folder):
                 self._folder.mkdir(exist_ok=True)
             self._tell()
+
+    def follow(self, run: Run, log: Log) -> None:
+        """From now on, steer this part of the run, which may have more pictures than before."""
+        self._run, self._log = run, log
 
     def close(self) -> None:
         if self._run.is_first:
