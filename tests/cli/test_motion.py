@@ -1,12 +1,15 @@
 import contextlib
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from tests import conftest
 from tests.conftest import vidgan
 from tests.films import read_frames, write
 from vidgan.edit import encoder, learn_motion
@@ -57,6 +60,7 @@ def render(*words: object, model: str = "generator.safetensors") -> list[np.ndar
     return list(read_frames(Path(words[-1])))
 
 
+CLIP = np.array([0, 2, 3, 5, 6, 8, 9, 11])
 PLAY = ("--path", "motion", "--seed", 7, "--frames", 20)
 
 
@@ -78,6 +82,8 @@ def test_a_film_is_learned_and_played(known):
     assert np.array_equal(frames, named)
     with pytest.raises(UsageError, match="vidgan motion"):
         render(*PLAY, "f.mkv")
+    with pytest.raises(UsageError, match="no seed decides"):
+        render("--walk", "w.json", "--seed", 9, "f.mkv")
 
 
 def test_its_options():
@@ -132,6 +138,42 @@ def test_a_film_that_has_no_motion(frames, reason, here, shown):
         vidgan("motion", "f.mkv", "--force", "--model", here)
 
 
+def test_a_contact_sheet_shows_the_nearest_clips_of_the_film(shown, capsys):
+    render(*PLAY, "--no-loop", "--contact-sheet", "a.mkv")
+    assert re.search(
+        r"are \d+ grey levels from the nearest of .*turn.mkv, whose own are \d+ from",
+        said := capsys.readouterr().err,
+    ), said
+    sheet = np.asarray(Image.open("a-sheet.png"))
+    assert sheet.shape == (8 * 64, 8 * 64, 3)
+    film = np.stack(list(read_frames(shown)))
+    made, below = sheet.reshape(4, 2, 64, 8, 64, 3).transpose(1, 0, 3, 2, 4, 5)
+    for row, other in zip(made, below, strict=True):
+        apart = [np.square(film[i + CLIP].astype(float) - row).mean() for i in range(49)]
+        assert np.array_equal(other, film[np.argmin(apart) + CLIP])
+    # Backwards, it is the clip that shows the same, from its end.
+    render(*PLAY, "--no-loop", "--reverse", "--contact-sheet", "b.mkv")
+    back = np.asarray(Image.open("b-sheet.png")).reshape(4, 2, 64, 8, 64, 3)
+    assert np.array_equal(back[::-1], sheet.reshape(4, 2, 64, 8, 64, 3))
+
+
+def test_without_its_film_there_is_no_contact_sheet_of_a_motion(here, shown):
+    film = shutil.copy(shown, "gone.mkv")
+    vidgan("motion", film, "new.motion.safetensors", "--model", here)
+    Path(film).unlink()
+    with pytest.raises(DataError, match=r"gone\.mkv, is gone"):
+        render(*PLAY, "--motion", "new.motion.safetensors", "--contact-sheet", "a.mkv")
+    assert not Path("a.mkv").exists()
+
+
+def test_a_film_without_motion_is_refused_before_an_encoder_is_trained(here, shown, monkeypatch):
+    Path("generator.encoder.safetensors").unlink()
+    write(Path("still.mkv"), list(read_frames(shown))[:1] * 30, fps=30, scale=1)
+    with pytest.raises(DataError, match="nothing moves"):
+        vidgan("motion", "still.mkv", "new.motion.safetensors", "--model", here)
+    assert not Path("generator.encoder.safetensors").exists()
+
+
 def test_a_hundred_short_cuts_and_no_film(here):
     rng = np.random.default_rng(0)
     flat = [np.tile(rng.integers(0, 256, (1, 1, 3), np.uint8), (64, 64, 1)) for _ in range(100)]
@@ -140,3 +182,15 @@ def test_a_hundred_short_cuts_and_no_film(here):
         vidgan("motion", "cuts.mkv", "new.motion.safetensors", "--model", here)
     with pytest.raises(UsageError, match="learned from no film"):
         vidgan("motion", "--model", here)
+
+
+def test_it_is_shown_through_a_training_whose_last_snapshot_is_another_generator(here):
+    Path("generators").mkdir()
+    for seen, name in enumerate(("dcgan", "r3gan")):
+        file = Path(f"generators/{seen:012d}.safetensors")
+        conftest.save_model(file, *conftest.small_generator(name=name))
+    alone = open_generator("generators/000000000001.safetensors", device="cpu")
+    options = (*PLAY, "--no-loop", "--scale", 1)
+    through = render(*options, "--through-training", "--save-walk", "w.json", "a.mkv")
+    z = Walk.load(Path("w.json")).bind(alone).latents(19, 20)
+    assert np.abs(through[-1].astype(int) - alone(z)[0]).max() <= 1

@@ -1,5 +1,6 @@
 """The verb motion: how things move in a film, for vidgan render --path motion."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from vidgan.cli import terminal
@@ -38,8 +39,8 @@ def motion(
     if every < 1:
         raise UsageError(f"--every {every}: at least 1.")
     from vidgan.edit.invert import Inverter
-    from vidgan.edit.learn_motion import learn
-    from vidgan.film import reader
+    from vidgan.edit.learn_motion import learn, shots_of
+    from vidgan.film.reader import fps_of
     from vidgan.generator import motion as motions
     from vidgan.generator import runs
 
@@ -48,13 +49,16 @@ def motion(
     if not target:
         file.parent.mkdir(parents=True, exist_ok=True)
     check_new(file, suffix=".motion.safetensors", force=force)
-    reader.probe(film)  # before the long work
     with terminal.working_bar("training the encoder") as progress:
         inverter = Inverter(source, device=device, progress=progress)
+        size = (inverter.generator.width, inverter.generator.height)
+        # Before the long work.
+        shots = shots_of(film, size, every=every, notice=terminal.to_stderr)
         inverter.encoder  # noqa: B018  trained here, if there is none
     with terminal.working_bar("finding latents") as progress:
-        found = learn(inverter, film, every=every, notice=terminal.to_stderr, progress=progress)
-    motions.write(file, found.motion, inverter.generator.sha256, force=force)
+        found = learn(inverter, shots, fps_of(film) / every, progress=progress)
+    learned = replace(found.motion, source=str(film.resolve()))
+    motions.write(file, learned, inverter.generator.sha256, force=force)
     frames, count = sum(map(len, found.latents)), len(found.latents)
     shots = f"{count} shot{'s' * (count != 1)}"
     terminal.to_stdout(

@@ -59,7 +59,9 @@ def render(
         force: Replace the target, if vidgan wrote it.
         resume: Keep what is done if this is stopped or killed, and go on from there when the same
             command is given again. Say it from the start on.
-        contact_sheet: Also write out-sheet.png, one picture of 32 frames spread over the film.
+        contact_sheet: Also write out-sheet.png, one picture of 32 frames spread over the film. Of
+            --path motion, four clips of eight frames, and below each the nearest clip of the film
+            that the motion was learned from.
         plot: Also draw how fast the walk goes and what the sound does, over time, as plot.png. It
             is there before the film.
         through_training: Show the walk while the generator of a run learns, from its first pictures
@@ -72,7 +74,7 @@ def render(
     """
     from vidgan.film import encoders, segments
     from vidgan.film.writer import VideoWriter, write_png
-    from vidgan.render import pipeline
+    from vidgan.render import beside, pipeline
 
     source, name = runs.find_model(names(model)[0] if model else None)
     # Before the walks, for which photographs may be inverted, and which know the frame rate.
@@ -90,23 +92,24 @@ def render(
             check_new(extra, suffix=suffix, force=force or resume)
     signer = _signer(out, sign, sign_key)
     asked = walks_of(moves, walk, model, source, device)
-    out = target_of(target, file, fps=asked[0].fps)
     pipeline.check_frames(sum(one.frames for one in asked), yes=yes)
     files = runs.history(source) if through_training else [source]
-    bound, generator, name = _bound(asked, out, files, name, device)
-    out = sized(out, file, bound.generator)
+    bound, generator, name = _bound(asked, out, source, files, name, device)
+    out = sized(out.at_rate(asked[0].fps), file, bound.generator)
     encoders.check_size(out, bound.generator.height, bound.generator.width, yes=yes)
     pipeline.check_frames(bound.frames, yes=yes)  # of a sound, only now known
     comment, again = bound.comment(), force or resume
     if plot and share.rank == 0:
         _draw(plot, bound, force=again)
+    # Before the long work, since it may need a film that has gone.
+    picture = beside.contact_sheet(bound, terminal.to_stderr) if sheet and not share.rank else None
 
     def finish(film: Path) -> None:
         """Runs before the film gets its name, so that a killed render can be resumed to here."""
         if signer:
             signer(film)
         if sheet:
-            write_png(sheet, pipeline.contact_sheet(bound.generator, bound), comment, force=again)
+            write_png(sheet, picture, comment, force=again)
         if save_walk:
             bound.save(save_walk, force=again)
 
@@ -143,18 +146,19 @@ def _write(
 
 
 def _bound(
-    asked: "list[Walk]", out: "Target", files: list[Path], name: str, device: str
+    asked: "list[Walk]", out: "Target", source: Path, files: list[Path], name: str, device: str
 ) -> "tuple[BoundWalk | Chapters, Synthesize, str]":
     """The walks through their generators, or one through several; the last of them; a name."""
     from vidgan.generator import synthesis
     from vidgan.render import chapters
 
     if len(files) == 1:
-        bound, last, name = chapters.bind(asked, *files, name, sound_into=out, device=device)
+        bound, last, name = chapters.bind(asked, source, name, sound_into=out, device=device)
     elif len(asked) > 1:
         raise UsageError("--through-training: takes one walk; give one file to --walk.")
     else:
-        *_, last = stages = [synthesis.open_generator(path, device=device) for path in files]
+        # A motion, and what is measured, is of the generator itself: the last snapshot may differ.
+        last, *stages = [synthesis.open_generator(path, device=device) for path in (source, *files)]
         bound = asked[0].bind(last, name=name, sound_into=out).through(stages)
         name = f"{len(stages)} generators up to {files[-1]}"
     return bound, last, name

@@ -24,7 +24,6 @@ from vidgan.latent.motion import Motion
 from vidgan.networks import pixels
 from vidgan.render.constant_speed import change
 
-_MOST_FRAMES, _PIECE = 960, 96  # of a long film, pieces all over it are looked at
 _LEAST_FRAMES = 12  # of a shot
 _CUT, _CUT_TIMES = 8.0, 4.0  # a cut changes more than this (grey levels), and than its neighbours
 _STILL = 0.25  # grey levels per frame; films change less only by noise
@@ -40,29 +39,32 @@ class Learned:
     error: float  # of predicted next latents, held out, by that of expecting no change
 
 
-def learn(
-    inverter: Inverter,
-    film: Path,
-    *,
-    every: int = 1,
-    notice: reader.Notice,
-    progress: Progress = lambda done, total: None,
-) -> Learned:
-    """Learn the motion of a film. Raises DataError for one without any."""
-    generator = inverter.generator
-    size = (generator.width, generator.height)
-    pieces = _pieces(film, size, every, notice)
+def shots_of(
+    film: Path, size: reader.Size, *, every: int = 1, notice: reader.Notice
+) -> list[np.ndarray]:
+    """The shots of a film, or of its pieces. Raises DataError for one without motion."""
+    pieces = reader.pieces(film, size, every=every, notice=notice)
     shots = [shot for piece in pieces for shot in _cut(piece) if len(shot) >= _LEAST_FRAMES]
-    count = sum(map(len, shots))
     if not shots:
         raise DataError(
             f"{film}: no shot of {_LEAST_FRAMES} frames or more, so no motion to learn from; give "
-            "a longer film, or one with fewer cuts."
+            "a longer film, one with fewer cuts, or a smaller --every."
         )
     if np.concatenate([_changes(shot) for shot in shots]).mean() < _STILL:
         raise DataError(f"{film}: nothing moves in it, so there is no motion to learn.")
-    label, found, errors, done = None, [], [], 0
-    if generator.classes:
+    return shots
+
+
+def learn(
+    inverter: Inverter,
+    shots: Sequence[np.ndarray],
+    fps: float,
+    *,
+    progress: Progress = lambda done, total: None,
+) -> Learned:
+    """Learn the motion of shots, frames uint8 [F, H, W, 3] of the size of the generator."""
+    label, found, errors, done, count = None, [], [], 0, sum(map(len, shots))
+    if inverter.generator.classes:
         label = _label(inverter, np.concatenate([shot[:: len(shot) // 4] for shot in shots]))
     for shot in shots:
         parts: list[Tensor] = []
@@ -74,7 +76,7 @@ def learn(
             done += len(z)
             progress(done, count)
         found.append(torch.cat(parts).cpu().double().numpy())
-    motion, error = fit(found, reader.fps_of(film) / every, label)
+    motion, error = fit(found, fps, label)
     return Learned(motion, found, 10 * float(np.log10(4 / np.mean(errors))), error)
 
 
@@ -106,22 +108,6 @@ def _error(known: Motion, other: Motion) -> float:
     steps = np.stack([known.step(y, y - last) for y, last in zip(now, before, strict=True)])
     off = np.square(after - now - steps).sum() / max(np.square(after - now).sum(), 1e-12)
     return float(np.sqrt(off))
-
-
-def _pieces(film: Path, size: reader.Size, every: int, notice: reader.Notice) -> list[np.ndarray]:
-    """Frames uint8 [F, H, W, 3] of the whole film, or of pieces all over a long one."""
-    total = max(reader.frames_in(film) // every, 1)
-    stride = max(_PIECE, total * _PIECE // _MOST_FRAMES)
-    stream = reader.read_on(film, reader.Place(), every=every, size=size, notice=notice)
-    pieces: list[list[np.ndarray]] = [[]]
-    for number, (_, frame) in enumerate(stream):
-        if stride > _PIECE and number % stride == 0 and pieces[-1]:
-            pieces.append([])
-        if stride == _PIECE or number % stride < _PIECE:
-            pieces[-1].append(frame)
-        if sum(map(len, pieces)) >= 2 * _MOST_FRAMES:  # its head said that it were shorter
-            break
-    return [np.stack(piece) for piece in pieces]
 
 
 def _changes(frames: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts"}
 )
 MAX_PIXELS = 64_000_000  # of one frame; 8K has 33 million
+_MOST_FRAMES, _PIECE = 960, 96  # of a long film, pieces all over it are looked at
 # Conversion to and from RGB needs full chroma and exact rounding.
 ACCURATE = (
     Interpolation.BICUBIC
@@ -103,6 +104,21 @@ def some_frames(source: Path | str, count: int, *, size: Size) -> Iterator[np.nd
                 if last is None or frame.pts != last:
                     yield convert(frame)
                 last = frame.pts
+
+
+def pieces(source: Path | str, size: Size, *, every: int, notice: Notice) -> list[np.ndarray]:
+    """All of a film, or of a long one pieces all over it: frames uint8 [F, H, W, 3] as `read_on`
+    gives them. Raises DataError."""
+    total = max(frames_in(source) // every, 1)
+    stride = max(_PIECE, total * _PIECE // _MOST_FRAMES)
+    stream = read_on(source, _START, every=every, size=size, notice=notice)
+    found: dict[int, list[np.ndarray]] = {}
+    for number, (_, frame) in enumerate(stream):
+        if number % stride < _PIECE:
+            found.setdefault(number // stride if stride > _PIECE else 0, []).append(frame)
+        if sum(map(len, found.values())) >= 2 * _MOST_FRAMES:  # its head said that it were shorter
+            break
+    return [np.stack(piece) for piece in found.values()]
 
 
 class _Converter:

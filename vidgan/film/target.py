@@ -49,13 +49,17 @@ class Target:
         if quality is not None and not (chosen.at_quality and 0 <= quality <= 100):
             takes = "from 0 (smallest file) to 100 (best)" if chosen.at_quality else "no quality"
             raise UsageError(f"--quality {quality}: {chosen.name} takes {takes}.")
-        rate = parse_fps(fps)
-        if rate > (most := kind.ticks_per_s or _MAX_FPS):
-            raise UsageError(f"--fps {fps}: {path} can hold at most {most}.")
         if scale is not None and scale < 1:
             raise UsageError(f"--scale {scale}: a whole number from 1.")
         codec, quality = codecs.or_fallback(chosen), 80 if quality is None else quality
-        return cls(Path(path), kind, codec, rate, scale, quality)
+        return cls(Path(path), kind, codec, Fraction(), scale, quality).at_rate(fps)
+
+    def at_rate(self, fps: Fraction | float | str) -> Self:
+        """The same with another frame rate. Raises UsageError."""
+        rate, most = parse_fps(fps), self.kind.ticks_per_s or _MAX_FPS
+        if rate > most:
+            raise UsageError(f"--fps {fps}: {self.path} can hold at most {most}.")
+        return replace(self, fps=rate)
 
     def at(self, resolution: tuple[int, int], fit: str = FITS[0]) -> Self:
         """The same with frames of exactly this width and height. Raises UsageError."""

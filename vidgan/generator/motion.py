@@ -18,7 +18,8 @@ from vidgan.generator import metadata, runs
 from vidgan.latent.motion import Motion
 
 FORMAT = "vidgan-motion-1"
-_KINDS = {"format": str, "generator_sha256": str, "fps": int | float, "label": int | None}
+_FACTS = {"fps": int | float, "label": int | None, "source": str | None}
+_KINDS = {"format": str, "generator_sha256": str} | _FACTS
 _ARRAYS = ("mean", "basis", "film", "shots")
 _MOST_BYTES, _MOST_COMPONENTS = 2**28, 512
 
@@ -32,7 +33,7 @@ def file_of(model: Path) -> Path:
 def write(path: Path, motion: Motion, generator_sha256: str, *, force: bool = True) -> None:
     arrays = {name: getattr(motion, name) for name in _ARRAYS}
     meta = {"format": FORMAT, "generator_sha256": generator_sha256, "vidgan_version": __version__}
-    meta |= {"fps": motion.fps, "label": motion.label}
+    meta |= {name: getattr(motion, name) for name in _FACTS}
     header = {"vidgan": json.dumps(meta, sort_keys=True)}
     content = save({name: np.ascontiguousarray(a) for name, a in arrays.items()}, header)
     write_bytes(path, content, force=force)
@@ -59,7 +60,7 @@ def read(path: Path, generator_sha256: str) -> Motion:
         raise ModelError(
             f"{path}: the motion of another generator; learn it again: vidgan motion film.mp4."
         )
-    motion = Motion(**arrays, fps=float(meta["fps"]), label=meta.get("label"))
+    motion = Motion(**arrays, **{name: meta.get(name) for name in _FACTS})
     if why := _unusable(motion):
         raise ModelError(f"{path}: damaged ({why}).")
     return motion

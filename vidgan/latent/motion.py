@@ -32,6 +32,7 @@ class Motion:
     shots: np.ndarray  # int64, how many of the frames are of each; all but the last
     fps: float  # frames of the film per second
     label: int | None = None  # the class that it shows, of a generator with classes
+    source: str | None = None  # the film, to show beside what is made of it
 
     @cached_property
     def triples(self) -> np.ndarray:

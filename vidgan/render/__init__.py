@@ -7,6 +7,7 @@
     chapters        walks one after the other in one film
     plot            a picture of what moves when
     pipeline        path, generator and encoder at work at the same time
+    beside          clips of a learned motion with the nearest of its film
     max_size        a GIF or WebP that is not larger than asked
 
 It sees a generator only as `generator.synthesis.Synthesize`, and imports no torch.

@@ -71,7 +71,7 @@ class Chapters:
         asked = [one.walk for one in walks]
         self.walks, (self.begins, self._fades) = walks, _placed(asked)
         self.frames = self.begins[-1]
-        self.walk = replace(asked[0], labels=None)  # its fps and sound are the film's
+        self.walk = replace(asked[0], labels=None, motion=None)  # its fps and sound are the film's
         widths = [one.latents(0, 1).shape[1] for one in walks]
         ends = np.cumsum([len(walks), *widths]).tolist()
         self._parts, self._width = [slice(*ends) for ends in pairwise(ends)], ends[-1]

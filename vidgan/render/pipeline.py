@@ -103,10 +103,17 @@ def contact_sheet(generator: Synthesize, path: LatentPath) -> np.ndarray:
     """Frames spread over the film in one picture, uint8 [rows * h, columns * w, 3], h, w <= 128."""
     columns, rows = _SHEET
     index = np.arange(columns * rows) * path.frames // (columns * rows)
+    return alpha.shown(tile(small_frames(generator, path, index), columns))
+
+
+def small_frames(generator: Synthesize, path: LatentPath, index: np.ndarray) -> np.ndarray:
     z = np.concatenate([path.latents(i, i + 1) for i in index.tolist()])
-    k = -(-max(generator.height, generator.width) // _SHEET_SIDE)
-    small = [batch[:, ::k, ::k] for batch in synthesized(generator, z)]
-    return alpha.shown(tile(np.concatenate(small), columns))
+    return np.concatenate([small(batch) for batch in synthesized(generator, z)])
+
+
+def small(frames: np.ndarray) -> np.ndarray:
+    k = -(-max(frames.shape[1:3]) // _SHEET_SIDE)
+    return frames[:, ::k, ::k]
 
 
 def check_grid(generator: Synthesize, columns: int, rows: int) -> None:

@@ -151,11 +151,11 @@ class Walk:
         walk = replace(self, **given)
         same = all(getattr(self, key) == value for key, value in given.items())
         seeded = walk.path != "motion"  # which is not made of its keyframes
-        if (
-            seeded
-            and given.keys() & {"seed", "keyframes"} == {"seed"}
-            and type(self.keyframes) is list
-        ):
+        anew = given.keys() & {"seed", "keyframes"} == {"seed"} and type(self.keyframes) is list
+        if anew and seeded:
+            if any("latent" in entry for entry in self.keyframes if isinstance(entry, dict)):
+                why = "of a motion or a photograph, which no seed decides"
+                raise UsageError(f"--seed: the walk holds latents, as {why}; omit it.")
             walk = replace(walk, keyframes=len(self.keyframes))
         if "fps" in given and "frames" not in given:
             count = walk.keyframes
