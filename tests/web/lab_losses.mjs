@@ -18,7 +18,7 @@ globalThis.losses = async ({ g, d, real, codes, z, anchors, draws, losses }) => 
   defaultDevice("wasm");
   const [onReal, onFake] = draws.map((one) => () => {
     const left = [...one];
-    return augmentation(real.shape[0], () => left.shift());
+    return augmentation(real.shape[0], real.shape[1], () => left.shift());
   });
   const found = {};
   for (const loss of losses) {

@@ -10,7 +10,8 @@ def lab(target: Path = Path("lab.html"), *, force: bool = False) -> None:
     """Write a web page in which a GAN learns before your eyes: of digits, pictures or the camera.
 
     It is one file, opens without a server and sends nothing anywhere. What has learned there can be
-    downloaded as generator.safetensors, for vidgan render and all other verbs.
+    filmed, and downloaded: generator.safetensors is for vidgan render and all other verbs,
+    generator.onnx for vidgan render and other programs.
 
     Args:
         target: The file to write.

@@ -4,7 +4,7 @@
 //     N pictures   P numbers of a small picture   Z z_dim
 
 import { numpy as np } from "@jax-js/jax";
-import { SIDE, Z_DIM } from "./sizes.js";
+import { Z_DIM } from "./sizes.js";
 
 const SMALL = 16; // the side of a small picture
 const MOST = 4000; // pictures from which the components are computed
@@ -19,8 +19,9 @@ export function small(image) {
 }
 
 /** The codes of all pictures, each of length 1: Float32Array of N Z numbers. */
-export async function codesOf(bytes, count, colours, normal) {
-  const all = smallOf(bytes, count, colours);
+export async function codesOf(pictures, normal) {
+  const { count } = pictures;
+  const all = smallOf(pictures);
   const size = all.length / count;
   const mean = new Float64Array(size);
   for (let i = 0; i < all.length; i++) mean[i % size] += all[i] / count;
@@ -84,15 +85,15 @@ export function scaled(vector, length) {
   return vector;
 }
 
-function smallOf(bytes, count, colours) {
-  const ratio = SIDE / SMALL;
+function smallOf({ bytes, count, colours, side }) {
+  const ratio = side / SMALL;
   const all = new Float32Array(count * SMALL * SMALL * colours);
   let at = 0;
   for (let i = 0; i < count; i++) {
     for (let y = 0; y < SMALL; y++) for (let x = 0; x < SMALL; x++) for (let c = 0; c < colours; c++) {
       let sum = 0;
       for (let j = 0; j < ratio; j++) for (let k = 0; k < ratio; k++) {
-        sum += bytes[((i * SIDE + y * ratio + j) * SIDE + x * ratio + k) * colours + c];
+        sum += bytes[((i * side + y * ratio + j) * side + x * ratio + k) * colours + c];
       }
       all[at++] = sum / ratio ** 2 / 127.5 - 1;
     }

@@ -1,15 +1,13 @@
 // The page: a person chooses pictures, trains, watches, plays and takes the generator home.
 
-import { gaussian, route } from "../src/latents.js";
-import { SIDE, Z_DIM } from "./sizes.js";
-import { digits, fromCamera, fromFiles, shown } from "./pictures.js";
+import { digits, fromCamera, fromFiles, shown, sized } from "./pictures.js";
+import { Play, filmFormat, generatorOf } from "./play.js";
 import { PlaneView } from "./plane_view.js";
 import { Plot } from "./plot.js";
 
 const $ = (id) => document.getElementById(id);
 const [ACROSS, ZOOM] = [8, 2]; // samples in a row; pixels of the canvas for one of a sample
 const MOST_SAMPLES = 60; // grids that are kept to look back at
-const [KEYFRAMES, WALK_S] = [8, 12]; // of a walk through what it has learned
 const REALS = [16, 4];
 
 // The trainer works in a worker, whose program lies in the page.
@@ -32,8 +30,10 @@ worker.onmessage = ({ data: { id, event, error, ...rest } }) => {
 worker.onerror = (event) => sorry(`The trainer does not start: ${event.message}`);
 
 const plot = new Plot($("plot"));
-// begun: a trainer has these pictures. past: [{ images, pixels }]. shown: the number of one of these, or the newest.
-const view = { pictures: null, begun: false, training: false, playing: false, past: [], images: 0, follows: true, dirty: false };
+const version = document.querySelector("meta[name=generator]").content.split(" ")[1];
+// pictures: those of `source`, at the size that was chosen. begun: a trainer has them. past: [{ images, pixels }].
+// play: a walk through what was learned, until it learns more. playing: the turn that shows it. making: its film.
+const view = { source: null, pictures: null, begun: false, training: false, play: null, playing: false, making: null, format: null, past: [], images: 0, follows: true, dirty: false };
 let settings = { loss: "non-saturating" };
 
 const heard = {
@@ -72,25 +72,28 @@ function paintSamples() {
   const grid = view.past[Number($("seek").value)];
   if (!grid) return;
   const canvas = $("picture");
-  const side = SIDE * ACROSS;
-  if (canvas.width !== side) Object.assign(canvas, { width: side, height: side });
-  const context = canvas.getContext("2d");
-  const colours = view.pictures.colours;
+  const { colours, side } = view.pictures;
+  const context = ofSide(canvas, side * ACROSS);
   for (let i = 0; i < ACROSS ** 2; i++) {
-    context.putImageData(shown({ bytes: grid.pixels, colours }, i), (i % ACROSS) * SIDE, Math.floor(i / ACROSS) * SIDE);
+    context.putImageData(shown({ bytes: grid.pixels, colours, side }, i), (i % ACROSS) * side, Math.floor(i / ACROSS) * side);
   }
   glow(canvas);
   document.documentElement.dataset.samples = view.past.length; // read by tests
 }
 
+function ofSide(canvas, side) {
+  if (canvas.width !== side) Object.assign(canvas, { width: side, height: side });
+  return canvas.getContext("2d");
+}
+
 function paintReals() {
   const canvas = $("reals");
-  Object.assign(canvas, { width: REALS[0] * SIDE, height: REALS[1] * SIDE });
+  const { count, side } = view.pictures;
+  Object.assign(canvas, { width: REALS[0] * side, height: REALS[1] * side });
   const context = canvas.getContext("2d");
-  const { count } = view.pictures;
   for (let i = 0; i < REALS[0] * REALS[1]; i++) {
     const picture = count > 64 ? Math.floor((i * count) / 64) + (i % 10) : i % count;
-    context.putImageData(shown(view.pictures, picture % count), (i % REALS[0]) * SIDE, Math.floor(i / REALS[0]) * SIDE);
+    context.putImageData(shown(view.pictures, picture % count), (i % REALS[0]) * side, Math.floor(i / REALS[0]) * side);
   }
 }
 
@@ -99,6 +102,8 @@ const glow = (canvas) => $("glow").getContext("2d").drawImage(canvas, 0, 0, 8, 8
 /** What is to be said about a training at this moment, for someone who has never seen one. */
 function commentary() {
   const { images, onReals, onFakes } = view;
+  const { side } = view.pictures;
+  if (side > 32 && view.device === "wasm" && images < 1000) return "No graphics card learns here, the processor does: at this size it takes its time. At 32 × 32 it is four times as fast.";
   if (images < 1000) return "It has just begun. The generator paints fog, and tries to paint blurred pictures from their codes.";
   if (onReals - onFakes > 0.85) return "The discriminator is nearly always right: the generator has to improve, and gets few hints how.";
   if (onReals - onFakes < 0.2) return "The discriminator can hardly tell: the generator fools it well, for now.";
@@ -112,7 +117,9 @@ function show() {
   $("train").querySelector("use").setAttribute("href", view.training ? "#i-pause" : "#i-play");
   $("train").querySelector("span").textContent = view.training ? "Pause" : view.begun ? "Go on" : "Train";
   $("walk").textContent = view.playing ? "Stop" : "Play";
-  for (const id of ["walk", "save"]) $(id).disabled = !view.images;
+  for (const id of ["walk", "another", "save", "save-onnx"]) $(id).disabled = !view.images || !!view.making;
+  $("film").disabled = !view.images || !view.format;
+  $("film").textContent = view.making ? "Stop" : "Film";
   for (const id of ["digits", "own", "camera"]) $(id).ariaPressed = view.pictures?.kind === id;
   $("hint").classList.toggle("gone", view.begun);
 }
@@ -136,7 +143,7 @@ function tick() {
 // What a person does.
 
 async function train(on) {
-  view.playing = false;
+  stop();
   if (on && !view.begun) {
     $("train").disabled = true;
     story("The networks are made, and every picture gets its code. The first step takes some seconds: it is compiled.");
@@ -156,9 +163,17 @@ async function train(on) {
   show();
 }
 
-function use(pictures, kind) {
+/** End what is played or filmed. */
+function stop() {
+  view.making?.abort();
+  view.playing = false;
+}
+
+function use(source, kind) {
   if (view.training) train(false);
-  Object.assign(view, { pictures: { ...pictures, kind }, begun: false, playing: false, past: [], images: 0, seconds: 0, onReals: 0, onFakes: 0, follows: true, dirty: true });
+  stop();
+  const pictures = sized(source, Number($("side").value));
+  Object.assign(view, { source, pictures: { ...pictures, kind }, begun: false, play: null, past: [], images: 0, seconds: 0, onReals: 0, onFakes: 0, follows: true, dirty: true });
   Object.assign($("seek"), { max: 0, value: 0, disabled: true });
   $("sorry").textContent = "";
   plot.clear();
@@ -167,6 +182,11 @@ function use(pictures, kind) {
   $("count").value = `${pictures.count.toLocaleString("en")} pictures`;
   $("data-note").textContent = pictures.count < 100 ? "With so few, it soon repeats itself: a hundred or more are better." : "";
   show();
+  filmFormat(pictures.side).then((format) => {
+    view.format = format;
+    $("film-note").textContent = format ? "" : "This browser cannot make films.";
+    show();
+  });
 }
 
 async function choose(kind, get) {
@@ -180,40 +200,84 @@ async function choose(kind, get) {
 
 const ofFiles = (files) => choose("own", () => fromFiles(files, (count) => ($("data-note").textContent = `${count} pictures read`)));
 
-async function play() {
-  if (view.playing) {
-    view.playing = false;
+/** The bytes of a file of what has been learned. */
+const fileOf = async (kind) => (await ask("file", { kind, facts: { data: view.pictures.name }, version })).content;
+
+/** A walk, through what it has learned until now. */
+async function walked(anew) {
+  if (view.training) await train(false);
+  view.play = anew || view.play?.images !== view.images ? null : view.play;
+  if (view.play) return view.play;
+  const { images } = view;
+  const frames = async (latents) => (await ask("frames", { latents })).pixels;
+  const generator = await generatorOf(view.pictures, frames, await fileOf("safetensors"), version);
+  return (view.play = Object.assign(new Play(generator, Math.floor(Math.random() * 1e6)), { images }));
+}
+
+function paintWalk(picture) {
+  const context = ofSide($("picture"), view.pictures.side);
+  if (picture instanceof ImageData) context.putImageData(picture, 0, 0);
+  else context.drawImage(picture, 0, 0);
+  glow($("picture"));
+  document.documentElement.dataset.frames = Number(document.documentElement.dataset.frames ?? 0) + 1; // read by tests
+}
+
+async function play(anew = false) {
+  if (view.playing && !anew) {
+    stop();
     show();
     return paintSamples();
   }
-  if (view.training) await train(false);
-  view.playing = true;
-  show();
+  stop();
   story("You walk through what it has learned: neighbouring numbers give neighbouring pictures.");
-  const seed = Math.floor(Math.random() * 1e6);
-  const at = route({ path: "loop", closed: true, hold: 0, ease: "linear" }, KEYFRAMES, (i) => gaussian(seed, i, Z_DIM));
+  const walk = await walked(anew);
+  const turn = (view.playing = {});
+  show();
   const since = performance.now();
-  const canvas = $("picture");
-  while (view.playing) {
-    const { pixels } = await ask("frames", { latents: [at((((performance.now() - since) / 1000 / WALK_S) % 1) * KEYFRAMES)] });
-    if (!view.playing) return;
-    if (canvas.width !== SIDE) Object.assign(canvas, { width: SIDE, height: SIDE });
-    canvas.getContext("2d").putImageData(shown({ bytes: pixels, colours: view.pictures.colours }, 0), 0, 0);
-    glow(canvas);
-    document.documentElement.dataset.frames = Number(document.documentElement.dataset.frames ?? 0) + 1; // read by tests
+  while (view.playing === turn) {
+    const picture = await walk.at(((performance.now() - since) / 1000 / walk.seconds) % 1);
+    if (view.playing === turn) paintWalk(picture);
     await new Promise(requestAnimationFrame);
   }
 }
 
-async function save() {
-  const version = document.querySelector("meta[name=generator]").content.split(" ")[1];
-  const { content } = await ask("file", { facts: { data: view.pictures.name }, version });
-  const link = Object.assign(document.createElement("a"), {
-    href: URL.createObjectURL(new Blob([content])), download: "generator.safetensors",
-  });
+async function film() {
+  if (view.making) return view.making.abort();
+  const played = view.playing;
+  await train(false); // which stops what is played
+  const { signal } = (view.making = new AbortController());
+  const bar = $("film-progress");
+  bar.hidden = false;
+  show();
+  try {
+    const walk = await walked();
+    story(`A film of ${walk.seconds.toFixed(0)} seconds, picture by picture.`);
+    keep(await walk.film(view.format, (canvas) => signal.aborted || paintWalk(canvas), (share) => (bar.value = share), signal));
+    story("The film is among your downloads. It says of itself that a network made it.");
+  } catch (error) {
+    toast(error.name === "AbortError" ? "Stopped" : `No film was made: ${error.message}`);
+  } finally {
+    Object.assign(bar, { hidden: true, value: 0 });
+    view.making = null;
+    show();
+  }
+  if (played && !signal.aborted) await play();
+}
+
+async function save(kind) {
+  const name = `generator.${kind}`;
+  const { training } = view;
+  if (training) await train(false); // so that the weights stay while they are read
+  keep(new File([await fileOf(kind)], name));
+  if (training) await train(true);
+  toast(`Then: vidgan render --model ${name} out.mp4`);
+}
+
+/** Put a file among the downloads. */
+function keep(file) {
+  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(file), download: file.name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-  toast("Then: vidgan render --model generator.safetensors out.mp4");
 }
 
 function sorry(text) {
@@ -233,7 +297,7 @@ function toast(text) {
 $("train").addEventListener("click", () => train(!view.training));
 $("seek").addEventListener("input", () => {
   view.follows = Number($("seek").value) === view.past.length - 1;
-  view.playing = false;
+  stop();
   filled();
   show();
   paintSamples();
@@ -246,9 +310,9 @@ $("loss").addEventListener("change", async () => {
   settings = { ...settings, loss: $("loss").value };
   if (view.begun) await ask("set", { settings });
 });
-const failing = (act) => () => act().catch((error) => sorry(`That failed: ${error.message}`));
-$("walk").addEventListener("click", failing(play));
-$("save").addEventListener("click", failing(save));
+$("side").addEventListener("change", () => use(view.source, view.pictures.kind));
+const acts = { walk: () => play(), another: () => play(true), film, save: () => save("safetensors"), "save-onnx": () => save("onnx") };
+for (const [id, act] of Object.entries(acts)) $(id).addEventListener("click", () => act().catch((error) => sorry(`That failed: ${error.message}`)));
 $("help-open").addEventListener("click", () => $("help").showModal());
 $("theme").addEventListener("click", () => {
   const dark = document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");

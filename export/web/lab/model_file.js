@@ -1,18 +1,14 @@
 // A generator as the file of weights that vidgan reads and writes: vidgan/generator/checkpoint.py.
 
-import { SIDE, Z_DIM } from "./sizes.js";
+import { SOURCE } from "../src/mark.js";
+import { Z_DIM } from "./sizes.js";
 
 const UNSET = "0".repeat(64); // stands in the place of the checksum while it is computed
-const SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia";
 
 /** The bytes of generator.safetensors. */
 export async function modelFile(generator, facts, version) {
   const tensors = await named(generator);
-  const model = {
-    name: "dcgan", width: SIDE, height: SIDE, z_dim: Z_DIM, channels: generator.channels, colours: generator.colours,
-    anchors: generator.anchors.shape[0], taps: 3,
-  };
-  const meta = { kind: "generator", model, facts, format_version: 3, vidgan_version: version };
+  const meta = { kind: "generator", model: modelOf(generator, 3), facts, format_version: 3, vidgan_version: version };
   const header = { __metadata__: { vidgan: JSON.stringify(meta), file_sha256: UNSET, digital_source_type: SOURCE } };
   let end = 0;
   for (const [name, { dtype, shape, values }] of tensors) {
@@ -28,14 +24,22 @@ export async function modelFile(generator, facts, version) {
     content.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), at);
     at += values.byteLength;
   }
-  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", content));
-  const checksum = [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  content.set(new TextEncoder().encode(checksum), 8 + text.indexOf(`"file_sha256":"${UNSET}"`) + '"file_sha256":"'.length);
+  content.set(new TextEncoder().encode(await sha256(content)), 8 + text.indexOf(`"file_sha256":"${UNSET}"`) + '"file_sha256":"'.length);
   return content;
 }
 
+/** What vidgan calls the model: the architecture, and its sizes. A kernel that doubles has 3 taps, or as 4 folded ones. */
+export const modelOf = ({ side, channels, colours, anchors }, taps) => ({
+  name: "dcgan", width: side, height: side, z_dim: Z_DIM, channels, colours, anchors: anchors.shape[0], taps,
+});
+
+export async function sha256(bytes) {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+  return [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 /** Every tensor of the file as [name, { dtype, shape, values }], the whole numbers first. */
-async function named({ g, statistics, anchors }) {
+export async function named({ g, statistics, anchors }) {
   const floats = (shape, values) => ({ dtype: "F32", shape, values });
   const counts = [];
   const all = [["anchors", floats(anchors.shape, await anchors.ref.data())]];

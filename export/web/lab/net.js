@@ -9,18 +9,18 @@
 import { nn, numpy as np } from "@jax-js/jax";
 import { Z_DIM } from "./sizes.js";
 
-const [FIRST, STAGES] = [4, 3]; // the side of the smallest maps; how often it is doubled
+const FIRST = 4; // the side of the smallest maps
 const SLOPE = 0.2; // of LeakyReLU
-const EPS = 1e-5; // of BatchNorm
-const [SHARPNESS, OWN] = [4, 0.6]; // of `drawn`
+export const EPS = 1e-5; // of BatchNorm
+export const [SHARPNESS, OWN] = [4, 0.6]; // of `drawn`
 const PAIRS = [[0, 0], [0, 1], [1, 0], [1, 1]];
 
 /** Channels of D's stages, largest picture first; those of G are the same, from last to first. */
-export const widths = (channels) => Array.from({ length: STAGES }, (_, stage) => channels * 2 ** stage);
+const widths = (channels, side) => Array.from({ length: Math.log2(side / FIRST) }, (_, stage) => channels * 2 ** stage);
 
 /** New weights, drawn by `normal()`: N(0, 0.02), and kernels that double a side spread smoothly. */
-export function newGenerator(channels, colours, normal) {
-  const wide = widths(channels).reverse();
+export function newGenerator({ channels, colours, side }, normal) {
+  const wide = widths(channels, side).reverse();
   const random = (shape, scale = 0.02) => np.array(filled(shape, () => scale * normal())).reshape(shape);
   const taps = [1, 2, 1];
   const double = (from, to) => {
@@ -40,14 +40,14 @@ export function newGenerator(channels, colours, normal) {
   };
 }
 
-export function newDiscriminator(channels, normal) {
-  const wide = [3, ...widths(channels)];
+export function newDiscriminator({ channels, side }, normal) {
+  const wide = [3, ...widths(channels, side)];
   const random = (shape) => np.array(filled(shape, () => 0.02 * normal())).reshape(shape);
   return {
     halves: wide.slice(1).map((width, stage) => random([2, 2, 4 * wide[stage], width])),
     norms: wide.slice(2).map((width) => newNorm(width, normal)),
     bias: np.zeros([wide[1]]),
-    last: random([FIRST * FIRST * wide[STAGES], 1]),
+    last: random([FIRST * FIRST * wide.at(-1), 1]),
     lastBias: np.zeros([1]),
   };
 }

@@ -8,7 +8,7 @@ import { gaussian } from "../src/latents.js";
 import { BETA1, BETA2, adam, normals, uniforms, zeros } from "./adam.js";
 import { codesOf, scaled, small } from "./codes.js";
 import { LOSSES, augment, drawn, generate, inThree, judge, newDiscriminator, newGenerator } from "./net.js";
-import { SIDE, Z_DIM } from "./sizes.js";
+import { Z_DIM } from "./sizes.js";
 
 const CODES = 0.5; // of a batch
 const ANCHORS = 512;
@@ -17,15 +17,15 @@ const [CALIBRATION, OF_CALIBRATION] = [16, 64]; // batches, pictures in each
 export const DEFAULTS = { batch: 32, channels: 32, rateG: 4e-4, rateD: 2e-4, loss: "non-saturating", codeWeight: 10, augment: true };
 
 /** What `net.augment` does with each of `count` pictures, from uniform numbers, seven a picture. */
-export function augmentation(count, uniform) {
-  const reach = Math.round(SIDE / 8);
+export function augmentation(count, side, uniform) {
+  const reach = Math.round(side / 8);
   const how = Object.fromEntries(["brightness", "saturation", "contrast"].map((name) => [name, new Float32Array(count)]));
-  const [rows, columns] = [new Float32Array(count * SIDE * SIDE), new Float32Array(count * SIDE * SIDE)];
-  const mask = new Float32Array(count * SIDE * SIDE).fill(1);
+  const [rows, columns] = [new Float32Array(count * side * side), new Float32Array(count * side * side)];
+  const mask = new Float32Array(count * side * side).fill(1);
   const shift = (matrix, picture, by) => {
-    for (let to = 0; to < SIDE; to++) {
+    for (let to = 0; to < side; to++) {
       const from = to + by;
-      if (from >= 0 && from < SIDE) matrix[(picture * SIDE + to) * SIDE + from] = 1;
+      if (from >= 0 && from < side) matrix[(picture * side + to) * side + from] = 1;
     }
   };
   for (let i = 0; i < count; i++) {
@@ -34,18 +34,18 @@ export function augmentation(count, uniform) {
     const [right, down] = [u[3], u[4]].map((x) => Math.floor(x * (2 * reach + 1)) - reach);
     shift(columns, i, right);
     shift(rows, i, down);
-    const [x0, y0] = [u[5], u[6]].map((x) => Math.floor(x * SIDE));
-    for (let y = 0; y < SIDE; y++) {
-      for (let x = 0; x < SIDE; x++) {
-        if (Math.abs(x - x0) < SIDE / 4 && Math.abs(y - y0) < SIDE / 4) mask[(i * SIDE + y) * SIDE + x] = 0;
+    const [x0, y0] = [u[5], u[6]].map((x) => Math.floor(x * side));
+    for (let y = 0; y < side; y++) {
+      for (let x = 0; x < side; x++) {
+        if (Math.abs(x - x0) < side / 4 && Math.abs(y - y0) < side / 4) mask[(i * side + y) * side + x] = 0;
       }
     }
   }
   const one = (values) => np.array(values).reshape([count, 1, 1, 1]);
   return {
     brightness: one(how.brightness), saturation: one(how.saturation), contrast: one(how.contrast),
-    rows: np.array(rows).reshape([count, SIDE, SIDE]), columns: np.array(columns).reshape([count, SIDE, SIDE]),
-    mask: np.array(mask).reshape([count, SIDE, SIDE, 1]),
+    rows: np.array(rows).reshape([count, side, side]), columns: np.array(columns).reshape([count, side, side]),
+    mask: np.array(mask).reshape([count, side, side, 1]),
   };
 }
 
@@ -104,17 +104,17 @@ export class Trainer {
     return noted;
   });
 
-  /** pictures: { bytes: Uint8Array of [N, 32, 32, colours], count, colours } */
+  /** pictures: { bytes: Uint8Array of [N, H, H, colours], count, colours, side } */
   static async begin(pictures, settings = {}) {
     const trainer = new Trainer();
     trainer.how = { ...DEFAULTS, seed: 0, ...settings };
     trainer.pictures = pictures;
     const { channels, seed } = trainer.how;
     const normal = normals(seed, 2 ** 31);
-    const g = newGenerator(channels, pictures.colours, normal);
-    const d = newDiscriminator(channels, normal);
+    const g = newGenerator({ ...pictures, channels }, normal);
+    const d = newDiscriminator({ ...pictures, channels }, normal);
     trainer.state = { g, d, average: tree.ref(g), adamG: [zeros(g), zeros(g)], adamD: [zeros(d), zeros(d)] };
-    trainer.codes = await codesOf(pictures.bytes, pictures.count, pictures.colours, normal);
+    trainer.codes = await codesOf(pictures, normal);
     const anchors = new Float32Array(ANCHORS * Z_DIM);
     for (let i = 0; i < ANCHORS; i++) {
       const picture = Math.floor((i / ANCHORS) * pictures.count);
@@ -134,8 +134,8 @@ export class Trainer {
 
   #batch() {
     const { batch, seed, augment } = this.how;
-    const { bytes, count, colours } = this.pictures;
-    const size = SIDE * SIDE * colours;
+    const { bytes, count, colours, side } = this.pictures;
+    const size = side * side * colours;
     const real = new Float32Array(batch * size);
     const half = Math.floor(batch * CODES);
     const codes = new Float32Array(half * Z_DIM);
@@ -149,9 +149,9 @@ export class Trainer {
       else codes.set(scaled(this.codes.slice(picture * Z_DIM, (picture + 1) * Z_DIM), Math.hypot(...latent)), i * Z_DIM);
     }
     return {
-      real: np.array(real).reshape([batch, SIDE, SIDE, colours]), codes: np.array(codes).reshape([half, Z_DIM]),
+      real: np.array(real).reshape([batch, side, side, colours]), codes: np.array(codes).reshape([half, Z_DIM]),
       z: np.array(z).reshape([batch - half, Z_DIM]), anchors: this.anchors.ref,
-      ...(augment && { onReal: augmentation(batch, this.uniform), onFake: augmentation(batch, this.uniform) }),
+      ...(augment && { onReal: augmentation(batch, side, this.uniform), onFake: augmentation(batch, side, this.uniform) }),
     };
   }
 
@@ -170,7 +170,7 @@ export class Trainer {
     return [...(await seen.data())];
   }
 
-  /** Pictures of latents, normalised by each other's statistics: Uint8ClampedArray of [N, 32, 32, colours]. */
+  /** Pictures of latents, normalised by each other's statistics: Uint8ClampedArray of [N, H, H, colours]. */
   async samples(latents) {
     return toBytes(await this.#paint(tree.ref(this.state.average), rows(latents), this.anchors.ref).data());
   }
@@ -196,7 +196,7 @@ export class Trainer {
     const here = [];
     for (const one of leaves) here.push(np.array(await one.ref.data(), { device: "wasm" }).reshape(one.shape));
     const anchors = np.array(await this.anchors.ref.data(), { device: "wasm" }).reshape([ANCHORS, Z_DIM]);
-    return new Generator(tree.unflatten(structure, here), fixed, anchors, this.pictures.colours, this.how.channels);
+    return new Generator(tree.unflatten(structure, here), fixed, anchors, { ...this.pictures, ...this.how });
   }
 
   dispose() {
@@ -209,8 +209,8 @@ export class Trainer {
 export class Generator {
   #paint = jit((g, fixed, z, anchors) => generate(g, drawn(z, anchors), { fixed }));
 
-  constructor(g, statistics, anchors, colours, channels) {
-    Object.assign(this, { g, statistics, anchors, colours, channels });
+  constructor(g, statistics, anchors, { side, colours, channels }) {
+    Object.assign(this, { g, statistics, anchors, side, colours, channels });
     this.fixed = statistics.map((pair) => pair.map((values) => np.array(values, { device: "wasm" })));
   }
 

@@ -3,6 +3,7 @@
 import { defaultDevice, init } from "@jax-js/jax";
 import { gaussian } from "../src/latents.js";
 import { modelFile } from "./model_file.js";
+import { onnxFile } from "./onnx_file.js";
 import { Plane } from "./plane.js";
 import { Z_DIM } from "./sizes.js";
 import { Trainer } from "./trainer.js";
@@ -44,9 +45,10 @@ const acts = {
     generator ??= await trainer.finished();
     return { pixels: await generator.frames(latents) };
   },
-  async file({ facts, version }) {
+  async file({ kind, facts, version }) {
     generator ??= await trainer.finished();
-    return { content: await modelFile(generator, { ...facts, images_seen: trainer.images }, version) };
+    const make = { safetensors: modelFile, onnx: onnxFile }[kind];
+    return { content: await make(generator, { ...facts, images_seen: trainer.images }, version) };
   },
   async plane({ settings }) {
     await init("wasm");

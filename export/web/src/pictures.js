@@ -3,7 +3,7 @@
 
 const ascii = (text) => new TextEncoder().encode(text);
 
-function joined(...parts) {
+export function joined(...parts) {
   const out = new Uint8Array(parts.reduce((size, part) => size + part.length, 0));
   let at = 0;
   for (const part of parts) {
