@@ -8,7 +8,7 @@
 # make benchmark   compare a plain script, dcgan and r3gan on three sets: nine runs, each of which
 #                  is measured after MINUTES (10 and 30)
 # make benchmark-speed  the speed of training, data and generation on this CPU, as one table
-# make benchmark-gpu  the table of what needs a GPU: training, its precisions, generation
+# make benchmark-gpu  the table of what needs a GPU: its tests, training, precisions, generation
 # make runtimes    measure the table of runtimes in export/README.md again (installs 4 GB)
 # make clean       delete what the other targets installed
 

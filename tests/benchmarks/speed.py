@@ -1,6 +1,7 @@
 """How fast training, data and generation are on this CPU, as one table.
 
     python -m tests.benchmarks.speed [--pairs 5] [--only TEXT]     # `make benchmark-speed`
+    python -m tests.benchmarks.speed --growth    # training by size, batch and processes
 
 All is by the CPU time of one process with one thread, and what is compared takes turns, pair after
 pair, so that other work on the machine changes little. Cells are the median of the pairs, with the
@@ -23,30 +24,34 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
+from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.benchmarks import plain_dcgan
+from tests.faults.kills import ranks
 from vidgan import config
 from vidgan.data import cache
 from vidgan.disk.places import bundled
-from vidgan.film.writer import write_png
 from vidgan.generator import export, synthesis
-from vidgan.networks import augment
+from vidgan.networks import augment, pixels
 from vidgan.networks.dcgan import Doubling
-from vidgan.training import average, batches, loop, setup
+from vidgan.training import average, batches, codes, loop, setup
 from vidgan.training.log import Log
 from vidgan.training.state import Run
 from vidgan.training.step import Step
 
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+SIZES, BATCHES = (32, 64, 128, 256), (16, 32, 64)
 EQUAL = {"channels": 64, "batch_size": 64}  # the networks of the plain script
 clock = time.process_time
 
 
-def settings(*, channels: int = 0, batch_size: int = 0, images: int, **train) -> config.Config:
+def settings(
+    *, size: int = 64, channels: int = 0, batch_size: int = 0, images: int, **train
+) -> config.Config:
     never = dict.fromkeys(("samples_every_images", "checkpoint_every_images"), 10**9)
     how = {"images": images, "batch_size": batch_size, "distance_every_images": 0}
-    model = {"width": 64, "height": 64, "channels": channels}
+    model = {"width": size, "height": size, "channels": channels}
     return config.from_dict({"model": model, "train": how | never | train})
 
 
@@ -70,10 +75,11 @@ def ours(**keys) -> Callable[[], float]:
     """Images per second of steps with their batches. (The rows below say what a log line costs.)"""
     run, step, _ = begun(tempfile.mkdtemp(), **keys)
     made, batch = batches.batches(run), run.settings.train.batch_size
+    few = 256 * 64**2 // run.settings.model.width**2
 
     def rate() -> float:
         step(next(made))  # what came in between has filled the CPU's cache with its own
-        began, count = clock(), max(2, 256 // batch)
+        began, count = clock(), max(1, few // batch)
         for _ in range(count):
             step(next(made))
         return count * batch / (clock() - began)
@@ -110,12 +116,19 @@ def anatomy(**keys) -> dict[str, object]:
         outcome = step(ready[0])
         count, seed, draws = run.settings.train.batch_size, 0, augment.DRAWS["diff"]
         watch = loop.Watch(data_sample(run))
-        doubling = [up for up in run.state.generator.layers if isinstance(up, Doubling)]
+        g, known, z = run.state.generator, run.state.codes, ready[0].z
+        doubling = [up for up in g.layers if isinstance(up, Doubling)]
+        real = pixels.to_float(ready[0].real)
+        fake = real.clone().requires_grad_()
         once = {
             "draws": lambda: [augment.draw(seed, 64, count, i, draws=draws) for i in (0, 1)],
             "finite": lambda: step._check_finite(*[outcome.loss_d] * 2, outcome.gradient_d),
             "average": lambda: average.update_average(run),
             "kernels": lambda: [up.kernel() for up in doubling],
+            "codes": lambda: codes.of_reals(real, known, z),
+            "their distance": lambda: codes.distance(fake, real).backward(),
+            "anchors": lambda: g.latents(z, None, None),
+            "noise": lambda: [noise.field(z) for noise in g.noise.values()],
         }
         with contextlib.closing(Log(run.folder, writes=True)) as log:
             line_s = per_call(lambda: log.write(loop._progress(run, watch, outcome, 1.0)), 5)
@@ -162,22 +175,24 @@ def take() -> Callable[[], float]:
     return lambda: 32 / per_call(lambda: data.take(random.integers(0, len(data), 32)), 500)
 
 
-def first_batch(pictures: int) -> float:
-    """Seconds by the wall until the first batch of a large folder whose cache is there."""
+def first_batch(pictures: int) -> list[float]:
+    """Seconds by the wall, and of the CPU, until the first batch of a large folder whose cache is
+    there."""
     with tempfile.TemporaryDirectory() as folder:
         random = np.random.default_rng(0)
         for i in range(pictures):
             path = Path(folder) / f"{i // 1000:03d}" / f"{i:06d}.png"
             path.parent.mkdir(exist_ok=True)
-            write_png(path, random.integers(0, 256, (8, 8, 3), np.uint8))
+            Image.fromarray(random.integers(0, 256, (8, 8, 3), np.uint8)).save(path)
         open_ = f"""
 import time; began = time.monotonic()
 import numpy as np; from vidgan import config; from vidgan.data import cache
 data = cache.open_dataset(config.DataConfig(source={folder!r}), width=32, height=32)
-data.take(np.arange(64)); print(time.monotonic() - began)"""
+data.take(np.arange(64)); print(time.monotonic() - began, time.process_time())"""
         env = os.environ | {"XDG_CACHE_HOME": folder + "/cache"}
         run = [sys.executable, "-c", open_]
-        return [float(subprocess.check_output(run, env=env)) for _ in range(2)][1]
+        said = [subprocess.check_output(run, env=env, text=True) for _ in range(2)]
+        return [float(word) for word in said[1].split()]
 
 
 def synthesize(kind: str) -> Callable[[], float]:
@@ -225,14 +240,34 @@ def in_turn(count: int, one: list, other: list) -> list[list[float]]:
     return [[a(), b()] for _ in range(count)]
 
 
+def growth(world: int) -> np.ndarray:
+    """Images per second of so many processes together, if each has a core of its own: [size, batch]
+    float64. They divide a batch, and `ours` counts the images of all."""
+    started = [start("grown", (), env, {}) for env in (ranks(world) if world > 1 else [{}])]
+    return np.mean([ended(process) for process in started], 0)
+
+
+def grown() -> list[list[float]]:
+    return [[ours(size=size, batch_size=batch)() for batch in BATCHES] for size in SIZES]
+
+
 def measured(function: str, *words: object, env: dict[str, str] | None = None, **keys) -> object:
     """What a function of this module returns in a process of its own, with one thread."""
+    return ended(start(function, words, env or {}, keys))
+
+
+def start(function: str, words: tuple, env: dict[str, str], keys: dict) -> subprocess.Popen:
     code = "import json, sys; from tests.benchmarks import speed; a, k = json.loads(sys.argv[1]); "
     code += f"print('>' + json.dumps(speed.{function}(*a, **k)))"
     command = [sys.executable, "-c", code, json.dumps([words, keys])]
-    env = os.environ | {"OMP_NUM_THREADS": "1"} | (env or {})
-    done = subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout.splitlines()[-1][1:])
+    env = os.environ | {"OMP_NUM_THREADS": "1"} | env
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
+
+
+def ended(process: subprocess.Popen) -> object:
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
+    return json.loads(said.splitlines()[-1][1:])
 
 
 def compared(found: list[list[float]]) -> str:
@@ -262,8 +297,8 @@ def rows(count: int, pictures: int) -> Iterator[tuple[str, Callable[[], str]]]:
     for kind in ("onnx", "torch"):
         how = (["synthesize", {"kind": kind}], ["bare", {"kind": kind}])
         yield f"`Synthesize` / bare, {kind}, 128x128", turns(*how, {})
-    words = f"first batch of {pictures:,} pictures, warm cache, by the wall"
-    yield words, lambda: f"{first_batch(pictures):.1f} s"
+    words = f"first batch of {pictures:,} pictures, warm cache, by the wall and the CPU"
+    yield words, lambda: "{:.1f} and {:.1f} s".format(*first_batch(pictures))
 
 
 def described(step: dict) -> str:
@@ -277,12 +312,26 @@ def described(step: dict) -> str:
     )
 
 
+def print_growth() -> None:
+    worlds = (1, 2)
+    found = [growth(world) for world in worlds]
+    print(f"| pictures | processes |{''.join(f' batches of {batch} |' for batch in BATCHES)}")
+    print("|---|---|" + "---|" * len(BATCHES))
+    for size, *of_worlds in zip(SIZES, *found, strict=True):
+        for world, rates in zip(worlds, of_worlds, strict=True):
+            cells = "".join(f" {rate:,.0f} |" for rate in rates)
+            print(f"| {size}x{size} | {world} |{cells}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--only", default="", help="rows whose name contains this")
     parser.add_argument("--pictures", type=int, default=100_000)
+    parser.add_argument("--growth", action="store_true", help="the other table")
     given = parser.parse_args()
+    if given.growth:
+        return print_growth()
     print("| what, by CPU time of one thread | measured |\n|---|---|", flush=True)
     for what, measure in rows(given.pairs, given.pictures):
         if given.only in what:

@@ -7,7 +7,9 @@ import struct
 import subprocess
 import sys
 import tarfile
+import threading
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -96,6 +98,21 @@ def test_a_set_out_of_a_package_is_opened_by_its_name(digits):
     assert dataset.class_names == ("0", "1") and dataset.labels.tolist() == [0, 0, 1]
     levels = pixels_of(dataset).reshape(3, -1)
     assert levels[0].max() > 100 and levels[0].mean() < 5 and levels[1:].min() == 255
+
+
+def test_processes_that_want_a_set_at_once_unpack_it_once(digits, monkeypatch):
+    unpacked, pictures_in, together = [], downloads._pictures_in, threading.Barrier(4)
+    monkeypatch.setattr(
+        downloads, "_pictures_in", lambda package: unpacked.append(1) or pictures_in(package)
+    )
+
+    def want(_):
+        together.wait()
+        return downloads.unpacked_set("digits")
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(want, range(4)))) == 1
+    assert unpacked == [1]
 
 
 def test_a_damaged_package_is_refused_and_named(digits):

@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 import types
 from pathlib import Path
 
@@ -120,25 +119,24 @@ def test_a_folder_is_replaced_and_the_old_one_deleted(tmp_path, monkeypatch, nam
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux exchanges two folders in one step")
 def test_there_is_no_moment_without_the_old_folder_or_the_new_one(tmp_path):
-    target, absent, end = tmp_path / "frames", [], threading.Event()
+    """Looks between all lines of the module; a thread that watched would mostly come too late."""
+    target, absent, before = tmp_path / "frames", [], sys.gettrace()
     with files.whole(target) as part:
-        put(part, "0")
+        put(part, "old")
 
-    def watch() -> None:
-        while not end.is_set():
-            try:
-                (target / "frame").stat()
-            except FileNotFoundError:
-                absent.append(1)
+    def look(frame, *_):
+        if frame.f_code.co_filename == files.__file__:
+            if not (target / "frame").exists():
+                absent.append(frame.f_lineno)
+            return look
 
-    watching = threading.Thread(target=watch)
-    watching.start()
-    for number in range(200):
+    sys.settrace(look)
+    try:
         with files.whole(target) as part:
-            put(part, str(number))
-    end.set()
-    watching.join()
-    assert not absent
+            put(part, "new")
+    finally:
+        sys.settrace(before)
+    assert read(target) == "new" and not absent
 
 
 def test_a_folder_is_put_back_if_its_process_was_killed_between_two_renames(tmp_path):

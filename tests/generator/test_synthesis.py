@@ -71,6 +71,17 @@ def test_a_frame_does_not_depend_on_how_many_are_asked_for(which, request):
         assert np.array_equal(generator(z[7:9]), frames[7:9])
 
 
+def test_frames_have_all_bits_of_float32_on_any_device(model_file):
+    generator, seen = open_generator(model_file), []
+
+    def look(*_):
+        seen.append((torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32))
+
+    generator._image.network.register_forward_hook(look)
+    generator(np.zeros((1, generator.z_dim), np.float32))
+    assert seen == [(False, False)]
+
+
 @pytest.mark.parametrize("name", ["shipped", "dcgan", "r3gan"])
 def test_frames_of_a_batch_are_those_of_single_latents(name, tmp_path):
     file = SHIPPED

@@ -35,6 +35,16 @@ def test_codes_spread_as_latents_do_in_each_direction(smooth, tmp_path):
     assert torch.allclose(all_codes.T @ all_codes / 300, torch.eye(40), atol=0.02)
 
 
+@pytest.mark.parametrize("size", [(64, 64), (40, 72), (8, 250)])
+def test_a_small_picture_is_that_of_areas_and_so_is_its_gradient(size):
+    image = torch.randn(2, 3, *size, requires_grad=True)
+    wanted = torch.nn.functional.interpolate(image, (16, 16), mode="area")
+    torch.testing.assert_close(codes.small(image), wanted)
+    weight = torch.randn(2, 3, 16, 16)
+    ours, theirs = (torch.autograd.grad(x, image, weight) for x in (codes.small(image), wanted))
+    torch.testing.assert_close(ours, theirs)
+
+
 def test_half_of_the_latents_are_codes_of_their_length(smooth, tmp_path):
     run = opened(smooth, tmp_path)
     real, z = reals(run, np.arange(10)), torch.randn(10, 100)

@@ -561,13 +561,16 @@ def test_ranks_are_asked_twice_a_second_whether_one_stops_and_at_the_end(asked):
 def test_two_ranks_stay_equal_and_reduce_nothing_but_gradients_at_most_steps(pictures, tmp_path):
     """Two processes of gloo, alone, as a launcher that is not torchrun would start them."""
     code = (
-        "import sys\nfrom lightning_fabric import Fabric\nfrom vidgan.cli.main import main\n"
+        "import os, sys\nfrom lightning_fabric import Fabric\nfrom vidgan.cli.main import main\n"
+        "rank = int(os.environ['RANK'])\n"
+        "from vidgan.training import codes\nmake = codes.make_codes\n"
+        "codes.make_codes = lambda *a, **k: (1 + rank) * make(*a, **k)\n"  # as another machine
         "reduce, calls = Fabric.all_reduce, []\n"
         "Fabric.all_reduce = lambda *a, **k: (calls.append(1), reduce(*a, **k))[1]\n"
         "sys.argv[0] = 'vidgan'\n"
         "from vidgan.training.step import Step\nstep, states = Step.__call__, []\n"
         "Step.__call__ = lambda self, batch: (states.append(self._state), step(self, batch))[1]\n"
-        "weights = lambda s: [*s.generator.parameters(), *s.discriminator.parameters()]\n"
+        "weights = lambda s: [*s.generator.parameters(), *s.discriminator.parameters(), s.codes]\n"
         "try:\n    main()\nfinally:\n"
         "    print(sum(w.detach().double().abs().sum().item() for w in weights(states[-1])))\n"
         "    print(len(calls), 'of 40')\n"
@@ -583,7 +586,7 @@ def test_two_ranks_stay_equal_and_reduce_nothing_but_gradients_at_most_steps(pic
         )
         for env in ranks(2)
     ]
-    said = [process.communicate(timeout=120) for process in processes]
+    said = [process.communicate(timeout=240) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
     (run,) = (tmp_path / "runs").iterdir()
     assert f"{run}/generator.safetensors" in said[0][0] and "generator" not in said[1][0]

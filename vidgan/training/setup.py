@@ -163,7 +163,9 @@ def build(settings: config.Config, fabric: Fabric, dataset: cache.Dataset) -> St
     discriminator.to(memory_format=torch.channels_last)
     how, precision, known = settings.train, fabric.strategy.precision, None
     if how.code_weight:
-        known = codes.make_codes(dataset, z_dim=settings.model.z_dim, device=fabric.device)
+        known = codes.make_codes(dataset, z_dim=settings.model.z_dim, device=torch.device("cpu"))
+        # Another machine may find a component with the other sign.
+        known = fabric.broadcast(known).to(fabric.device)
         codes.set_anchors(dataset, known, generator)
     return State(
         generator=generator,
