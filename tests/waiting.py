@@ -34,6 +34,12 @@ def interrupted(
     return process.returncode, stderr
 
 
+def children(process: subprocess.Popen) -> list[int]:
+    """The processes that a process has started, the oldest first."""
+    of = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    return list(map(int, of.split()))
+
+
 @contextlib.contextmanager
 def another_process_in(block: Callable, path: Path) -> Iterator[subprocess.Popen]:
     """A process that has entered the block `with block(path)` and stays there."""

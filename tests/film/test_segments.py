@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.films import decoded, fill, film_writer, noise, run_python, write
-from tests.waiting import wait_until
+from tests.waiting import children, wait_until
 from vidgan.errors import SystemFault, UsageError
 from vidgan.film import segments
 from vidgan.film.segments import Film, Share
@@ -241,8 +241,8 @@ def test_a_process_started_with_other_settings_says_so_and_ends(tmp_path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
-def render_command(onnx_file: Path, target: str) -> list[str]:
-    options = ["--frames", "500", "--scale", "2", "--model", str(onnx_file)]
+def render_command(onnx_file: Path, target: str, *, frames: int = 500) -> list[str]:
+    options = ["--frames", str(frames), "--scale", "2", "--model", str(onnx_file)]
     return ["vidgan", "render", *options, target]
 
 
@@ -256,6 +256,21 @@ def test_two_processes_under_torchrun_make_the_film_of_one(onnx_file, tmp_path, 
     assert printed.count("shared.mp4: 500 frames") == 1
     assert np.array_equal(decoded(tmp_path / "shared.mp4"), decoded(tmp_path / "alone.mp4"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["alone.mp4", "shared.mp4"]
+
+
+@pytest.mark.slow
+def test_a_process_that_is_lost_ends_the_other_and_leaves_nothing(onnx_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    shared = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m"]
+    command = [*shared, *render_command(onnx_file, "out.mp4", frames=100_000)]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as launcher:
+        wait_until((segments.folder_of(tmp_path / "out.mp4") / "manifest.json").exists, launcher)
+        os.kill(children(launcher)[1], signal.SIGKILL)
+        _, stderr = launcher.communicate(timeout=30)
+    assert launcher.returncode and list(tmp_path.iterdir()) == []
+    assert [line for line in stderr.splitlines() if line.startswith("vidgan: ")] == [
+        "vidgan: interrupted by SIGTERM"
+    ]
 
 
 def test_the_command_resumes(onnx_file, tmp_path):

@@ -18,7 +18,7 @@ from tests import conftest
 from tests.conftest import listening, write_pictures
 from tests.faults.kills import ranks
 from tests.films import noise, write
-from tests.waiting import another_process_in, wait_until
+from tests.waiting import another_process_in, children, wait_until
 from vidgan import config, signals
 from vidgan.data import cache
 from vidgan.errors import ConfigError, DataError, DivergedError, SystemFault
@@ -486,12 +486,6 @@ def test_a_run_trains_in_one_process_at_a_time_and_outlives_a_killed_one(picture
     (run / "lock.owner").write_text("123 another-host\n")
     with pytest.raises(SystemFault, match="123 on another-host"), locked(run):
         pass
-
-
-def children(process):
-    """The processes that a process has started, the oldest first."""
-    of = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-    return list(map(int, of.split()))
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ def listed(folder: Path) -> tuple[Sequence[str], tuple[str, ...]]:
     If vidgan made all the pictures and films, they are learned from.
     """
     runs: list[Path] = []
-    files = sorted(path.relative_to(folder).as_posix() for path in _walk(folder, runs))
+    files = sorted(_walk(folder, runs))
     others = [file for file in files if suffix(file) not in _WRITTEN or not _is_own(folder / file)]
     if not any(suffix(file) in VIDEO_SUFFIXES | SUFFIXES for file in others):
         others = files
@@ -35,9 +35,9 @@ def _is_own(file: Path) -> bool:
     return False
 
 
-def _walk(folder: Path, runs: list[Path]) -> Iterator[Path]:
-    """All plain files below. Links are followed, but no folder is entered twice, and no run, which
-    becomes one of `runs`."""
+def _walk(folder: Path, runs: list[Path]) -> Iterator[str]:
+    """The names of all plain files below. Links are followed, but no folder is entered twice, and
+    no run, which becomes one of `runs`."""
 
     def refuse(error: OSError) -> typing.NoReturn:
         raise error
@@ -50,5 +50,7 @@ def _walk(folder: Path, runs: list[Path]) -> Iterator[Path]:
         real = Path(here).resolve()
         folders[:] = [] if real in seen else sorted(f for f in folders if not is_hidden(f))
         if real not in seen:
-            yield from (p for f in files if not is_hidden(f) and (p := Path(here, f)).is_file())
+            start = "" if here == str(folder) else f"{Path(here).relative_to(folder).as_posix()}/"
+            plain = (f for f in files if not is_hidden(f) and Path(here, f).is_file())
+            yield from (start + f for f in plain)
         seen.add(real)
