@@ -146,6 +146,12 @@ def test_its_frames_are_those_of_python(session, expected):
     assert nearly_equal(pixels, expected[[0, 7, 29]]) and expected.std() > 5
 
 
+def test_the_page_says_first_what_it_shows_and_one_thing_to_do(session):
+    said = session["says"]
+    assert said.startswith("None of this exists") and "Drag the picture" in said
+    assert not any(word in said.lower() for word in ("latent", "truncation", "gan", "seed"))
+
+
 def test_a_drag_moves_the_picture_and_comes_back(session):
     assert session["rests"] and session["drag_moves"] and session["drag_comes_back"]
 
@@ -176,6 +182,20 @@ def test_a_recorded_film_is_exact_tagged_and_marked(session, player, expected):
     mark = find_mark(film)
     assert mark["digital_source_type"] == DIGITAL_SOURCE_TYPE
     assert mark["comment"]["seed"] == 7 and mark["comment"]["frames"] == 30
+
+
+def test_a_film_may_be_webm_too(session, player, expected):
+    film = player.parent / "page.webm"
+    with av.open(film) as container:
+        assert container.streams.video[0].codec_context.name == "vp9"
+        frames = list(container.decode(video=0))
+    # The times of WebM are whole milliseconds.
+    assert [frame.time for frame in frames] == pytest.approx(np.arange(30) / 30, abs=0.0006)
+    height, width = expected.shape[1:3]
+    pixels = np.stack([frame.to_ndarray(format="rgb24") for frame in frames])
+    small = pixels.reshape(30, height, 512 // height, width, 512 // width, 3).mean((2, 4))
+    assert np.abs(small - expected).mean() < 3
+    assert find_mark(film)["comment"]["seed"] == 7
 
 
 def test_a_saved_walk_names_the_model_and_every_keyframe(session, player):
@@ -303,6 +323,16 @@ def test_the_page_morphs_from_class_to_class_as_a_render_does(tmp_path):
     for name, labels in (("two", [0, 2]), ("three", [0, 2, 1])):
         assert json.loads((tmp_path / f"{name}.json").read_text())["labels"] == labels
     assert seen["loaded"] and seen["refused"]
+    assert seen["mixes"] and seen["left"] and seen["unmixed"] and seen["through"] == [0, 1, 2, 3]
+    assert seen["alone"] == [names[0], "0,2,1"]
+    mixed = find_mark(tmp_path / "mixed.png")["comment"]
+    weights = np.array(mixed["class_weights"], np.float32)
+    assert "labels" not in mixed and weights.argmax() == 2 and 0.05 < weights.min() < 0.24
+    latent = np.array(mixed["keyframes"][0]["latent"], np.float32)
+    with Image.open(tmp_path / "mixed.png") as picture:
+        small = np.asarray(picture.convert("RGB").resize((64, 64), Image.Resampling.BOX), float)
+    ours = frames_inside(player, np.concatenate([latent, weights])[None])[0]
+    assert np.abs(small - ours).mean() < 2
     assert seen["worst_level"] <= 1  # of the self-test, by which a site chooses its runtime
     rows = walk.latents(0, 30)[[0, 7, 29]]
     assert ((rows[:, 100:] > 0.1).sum(1) > 1).any()  # one of them is a mixture
@@ -413,19 +443,34 @@ def test_a_picture_and_a_clip_can_be_sent(played, player, expected):
         assert picture.size == (512, 512)
         assert np.abs(small(picture) - expected[15]).mean() < 2
     of_clip = frames_inside(player, loop(seed=7, frames=20, z_dim=100, keyframes=4).latents(0, 20))
-    with Image.open(clip) as pictures:
-        assert (pictures.n_frames, pictures.info["loop"]) == (20, 0)
-        for frame, picture in zip(of_clip, ImageSequence.Iterator(pictures), strict=True):
-            assert np.abs(small(picture) - frame).mean() < 4
-            assert picture.info["duration"] == 50
-    assert clip.stat().st_size < 1e6
-    for file in (still, clip):
+    gif = clip.with_suffix(".gif")
+    for file in (clip, gif):
+        with Image.open(file) as pictures:
+            assert (pictures.n_frames, pictures.info["loop"]) == (20, 0)
+            for frame, picture in zip(of_clip, ImageSequence.Iterator(pictures), strict=True):
+                assert np.abs(small(picture) - frame).mean() < 4
+                assert picture.info["duration"] == 50
+    assert clip.stat().st_size < 1e6 and gif.stat().st_size < 3e6
+    for file in (still, clip, gif):
         mark = find_mark(file)
         assert mark["digital_source_type"] == DIGITAL_SOURCE_TYPE and mark["comment"]["seed"] == 7
     walk = Walk(**find_mark(still)["comment"])  # of the one picture
     z = walk.paths()[0].latents(0, 1)
     assert nearly_equal(frames_inside(player, z)[0], expected[15])
     assert played["shared"] == "walk-7.png" and played["not_shared"]
+
+
+def test_a_gamepad_and_a_midi_controller_play_the_page(player, tmp_path):
+    """There are none: the page is given objects of the shape that browsers give it."""
+    seen = node("drive.mjs", "handled", player.as_uri() + HASH, tmp_path)
+    assert seen["errors"] == seen["overflow"] == seen["small"] == []
+    assert seen["found"] and seen["rests"] and seen["sticks"] and seen["slides"] and seen["linked"]
+    assert seen["kept"] == [0, 1, 2, 3, "latent"] and seen["next"] == pytest.approx(1 / 5)
+    assert seen["chosen"] == "15" and seen["map"] == "true" and seen["roams"] and seen["went"]
+    assert seen["plays"] == "Pause" and seen["midi"] and seen["one_change"] == 1
+    lowest, highest = seen["knobs"]
+    assert lowest < -1 and highest > 1
+    assert seen["key"] == pytest.approx(2 / 5) and seen["picked"] == "16"
 
 
 def test_the_page_can_be_sent_with_the_walk_inside(played, player):

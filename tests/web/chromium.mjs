@@ -12,6 +12,7 @@ export async function launched(folder, options, flags = ["--disable-gpu"]) {
     executablePath: "/usr/bin/chromium", args: [...quiet, ...flags], ...options,
   });
   const page = browser.pages()[0], faults = [], fetched = [];
+  page.setDefaultTimeout(90_000); // a busy machine may need some of it
   page.on("pageerror", (error) => faults.push(error.message));
   page.on("console", (line) => line.type() === "error" && faults.push(line.text()));
   page.on("request", (request) => request.url().startsWith("data:") || fetched.push(request.url()));

@@ -1,9 +1,9 @@
 // Uses the page in real Chromium as a person would, and prints what happened as JSON.
 //
-//     node drive.mjs page|mended|played|slid|photo|extras|sounds|site|doubleclick|software|classes|still|watch URL FOLDER
+//     node drive.mjs page|mended|played|handled|slid|photo|extras|sounds|site|doubleclick|software|classes|still|watch URL FOLDER
 //
 // page: everything on it. mended: what once went wrong. played: undo, finds, children,
-// the map, and what can be sent. slid: the sliders. photo: a picture of one's own. extras: time travel and the quiz. sounds: music and the microphone. site: its first frames. doubleclick: the same
+// the map, and what can be sent. handled: a gamepad and a MIDI controller. slid: the sliders. photo: a picture of one's own. extras: time travel and the quiz. sounds: music and the microphone. site: its first frames. doubleclick: the same
 // opened as a file. software: it has a GPU in name only. classes: those of a page of classes. still: a browser with reduced motion and no H.264.
 // watch: how fast it plays.
 
@@ -93,15 +93,16 @@ async function stayedStill() {
   await saved("#record", "film.webm");
 }
 
-/** Remember the widths at which the page does not fit, and what is too small there for a finger. */
+/** Remember the widths at which the page does not fit, and what is too small there for a finger or has no name. */
 async function overflows() {
   Object.assign(report, { overflow: [], small: [] });
   for (const width of [320, 390, 820, 1280]) {
     await page.setViewportSize({ width, height: 800 });
     if (await page.evaluate(() => document.documentElement.scrollWidth > innerWidth)) report.overflow.push(width);
     report.small.push(...(await page.evaluate(() => {
-      const seen = [...document.querySelectorAll("button, select, input")].filter((one) => one.checkVisibility());
-      return seen.filter((one) => Math.min(one.offsetWidth, one.offsetHeight) < 24).map((one) => one.id);
+      const seen = [...document.querySelectorAll("button, select, input, [tabindex='0']")].filter((one) => one.checkVisibility());
+      const named = (one) => one.ariaLabel || one.labels?.length || one.textContent.trim();
+      return seen.filter((one) => Math.min(one.offsetWidth, one.offsetHeight) < 24 || !named(one)).map((one) => one.outerHTML);
     })));
   }
 }
@@ -126,6 +127,7 @@ const middle = async (selector, n = 0) => {
 };
 
 async function used() {
+  report.says = await page.evaluate(() => ["header", "#hint"].map((what) => document.querySelector(what).innerText).join(" "));
   await page.click("#play"); // pause
   const resting = await atRest();
   await settled();
@@ -140,6 +142,8 @@ async function used() {
   await page.mouse.up();
   await page.click("#crisp");
   await saved("#record", "film"); // of the path, wherever the drag has led
+  await page.selectOption("#kind", "WebM");
+  await saved("#record", "page.webm");
   await saved("#save", "seeds.json");
   await page.click("#keep");
   report.kept = await keyframes();
@@ -298,7 +302,10 @@ async function played() {
   await saved("#still", "still.png");
   await page.click("#share");
   report.shared = await page.evaluate(() => window.shared);
-  await saved("#clip", "clip.webp");
+  await page.selectOption("#kind", "WebP");
+  await saved("#record", "clip.webp");
+  await page.selectOption("#kind", "GIF");
+  await saved("#record", "clip.gif");
   await dragged([x, y], [x + 90, y + 40]);
   await page.mouse.up();
   await page.click("#keep");
@@ -310,6 +317,71 @@ async function played() {
   report.arrived = sent === (await page.evaluate(() => JSON.stringify(vidgan.walk, (key, value) => (ArrayBuffer.isView(value) ? [...value] : value))));
   await saved("#page", "again.html");
   await computed();
+}
+
+async function handled() {
+  const hold = (axes) => page.evaluate((axes) => (window.pad.axes = axes), axes);
+  const press = async (n) => {
+    for (const pressed of [true, false]) {
+      await page.evaluate(([n, pressed]) => (window.pad.buttons[n].pressed = pressed), [n, pressed]);
+      await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))); // the page has seen it
+    }
+  };
+  const place = () => page.locator("#seek").inputValue().then(Number);
+  const slider = (n) => page.locator("#sliders input").nth(n).inputValue().then(Number);
+  await page.click("#play"); // pause
+  await page.evaluate(() => window.dispatchEvent(Object.assign(new Event("gamepadconnected"), { gamepad: window.pad })));
+  report.found = (await toast()).includes("a pad");
+  await hold([0.1, -0.1, 0.1, 0]); // at rest, as sticks are
+  await settled();
+  report.rests = (await page.isHidden("#free")) && !(await slider(0));
+  await hold([1, 0, 0, 0]);
+  report.sticks = await becomes(() => page.isVisible("#free"));
+  await hold([0, 0, 0, 0]);
+  await press(0);
+  report.kept = await keyframes();
+  await hold([0, 0, 1, -1]);
+  report.slides = await becomes(async () => (await slider(0)) > 1 && (await slider(1)) > 1);
+  await hold([0, 0, 0, 0]);
+  report.linked = await becomes(() => page.evaluate(() => location.hash.includes("directions=")));
+  await page.locator("#seek").fill("0");
+  await press(15);
+  report.next = await place();
+  await page.click("#nine");
+  await hold([1, 1, 0, 0]);
+  await settled();
+  await hold([0, 0, 0, 0]); // it still points at the ninth
+  await page.screenshot({ path: join(folder, "aim.png") });
+  await press(0);
+  report.chosen = await page.evaluate(() => vidgan.walk.seed);
+  await press(5);
+  report.map = await page.getAttribute("#map", "aria-pressed");
+  await atRest();
+  await remember();
+  await hold([-1, 0, 0, 0]);
+  report.roams = await becomes(async () => !(await isAgain()));
+  await hold([0, 0, 0, 0]);
+  await press(0);
+  report.went = await becomes(() => page.isVisible("#free"));
+  await press(1);
+  report.plays = await page.getAttribute("#play", "aria-label");
+  await page.click("#play"); // pause
+
+  const play = (...messages) => page.evaluate((all) => all.forEach((data) => window.midi.onmidimessage({ data })), messages);
+  await page.keyboard.press("?");
+  await page.screenshot({ path: join(folder, "help.png") });
+  await page.click("#midi");
+  report.midi = await becomes(async () => (await toast()) === "MIDI: some keys");
+  const depth = await page.evaluate(() => history.state.depth);
+  await play([0xb0, 70, 0], [0xb0, 71, 0], [0xb0, 71, 127], [0xb0, 123, 127], [0x90, 62, 0]); // two knobs, and what is neither
+  report.knobs = [await slider(0), await slider(1)];
+  report.one_change = await becomes(async () => (await page.evaluate(() => history.state.depth)) > depth) && (await page.evaluate(() => history.state.depth)) - depth;
+  await play([0x90, 62, 90]);
+  report.key = await place();
+  await page.click("#nine");
+  await play([0x91, 49, 90]); // the second of nine
+  report.picked = await page.evaluate(() => vidgan.walk.seed);
+  await overflows();
 }
 
 async function slid() {
@@ -478,6 +550,28 @@ async function mixed() {
   await page.locator("#classes select").nth(2).selectOption("1");
   report.linked = await becomes(() => page.evaluate(() => location.hash.includes("labels=0,2,1")));
   await saved("#save", "three.json");
+  const [x, y] = await middle("#mixer");
+  await page.mouse.click(x, y);
+  report.mixes = await becomes(async () => (await page.textContent("#mixture")).includes("25%"));
+  await page.mouse.move(x, y);
+  await page.mouse.down();
+  await page.mouse.move(x + 20, y + 10);
+  await page.mouse.up();
+  await page.screenshot({ path: join(folder, "mixer.png") });
+  await saved("#still", "mixed.png");
+  await page.click("#play");
+  report.left = await becomes(async () => (await page.locator("#finds li").count()) === 1);
+  report.unmixed = (await page.isHidden("#mix-take")) && (await becomes(async () => !(await page.textContent("#mixture")).includes("25%")));
+  await page.click("#play"); // pause
+  await page.mouse.click(x, y);
+  await page.locator("#mixer").focus();
+  for (let i = 0; i < 14; i++) await page.keyboard.press(i % 2 ? "ArrowUp" : "ArrowLeft"); // into a corner
+  report.alone = [await page.getAttribute("#mixer", "aria-valuetext"), await page.evaluate(() => vidgan.walk.labels.join())];
+  await page.mouse.click(x, y);
+  await page.click("#mix-take");
+  report.through = await page.evaluate(() => vidgan.walk.labels.toSorted());
+  await page.goBack();
+  await becomes(() => page.evaluate(() => vidgan.walk.labels.length === 3));
   await page.locator("#classes button").nth(0).click();
   report.removed = await page.evaluate(() => vidgan.walk.labels);
   await overflows();
@@ -489,7 +583,7 @@ async function mixed() {
   report.refused = await becomes(async () => (await toast()).includes("labels are not numbers of classes"));
 }
 
-const visits = { page: [computed, used], mended: [mended], played: [played], slid: [slid], photo: [photographed], extras: [travelled], sounds: [moved], site: [computed], software: [computed], doubleclick: [opened], classes: [mixed], still: [stayedStill], watch: [watched] };
+const visits = { page: [computed, used], mended: [mended], played: [played], handled: [handled], slid: [slid], photo: [photographed], extras: [travelled], sounds: [moved], site: [computed], software: [computed], doubleclick: [opened], classes: [mixed], still: [stayedStill], watch: [watched] };
 try {
   if (what === "still") {
     // Some builds of Chromium have no H.264.
@@ -497,6 +591,20 @@ try {
       const known = VideoEncoder.isConfigSupported.bind(VideoEncoder);
       VideoEncoder.isConfigSupported = async (config) => (config.codec.startsWith("avc1") ? { supported: false } : known(config));
     });
+  }
+  if (what === "handled") {
+    // What a page sees of a gamepad and of a MIDI controller.
+    await page.addInitScript(() => {
+      window.pad = { index: 1, id: "a pad", axes: [0, 0, 0, 0], buttons: Array.from({ length: 17 }, () => ({ pressed: false })) };
+      navigator.getGamepads = () => [null, window.pad];
+      window.midi = { name: "some keys" };
+      navigator.requestMIDIAccess = async () => ({ inputs: new Map([["1", window.midi]]) });
+    });
+  }
+  if (what === "site") {
+    // The server answers for one file only when the page has asked for the others.
+    const others = ["model.onnx", "*.wasm", "ort.*.mjs"].map((name) => page.waitForRequest(`**/${name}`));
+    await page.route("**/model.json", async (route) => (await Promise.all(others), route.continue()));
   }
   await page.goto(url);
   if (what !== "doubleclick") await firstFrame();

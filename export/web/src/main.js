@@ -4,14 +4,16 @@ import { ALWAYS_CLOSED, THROUGH_KEYFRAMES, axesAt, gaussian, slerp, turned, used
 import { checkedSeed, course, framesOf, fromHash, fromJson, keyframesOf, latentOf, leastKeyframes, sown, toHash, toJson } from "./walk.js";
 import { ACROSS, LatentMap } from "./map.js";
 import { ClassList, mixture } from "./classes.js";
-import { FPS, Taken, enlargement } from "./send.js";
+import { Mixer } from "./mixer.js";
+import { CLIP_FPS, CLIP_SIDE, FPS, Taken, clipSeconds, enlargement } from "./send.js";
 import { Finds } from "./finds.js";
 import { soundBy } from "./sound.js";
 import { Sliders, strongest } from "./sliders.js";
 import { Strip } from "./strip.js";
-import { bestFormat } from "./record.js";
+import { formats } from "./record.js";
 import { Encoder, takePhotos } from "./photo.js";
 import { Generator } from "./generator.js";
+import { Gamepads, listenToMidi } from "./controllers.js";
 import { travelBy } from "./past.js";
 import { quizIn } from "./quiz.js";
 
@@ -20,6 +22,11 @@ const DRAG_RADIANS = Math.PI / 2; // the turn of a drag across the whole picture
 const CHILD_RADIANS = 0.6; // from a picture to its children
 const HINTS = { one: "Drag the picture and see it change", nine: "Nine walks: choose one", map: "Drag to roam, tap to go there" };
 const GLIDE_S = 0.7; // the time to return to the path after a drag
+const STICK_RADIANS = 0.8; // the turn of a gamepad's stick in a second
+const STICK_TILES = 2; // on the map, in a second
+const SOME = 0.05; // of a class in a mixture, to be one of a walk
+// What a film or a short loop is good for.
+const KINDS = { MP4: "plays everywhere", WebM: "for web pages", WebP: "loops, small, for chats", GIF: "loops, for old programs" };
 const $ = (id) => document.getElementById(id);
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -35,8 +42,11 @@ export function start({ generator, extra, runtime }, pageWith) {
   const thumbnails = new Map();
   const given = document.querySelector("meta[name=walk]").content;
   const walk = { labels: [0], directions: [], ...(fromHash(location.hash, info) ?? fromHash(given, info) ?? fresh("7")) };
-  // mode: one picture, nine or the map. children: those of view.free, which Nine then shows.
-  const view = { t: 0, playing: !still.matches, free: null, glide: null, crisp: false, mode: "one", children: null, map: null, making: null, sound: null, gain: 1 };
+  // mode: one picture, nine or the map. children: those of view.free, which Nine then shows. aim: the one of nine that a
+  // gamepad points at. mix: weights of classes, instead of the walk's.
+  const view = { t: 0, playing: !still.matches, free: null, glide: null, crisp: false, mode: "one", children: null, map: null, aim: null, mix: null, making: null, sound: null, gain: 1 };
+  const films = new Map(); // that this browser can encode, by their container
+  let kind = "WebP"; // of film or short loop that is made next
   let main, nineWalks, depth = history.state?.depth ?? 0, shownSince = performance.now(), shownFrames = 0, dirty = true, busy = false;
 
   function fresh(seed, count = 4) {
@@ -78,7 +88,7 @@ export function start({ generator, extra, runtime }, pageWith) {
     if (view.free) leave();
     depth = state?.depth ?? depth + 1;
     Object.assign(walk, structuredClone(walkThen));
-    Object.assign(view, { free: null, glide: null, mode: "one", children: null });
+    Object.assign(view, { mix: null, free: null, glide: null, mode: "one", children: null });
     changed();
   });
 
@@ -90,8 +100,8 @@ export function start({ generator, extra, runtime }, pageWith) {
   function leave() {
     const { free } = view;
     const found = { ...walk, keyframes: free ? [{ latent: free }] : walk.keyframes };
-    finds.add(toHash(found, info), {
-      walk: structuredClone(walk), t: view.t, free, latent: main.near(latentNow(), view.t), weights: main.weights(view.t),
+    finds.add(toHash(found, info) + (view.mix ?? ""), {
+      walk: structuredClone(walk), t: view.t, free, mix: view.mix, latent: main.near(latentNow(), view.t), weights: weightsNow(),
     });
     $("finds-note").hidden = true;
   }
@@ -103,13 +113,14 @@ export function start({ generator, extra, runtime }, pageWith) {
   }, (find) => {
     leave();
     Object.assign(walk, structuredClone(find.walk));
-    Object.assign(view, { t: find.t, free: find.free, glide: null, mode: "one", children: null, playing: view.playing && !find.free });
+    Object.assign(view, { t: find.t, free: find.free, mix: find.mix, glide: null, mode: "one", children: null, playing: view.playing && !find.free && !find.mix });
     changed();
   });
 
   const seedAfter = (n) => String((BigInt(walk.seed) + BigInt(n)) % 2n ** 64n);
   const through = () => THROUGH_KEYFRAMES.includes(walk.path);
   const duration = () => framesOf(walk) / FPS;
+  const weightsNow = () => view.mix ?? main.weights(view.t);
 
   /** The courses that Nine shows: of this walk, and of the next eight seeds. */
   function nine() {
@@ -140,6 +151,7 @@ export function start({ generator, extra, runtime }, pageWith) {
     $("speed").value = Math.log2(walk.speed);
     $("speed-value").value = `${walk.speed.toFixed(walk.speed < 1 ? 2 : 1)}×`;
     if (info.classes) classes.show(walk.labels);
+    $("mix-take").hidden = !view.mix;
     sliders.show(walk.directions);
     $("sliders-group").hidden = !$("sliders").children.length;
     $("sliders-reset").hidden = !walk.directions.length;
@@ -160,9 +172,10 @@ export function start({ generator, extra, runtime }, pageWith) {
     picture.classList.toggle("crisp", view.crisp);
     picture.classList.toggle("pick", view.mode === "nine");
     for (const id of ["truncation", "speed"]) filled($(id));
-    $("record").disabled = !format && !view.making;
-    $("clip").disabled = !!view.making;
-    $("record-text").textContent = view.making ? "Stop" : format ? `Film of ${duration().toFixed(1)} s` : "Film";
+    $("kind").disabled = !!view.making;
+    $("record-text").textContent = view.making ? "Stop" : films.has(kind) ? `Film of ${duration().toFixed(1)} s` : `Loop of ${clipSeconds(walk).toFixed(1)} s`;
+    const [size, fps] = films.has(kind) ? [enlarge, FPS] : [enlargement(info, CLIP_SIDE), CLIP_FPS];
+    $("record-note").textContent = `${kind}: ${KINDS[kind]}. ${info.width * size} × ${info.height * size}, ${fps} frames/s.`;
   }
 
   function filled(range) {
@@ -172,6 +185,8 @@ export function start({ generator, extra, runtime }, pageWith) {
 
   function play(on) {
     if (on && view.free) leaveFree();
+    else if (on && view.mix) leave();
+    if (on) view.mix = null;
     if (on && view.mode === "map") view.mode = "one";
     if (on && !walk.closed && view.t >= 1) view.t = 0;
     view.playing = on;
@@ -238,9 +253,20 @@ export function start({ generator, extra, runtime }, pageWith) {
   });
 
   const names = info.class_names;
-  const classes = new ClassList($("classes"), names, (labels) => {
+  const setLabels = (labels) => {
     walk.labels = labels;
+    view.mix = null;
     changed();
+  };
+  const classes = new ClassList($("classes"), names, setLabels);
+  const mixer = new Mixer($("mixer"), names, (mix) => {
+    Object.assign(view, { mix, playing: false, glide: null });
+    show();
+  });
+  $("mix-take").addEventListener("click", () => {
+    const shares = [...view.mix].map((share, label) => [share, label]).filter(([share]) => share >= SOME);
+    setLabels(shares.sort(([a], [b]) => b - a).map(([, label]) => label));
+    toast("The walk now goes through these classes, one after the other.");
   });
   $("class-add").addEventListener("click", () => classes.add());
 
@@ -271,7 +297,7 @@ export function start({ generator, extra, runtime }, pageWith) {
 
   // The picture.
 
-  const framesAt = (latents, weights = main.weights(view.t)) => generator.frames(latents, latents.map(() => weights));
+  const framesAt = (latents, weights = weightsNow()) => generator.frames(latents, latents.map(() => weights));
 
   /** What is to be seen now, before truncation: one picture or nine, row by row. */
   function latentsNow() {
@@ -302,6 +328,11 @@ export function start({ generator, extra, runtime }, pageWith) {
       const [x, y] = [(cell % columns) * info.width, Math.floor(cell / columns) * info.height];
       context.drawImage(small, x * zoom + gap, y * zoom + gap, info.width * zoom - 2 * gap, info.height * zoom - 2 * gap);
     }
+    if (mode === "nine" && view.aim !== null) {
+      const [wide, high] = [info.width * zoom, info.height * zoom];
+      Object.assign(context, { strokeStyle: "#f2925c", lineWidth: 3 });
+      context.strokeRect((view.aim % 3) * wide + 1.5, Math.floor(view.aim / 3) * high + 1.5, wide - 3, high - 3);
+    }
     if (shownFrames++ % 4 === 0) $("glow").getContext("2d").drawImage(small, 0, 0, 8, 8);
   }
 
@@ -325,6 +356,7 @@ export function start({ generator, extra, runtime }, pageWith) {
       }
       dirty = true;
     }
+    if (!view.making && !document.querySelector("dialog[open]")) gamepads.look(elapsed);
     if ((!dirty && !view.glide) || busy || view.making) return;
     busy = true;
     dirty = false;
@@ -343,7 +375,11 @@ export function start({ generator, extra, runtime }, pageWith) {
     if (document.activeElement !== $("seek") || view.playing) $("seek").value = view.t;
     filled($("seek"));
     $("clock").value = `${(view.t * duration()).toFixed(1)} / ${duration().toFixed(1)} s`;
-    $("mixture").value = walk.labels.length > 1 ? mixture(main.weights(view.t), names) : "";
+    if (info.classes) {
+      $("mixture").value = view.mix || walk.labels.length > 1 ? mixture(weightsNow(), names) : "";
+      mixer.show(weightsNow(), walk.labels);
+      $("mix-note").hidden = $("mixer").hidden;
+    }
     const nearest = Math.round(view.t * main.segments);
     strip.near(view.free || !through() ? -1 : walk.closed ? nearest % walk.keyframes.length : nearest);
     if (now - shownSince > 1000) {
@@ -409,6 +445,8 @@ export function start({ generator, extra, runtime }, pageWith) {
     return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
   }
 
+  const placeOfCell = (n) => [((n % 3) + 0.5) / 3, (Math.floor(n / 3) + 0.5) / 3];
+
   /** Nine shows children of a picture off the path, and the walks of nine seeds of one on it. */
   function pick([u, v]) {
     const cell = 3 * Math.min(2, Math.floor(3 * v)) + Math.min(2, Math.floor(3 * u));
@@ -453,11 +491,15 @@ export function start({ generator, extra, runtime }, pageWith) {
 
   // What the person takes away: film, clip, picture, page, walk, link.
 
-  let format = null;
-  const film = { width: info.width * enlarge, height: info.height * enlarge };
-  bestFormat(film.width, film.height).then((found) => {
-    format = found;
-    $("record-note").textContent = found ? `${found.container}, ${film.width} × ${film.height}, ${FPS} frames/s` : "This browser cannot encode video.";
+  formats(info.width * enlarge, info.height * enlarge).then((found) => {
+    for (const one of found) films.set(one.container, one);
+    kind = found[0]?.container ?? "WebP";
+    $("kind").append(...[...films.keys(), "WebP", "GIF"].map((name) => new Option(name)));
+    $("kind").value = kind;
+    show();
+  });
+  $("kind").addEventListener("change", () => {
+    kind = $("kind").value;
     show();
   });
 
@@ -484,11 +526,10 @@ export function start({ generator, extra, runtime }, pageWith) {
     }
   }
 
-  const recordFilm = () => making((copy, ...given) => copy.film(format, ...given));
-  const recordClip = () => making((copy, ...given) => copy.clip(...given));
+  const make = () => making((copy, ...given) => (films.has(kind) ? copy.film(films.get(kind), ...given) : copy.clip(kind, ...given)));
   const savePicture = async () => {
     const latent = view.mode === "map" ? view.map.latentOf(view.map.middle) : latentNow();
-    save(await taken().picture(Float32Array.from(latent), view.t));
+    save(await taken().picture(Float32Array.from(latent), view.t, view.mix));
   };
   const savePage = () => save(new File([pageWith(toHash(walk, info))], `walk-${walk.seed}.html`, { type: "text/html" }));
   const saveWalk = () => save(new File([toJson(walk, generator.info)], `walk-${walk.seed}.json`, { type: "application/json" }));
@@ -513,7 +554,7 @@ export function start({ generator, extra, runtime }, pageWith) {
       const content = fromJson(await file.text(), info);
       leave();
       Object.assign(walk, content);
-      Object.assign(view, { t: 0, free: null, glide: null, mode: "one", children: null });
+      Object.assign(view, { t: 0, mix: null, free: null, glide: null, mode: "one", children: null });
       changed();
       toast(`Loaded ${file.name}`);
     } catch (error) {
@@ -562,7 +603,7 @@ export function start({ generator, extra, runtime }, pageWith) {
 
   const actions = {
     play: () => play(!view.playing), roll, add: keep, keep, evolve: () => evolve(), return: () => play(true), undo, full: fullScreen, "sliders-reset": () => setDirections([], true),
-    record: recordFilm, clip: recordClip, still: savePicture, page: savePage, link: copyLink, save: saveWalk, load: () => $("file").click(),
+    record: make, still: savePicture, page: savePage, link: copyLink, save: saveWalk, load: () => $("file").click(),
   };
   for (const [id, action] of Object.entries(actions)) $(id).addEventListener("click", action);
   for (const [id, key] of [["loop", "closed"], ["crisp", "crisp"], ["nine", "nine"], ["map", "map"]]) $(id).addEventListener("click", () => toggle(key));
@@ -602,7 +643,7 @@ export function start({ generator, extra, runtime }, pageWith) {
     found({ latent, label }) {
       if (view.making) return;
       if (view.free) leave();
-      if (label !== null) walk.labels = [label];
+      if (label !== null) Object.assign(walk, { labels: [label] }), (view.mix = null);
       Object.assign(view, { mode: "one", children: null });
       if (label !== null) changed();
       moveTo(latent);
@@ -663,8 +704,49 @@ export function start({ generator, extra, runtime }, pageWith) {
       else if (view.mode !== "one") toggle(view.mode);
     },
     Enter: () => view.mode === "map" && goTo(view.map.middle),
-    ...Object.fromEntries(Array.from({ length: 9 }, (_, n) => [n + 1, () => view.mode === "nine" && pick([((n % 3) + 0.5) / 3, (Math.floor(n / 3) + 0.5) / 3])])),
+    ...Object.fromEntries(Array.from({ length: 9 }, (_, n) => [n + 1, () => view.mode === "nine" && pick(placeOfCell(n))])),
   };
+
+  // Gamepads and MIDI controllers.
+
+  const ranges = () => [...document.querySelectorAll("#sliders input"), $("truncation"), $("speed")];
+  const goToKeyframe = (i) => {
+    strip.on.choose((i + walk.keyframes.length) % walk.keyframes.length);
+    $("seek").value = view.t; // also where it has the focus
+  };
+  const nearest = () => Math.round(view.t * main.segments);
+  const gamepads = new Gamepads(ranges, {
+    stick(x, y, seconds) {
+      if (!x && !y) return;
+      if (view.mode === "one") return nudge(x * STICK_RADIANS * seconds, y * STICK_RADIANS * seconds);
+      if (view.mode === "map") view.map.pan(x * STICK_TILES * seconds, y * STICK_TILES * seconds);
+      else if (Math.hypot(x, y) > 0.5) view.aim = 4 + Math.round(x) + 3 * Math.round(y);
+      dirty = true;
+    },
+    choose() {
+      if (view.mode === "nine") pick(placeOfCell(view.aim ?? 4));
+      else if (view.mode === "map") goTo(view.map.middle);
+      else keep();
+    },
+    play: actions.play, evolve: actions.evolve, roll, undo,
+    map: () => toggle("map"), before: () => goToKeyframe(nearest() - 1), next: () => goToKeyframe(nearest() + 1),
+  }, (name) => toast(`Gamepad: ${name}. What it does is behind the button ?`));
+  const midiRow = $("midi").closest("dt");
+  midiRow.hidden = midiRow.nextElementSibling.hidden = !navigator.requestMIDIAccess;
+  $("midi").addEventListener("click", async () => {
+    $("help").close();
+    try {
+      const found = await listenToMidi(ranges, (note) => {
+        if (view.making) return;
+        if (view.mode !== "nine") goToKeyframe((note % 12) % walk.keyframes.length); // C is the first
+        else if (note % 12 < 9) pick(placeOfCell(note % 12));
+      });
+      toast(found.length ? `MIDI: ${found.join(", ")}` : "MIDI: nothing is plugged in yet.");
+    } catch (error) {
+      toast(`MIDI cannot be used: ${error.message ?? error}`);
+    }
+  });
+
   const nudges = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   addEventListener("keydown", (event) => {
     const typing = event.target.matches("input, select, textarea") && event.target.type !== "range";

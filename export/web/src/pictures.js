@@ -1,5 +1,8 @@
-// Two files of pictures that a canvas cannot write: a PNG with an XMP packet, and a WebP that moves
-// (RFC 9649). Python marks both in the same places (vidgan/marks/xmp.py).
+// Files of pictures that a canvas cannot write: a PNG with an XMP packet, and a WebP (RFC 9649) or a GIF
+// that moves. Python marks them in the same places (vidgan/marks/xmp.py).
+
+/*! The GIF encoder is gifenc 1.0.3, Copyright (c) 2017 Matt DesLauriers, under the MIT License. */
+import { GIFEncoder, applyPalette, quantize } from "gifenc/dist/gifenc.esm.js"; // which is used in part
 
 const ascii = (text) => new TextEncoder().encode(text);
 
@@ -36,6 +39,22 @@ const chunk = (name, ...parts) => {
   const body = joined(...parts);
   return joined(ascii(name), little(body.length, 4), body, new Uint8Array(body.length % 2));
 };
+
+/** A picture in RGBA with up to 256 colours of its own, for a GIF. */
+export function reduced(rgba) {
+  const palette = quantize(rgba, 256);
+  return { palette, pixels: applyPalette(rgba, palette) };
+}
+
+/** A GIF that shows reduced pictures for `ms` each, without end. */
+export function gif(stills, { width, height, ms, xmp }) {
+  const out = GIFEncoder();
+  for (const { palette, pixels } of stills) out.writeFrame(pixels, width, height, { palette, delay: ms });
+  // A reader that does not know XMP arrives at the final zero from anywhere in these falling bytes.
+  const falling = Uint8Array.from({ length: 257 }, (_, i) => (i ? 256 - i : 1));
+  const mark = joined(Uint8Array.of(0x21, 0xff, 0x0b), ascii("XMP DataXMP"), xmp, falling, Uint8Array.of(0));
+  return new Blob([out.bytes(), mark, Uint8Array.of(0x3b)], { type: "image/gif" });
+}
 
 /** A WebP that shows stills of WebP for `ms` each, without end. */
 export function animation(stills, { width, height, ms, xmp }) {

@@ -1,7 +1,7 @@
 // Record the walk as a film. It is encoded frame by frame and not in real time, so that no frame is
-// dropped or doubled. The film is H.264 in MP4, or VP9 or VP8 in WebM if the browser has no H.264
-// encoder. This module converts the colours itself, to BT.709 limited range, so that they are what
-// the file's tags say. Every film is marked as synthetic.
+// dropped or doubled. The film is H.264 in MP4, or VP9 or VP8 in WebM. This module converts the colours
+// itself, to BT.709 limited range, so that they are what the file's tags say. Every film is marked as
+// synthetic.
 
 import {
   BufferTarget, EncodedPacket, EncodedVideoPacketSource, Mp4OutputFormat, Output, WebMOutputFormat,
@@ -11,23 +11,26 @@ import { marked, packet, SOURCE } from "./mark.js";
 
 export const BT709 = { primaries: "bt709", transfer: "bt709", matrix: "bt709", fullRange: false };
 const KEYFRAME_EVERY_S = 2;
+const KINDS = [
+  ["avc1.640028", "avc", "MP4"],
+  ["avc1.42E028", "avc", "MP4"],
+  ["vp09.00.40.08", "vp9", "WebM"],
+  ["vp8", "vp8", "WebM"],
+];
 
-/** { codec, name, container } of the first format that this browser can encode, or null. */
-export async function bestFormat(width, height) {
-  if (!globalThis.VideoEncoder) return null;
-  const kinds = [
-    ["avc1.640028", "avc", "MP4"],
-    ["avc1.42E028", "avc", "MP4"],
-    ["vp09.00.40.08", "vp9", "WebM"],
-    ["vp8", "vp8", "WebM"],
-  ];
-  for (const [codec, name, container] of kinds) {
-    const config = configOf(codec, width, height, 30);
-    const support = await VideoEncoder.isConfigSupported(config).catch(() => null);
-    if (support?.supported) return { codec, name, container };
+/** What this browser can encode: { codec, name, container } of each container, the best first. */
+export async function formats(width, height) {
+  const found = new Map();
+  for (const [codec, name, container] of globalThis.VideoEncoder ? KINDS : []) {
+    if (found.has(container)) continue;
+    const support = await VideoEncoder.isConfigSupported(configOf(codec, width, height, 30)).catch(() => null);
+    if (support?.supported) found.set(container, { codec, name, container });
   }
-  return null;
+  return [...found.values()];
 }
+
+/** The first of them, or null. */
+export const bestFormat = async (width, height) => (await formats(width, height))[0] ?? null;
 
 /**
  * Record `frames` pictures. `draw(i)` returns picture i as RGBA of width x height, both even.

@@ -43,8 +43,8 @@ export class Sliders {
     item.append(label, input);
     const move = (strength, done) => {
       const now = { name, strengths: [strength], vector: (this.#of(name) ?? this.own.find((one) => one.name === name)).vector };
-      const rest = this.directions.filter((one) => one.name !== name);
-      this.changed(strength ? [...rest, now] : rest, done);
+      const others = this.directions.map((one) => (one.name === name ? now : one));
+      this.changed((others.includes(now) ? others : [...others, now]).filter((one) => one !== now || strength), done);
     };
     input.addEventListener("input", () => move(input.valueAsNumber, false));
     input.addEventListener("change", () => move(input.valueAsNumber, true));

@@ -67,8 +67,8 @@ export function course(walk, info) {
   return of;
 }
 
-/** The walk as the text of a JSON file. */
-export function toJson(walk, info) {
+/** The walk as the text of a JSON file. A picture of a mixture of classes says so, which no walk does. */
+export function toJson(walk, info, mix) {
   // `vidgan render` takes exactly two keyframes for a circle. Noise keeps all: their number sets its pace.
   const turned = walk.path === "circle" ? walk.keyframes.slice(0, 2) : walk.keyframes;
   const keyframes = turned.map((k) =>
@@ -87,7 +87,7 @@ export function toJson(walk, info) {
     hold: walk.hold,
     ease: walk.ease,
     truncation: walk.truncation,
-    ...(info.classes ? { labels: walk.labels } : {}),
+    ...(mix ? { class_weights: Array.from(mix) } : info.classes ? { labels: walk.labels } : {}),
     ...(walk.directions.length ? { directions: walk.directions } : {}),
   };
   return JSON.stringify(content).replace(/"#(\d+)"/g, "$1"); // seeds become numbers of up to 20 digits
