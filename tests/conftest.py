@@ -72,11 +72,14 @@ def small_generator(
     """A narrow generator of random weights; a dcgan makes frames full of contrast."""
     size = {"width": width, "height": height, "channels": 8, "colours": colours}
     anchors = 8 * (len(class_names) or 5)
+    size |= {"taps": 3, "noise": True, "layout": True} if name == "dcgan" else {}
     model = ModelConfig(name=name, class_names=class_names, anchors=anchors, **size)
     torch.manual_seed(0)
     generator = make_generator(model)
     generator.anchors.copy_(torch.nn.functional.normalize(torch.randn(anchors, model.z_dim)))
     if name == "dcgan":
+        generator.layout.parts.copy_(0.02 * torch.randn(generator.layout.parts.shape))
+        generator.layout.contrast.copy_(torch.tensor([3.0, 0.5]))
         labels = torch.arange(32, dtype=torch.int32) % model.classes if class_names else None
         with torch.no_grad():
             for _ in range(50):  # BatchNorm then has statistics as after a training

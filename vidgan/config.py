@@ -48,6 +48,7 @@ class ModelConfig:
     anchors: int = 0  # codes of pictures that latents are drawn to, see `networks.base`; likewise
     taps: int = 4  # of kernels that double a side: 3 = see `dcgan.Doubling`, 4 = free; likewise
     noise: bool = False  # dcgan: noise of the latent between layers, see `dcgan.Noise`; likewise
+    layout: bool = False  # dcgan: G paints into the picture of a code, see `dcgan.Layout`; likewise
 
     @property
     def classes(self) -> int:

@@ -34,6 +34,7 @@ def imported(*layers):
     ],
 )
 def test_the_subpixel_form_is_exact(generator, model):
+    generator.fold()
     core = export._core(generator, model, mixed=False)
     form = variants.subpixel(core)
     onnx.checker.check_model(form, full_check=True)

@@ -39,16 +39,17 @@ def test_a_pull_on_classes_does_not_push_latents_out_of_the_picture(name):
 def test_latents_are_drawn_to_the_anchors_most_like_them():
     torch.manual_seed(0)
     anchors, z = normalize(torch.randn(512, 100)), torch.randn(200, 100)
-    drawn = base.drawn(z, anchors)
+    drawn, near = base.drawn(z, anchors)
+    assert torch.allclose(near.norm(dim=1), torch.ones(200), atol=1e-3)
     assert torch.allclose(drawn.norm(dim=1), z.norm(dim=1), rtol=1e-3)  # truncation keeps its sense
     alike = normalize(drawn) @ anchors.T
     before = normalize(z) @ anchors.T
     assert before.amax(1).mean() < 0.35 < 0.7 < alike.amax(1).mean()
     assert (alike.argmax(1) == before.argmax(1)).float().mean() > 0.95
-    assert torch.allclose(base.drawn(8 * anchors, anchors), 8 * anchors, atol=0.1)
-    jumps = (base.drawn(z + 0.01 * torch.randn(200, 100), anchors) - drawn).norm(dim=1)
+    assert torch.allclose(base.drawn(8 * anchors, anchors)[0], 8 * anchors, atol=0.1)
+    jumps = (base.drawn(z + 0.01 * torch.randn(200, 100), anchors)[0] - drawn).norm(dim=1)
     assert jumps.max() < 1  # moved by 0.1: there is no edge between the anchors
-    assert torch.isfinite(base.drawn(torch.zeros(1, 100), torch.zeros(512, 100))).all()
+    assert torch.isfinite(base.drawn(torch.zeros(1, 100), torch.zeros(512, 100))[0]).all()
 
 
 @pytest.mark.parametrize("name", GENERATORS)
@@ -70,10 +71,10 @@ def test_latents_of_a_class_are_drawn_to_its_anchors_alone(name):
     generator = make_generator(config.ModelConfig(name=name, anchors=6, **size)).eval()
     generator.anchors.copy_(normalize(torch.randn(6, 100)))
     z, labels = torch.randn(2, 100), torch.tensor([0, 1])
-    drawn = normalize(generator.latents(z, labels, None)[:, :100])
+    drawn = normalize(generator.latents(z, labels, None)[0])
     beyond = drawn - 0.6 * normalize(z)  # what is left is of the three anchors of the class
     for part, own in zip(beyond, generator.anchors.split(3), strict=True):
         off = part - own.T @ torch.linalg.lstsq(own.T, part[:, None]).solution[:, 0]
         assert off.norm() < 0.3 * part.norm()
     weights = torch.eye(2)
-    assert torch.allclose(generator.latents(z, weights, None), generator.latents(z, labels, None))
+    assert torch.allclose(*(generator.latents(z, x, None)[0] for x in (weights, labels)))

@@ -10,7 +10,7 @@ def line(images_seen=1000, images_per_s=100.0, *, ends=True, **train):
 
 
 def test_shapes_and_detail_come_when_their_images_are_seen():
-    assert "rough shapes after about 5 minutes, detail after about 50 minutes" in line()
+    assert "rough shapes after about 100 seconds, detail after about 50 minutes" in line()
     assert "shapes" not in line(SHAPES, ends=False) and "detail" in line(SHAPES, ends=False)
     assert line(DETAIL, ends=False) == "About 100 images/s here."
 
@@ -21,12 +21,12 @@ def test_without_a_limit_it_says_when_the_run_ends_and_that_stopping_is_safe():
 
 
 def test_a_wish_that_the_time_does_not_meet_gets_one_suggestion():
-    assert "at about 15,000 images, before that; for shapes try --for 5m, or --size 32x32" in line(
-        duration_s=150
+    assert "at about 5,000 images, before that; for shapes try --for 2m, or --size 32x32" in line(
+        duration_s=50
     )
-    assert "--size 48x48" in line(duration_s=200) and "--size" not in line(duration_s=60)
+    assert "--size 48x48" in line(duration_s=60) and "--size" not in line(duration_s=20)
     assert "try" not in line(duration_s=600)
-    assert "for shapes try --for 9h." in line(0, 1.0, duration_s=60)
+    assert "for shapes try --for 3h." in line(0, 1.0, duration_s=60)
 
 
 def test_the_end_of_a_run_is_that_which_was_asked_for():

@@ -23,7 +23,8 @@ from vidgan.generator import metadata
 from vidgan.marks.xmp import DIGITAL_SOURCE_TYPE
 from vidgan.networks.architectures import make_generator
 
-FORMAT_VERSION = 4  # 3 has no noise, 2 neither anchors nor taps, 1 a checksum of the tensors alone
+# 4 has no layout, 3 no noise, 2 neither anchors nor taps, 1 a checksum of the tensors alone.
+FORMAT_VERSION = 5
 # What a generator may say of its training; `training.state` writes it.
 _FACTS = {"images_seen": int | None, "data": str | None, "data_fingerprint": str | None}
 _LONGEST_HEADER_BYTES = 2**22

@@ -37,8 +37,8 @@ def int8(model: onnx.ModelProto, feeds: Iterable[dict[str, np.ndarray]]) -> onnx
     """Compute convolutions in 8-bit integers, whose ranges are measured on `feeds`.
 
     All zero points are 0, which is what TensorRT takes and what makes runtimes agree. The last
-    convolution stays in float: there a rounding error is seen as it is, and it costs little. What
-    draws latents to anchors does, too, where a small error changes the anchor. It has the last Div.
+    convolution stays in float: there a rounding error is seen as it is, and it costs little. So
+    does all before the first layer, where a small error changes an anchor, or the whole layout.
     Ranges leave out one value in ten thousand: a few large ones would make all others coarse.
     """
     from onnxruntime import quantization as q
@@ -46,10 +46,10 @@ def int8(model: onnx.ModelProto, feeds: Iterable[dict[str, np.ndarray]]) -> onnx
     model, feeds, quiet = subpixel(model), iter(feeds), logging.NullHandler()
     convolutions = [i for i, node in enumerate(model.graph.node) if node.op_type == "Conv"]
     last = max(convolutions, default=0)
-    drawn = max(
-        (i + 1 for i, node in enumerate(model.graph.node) if node.op_type == "Div"), default=0
-    )
-    in_float = [*model.graph.node[:drawn], *model.graph.node[last:]]
+    kinds = [node.op_type for node in model.graph.node]
+    drawn = max((i + 1 for i, kind in enumerate(kinds) if kind == "Div"), default=0)
+    first = next((i for i, kind in enumerate(kinds) if kind in ("Conv", "Gemm")), 0)
+    in_float = [*model.graph.node[: max(drawn, first)], *model.graph.node[last:]]
     # It advises to prepare the graph, which the exporter has done, and would leave a handler.
     logging.root.addHandler(quiet)
     try:

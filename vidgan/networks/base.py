@@ -12,6 +12,7 @@ from torch.nn.functional import embedding as rows_of
 from vidgan.config import ModelConfig
 
 _SHARPNESS, _OWN = 4.0, 0.6  # of `drawn`
+SMALL = 16  # pixels of the side of a small picture, and so the finest that a code says
 CLASS_DIM = 64  # length of the vector that stands for a class beside the latent
 
 
@@ -28,20 +29,29 @@ class Generator(nn.Module):
         self.z_dim, self.class_scale = config.z_dim, config.class_scale
         self.embedding = nn.Embedding(config.classes, CLASS_DIM) if config.classes else None
         anchors = torch.zeros(config.anchors, config.z_dim) if config.anchors else None
+        self.layout: nn.Module | None = None  # of a dcgan
         self.register_buffer("anchors", anchors)  # float32 [A, Z], class by class: see `drawn`
         if anchors is not None and config.classes:
             own = torch.eye(config.classes).repeat_interleave(config.anchors // config.classes, 1)
             self.register_buffer("of_class", own, persistent=False)  # [classes, A]
 
-    def latents(self, z: Tensor, classes: Tensor | None, codes: Tensor | None) -> Tensor:
-        """What the layers see: latents [B, Z] drawn to the anchors, if there are any, and beside
-        them the classes. Codes [K, Z] take the place of the first latents, and are not drawn."""
+    def latents(
+        self, z: Tensor, classes: Tensor | None, codes: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Latents [B, Z] drawn to the anchors, if there are any, and the codes [B, Z] that say the
+        layout. Codes [K, Z] take the place of the first of both."""
         assert z.ndim == 2 and z.shape[1] == self.z_dim, f"z {tuple(z.shape)} is not [B, Z]"
         if self.anchors is not None:
             own = None if classes is None else _mixed(classes, self.of_class)
-            z = drawn(z, self.anchors, own)
-        if codes is not None:
-            z = torch.cat([codes, z[len(codes) :]])
+            z, near = drawn(z, self.anchors, own)
+        else:
+            near = z
+        if codes is None:
+            return z, near
+        return torch.cat([codes, z[len(codes) :]]), torch.cat([codes, near[len(codes) :]])
+
+    def with_classes(self, z: Tensor, classes: Tensor | None) -> Tensor:
+        """What the first layer sees: drawn latents, and beside them the classes."""
         return with_classes(z, classes, self.embedding, self.class_scale)
 
     def fold(self) -> None:
@@ -81,8 +91,10 @@ class Discriminator(nn.Module):
         return self.logits(image if isinstance(image, list) else self.sight(image), classes)
 
 
-def drawn(z: Tensor, anchors: Tensor, share: Tensor | None = None) -> Tensor:
-    """Latents [B, Z] drawn to the anchors [A, Z] that are most like them. Their length stays.
+def drawn(z: Tensor, anchors: Tensor, share: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Latents [B, Z] drawn to the anchors [A, Z] that are most like them, and these anchors.
+
+    The length of a latent stays. Of the anchors most like it there is a mean, of length 1.
 
     share   float32 [B, A], how much each anchor counts; None = all as much
 
@@ -95,8 +107,9 @@ def drawn(z: Tensor, anchors: Tensor, share: Tensor | None = None) -> Tensor:
     own = z / long
     weights = torch.softmax(_SHARPNESS * z.shape[1] ** 0.5 * (own @ anchors.T), 1)
     mean = (weights if share is None else weights * share) @ anchors  # [B, Z]
-    both = (1 - _OWN**2) ** 0.5 * (mean / length(mean)) + _OWN * own
-    return both * long / length(both)
+    mean = mean / length(mean)
+    both = (1 - _OWN**2) ** 0.5 * mean + _OWN * own
+    return both * long / length(both), mean
 
 
 def length(z: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ BatchNorm, but not at their pixel ends. Weights start as N(0, 0.02), in G spread
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -16,10 +17,11 @@ from torch.nn.functional import conv_transpose2d, interpolate, leaky_relu, pad
 from vidgan.config import DiscriminatorConfig, ModelConfig
 from vidgan.latent import seeds
 from vidgan.networks import base
-from vidgan.networks.base import CLASS_DIM, in_three, projected
+from vidgan.networks.base import CLASS_DIM, SMALL, in_three, projected
 
 _NOISE_FROM = 16  # numbers of a latent
 _NOISE = 0.3  # strength at first, relative to what a BatchNorm gives; see train/README.md
+_BENEATH = 1.5  # of the layout beneath a picture, before tanh
 _WIDEST = 8  # the widest layer has this many times the channels at half resolution
 
 
@@ -34,12 +36,14 @@ class Generator(base.Generator):
         layers: list[nn.Module] = [nn.ConvTranspose2d(z_wide, widths[0], stages[0], bias=False)]
         layers += [nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)]
         colours = config.colours or 3
+        self.told = min(i for i, side in enumerate(stages) if min(side) >= SMALL)  # see `Layout`
         for stage, width in enumerate([*widths[1:], colours]):
             # A layer doubles a side n. For 2n - 1 it pads both ends by one more, and adds one row.
             odd = [side % 2 for side in stages[stage + 1]]
             padding = [1 + side for side in odd]
             last = stage == len(widths) - 1
-            up = Doubling(widths[stage], width, config.taps, 2, padding, odd, bias=last)
+            before = widths[stage] + colours * (config.layout and stage == self.told)
+            up = Doubling(before, width, config.taps, 2, padding, odd, bias=last)
             layers.append(up)
             if not last:
                 layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
@@ -49,6 +53,8 @@ class Generator(base.Generator):
         self.noise = nn.ModuleDict(
             {f"{i}": Noise(i, widths[i], stages[i], config.z_dim) for i in noisy}
         )
+        if config.layout:
+            self.layout = Layout(colours, config.z_dim, (stages[self.told], stages[-1]))
         self.heads = nn.ModuleList(nn.Conv2d(width, colours, 1) for width in widths if config.grows)
         self.apply(_initialise)
 
@@ -56,26 +62,35 @@ class Generator(base.Generator):
         self, z: Tensor, classes: Tensor | None = None, codes: Tensor | None = None
     ) -> Tensor:
         noise = {stage: add.field(z) for stage, add in self.noise.items()}
-        z = self.latents(z, classes, codes)
+        z, near = self.latents(z, classes, codes)
+        layout = self.layout(near) if self.layout else ()
+        z = self.with_classes(z, classes)
         x = z.reshape(-1, z.shape[1], 1, 1)  # [B, Z] -> [B, Z, 1, 1]
         stage, share = divmod(self.growth, 1)
         low, last = int(stage), len(self.sides) - 1
         if not self.heads or low >= last:
-            return in_three(self._run(x, 0, len(self.layers), noise))
+            return in_three(self._run(x, 0, len(self.layers), noise, layout))
         # Between two stages: blend the picture of the lower stage with that of the next.
-        x = self._run(x, 0, 3 * low + 3, noise)
+        x = self._run(x, 0, 3 * low + 3, noise, layout)
         image = torch.tanh(self.heads[low](x))
         if share:
-            x = self._run(x, 3 * low + 3, 3 * low + 6, noise)
+            x = self._run(x, 3 * low + 3, 3 * low + 6, noise, layout)
             finer = x if low + 1 == last else torch.tanh(self.heads[low + 1](x))
             image = self._enlarged(image, self.sides[low + 1])
             change = share * (finer - image)
             image = torch.lerp(image, finer, share) if self.training else image + change
         return in_three(self._enlarged(image, self.sides[-1]))
 
-    def _run(self, x: Tensor, first: int, end: int, noise: dict[str, Tensor]) -> Tensor:
-        """Some of the layers. Noise is added to what a BatchNorm gives, the second of a stage."""
+    def _run(
+        self, x: Tensor, first: int, end: int, noise: dict[str, Tensor], layout: Sequence[Tensor]
+    ) -> Tensor:
+        """Some of the layers. Noise is added to what a BatchNorm gives, the second of a stage. The
+        layout stands beside the maps of its side, and beneath the picture."""
         for i, layer in enumerate(self.layers[first:end], start=first):
+            if layout and i == 3 * self.told + 3:
+                x = torch.cat([x, layout[0]], 1)
+            if layout and i == len(self.layers) - 1:
+                x = x + _BENEATH * layout[1]
             x = layer(x)
             if i % 3 == 1 and (stage := f"{i // 3}") in noise:
                 x = self.noise[stage](x, noise[stage])
@@ -155,6 +170,47 @@ class Noise(nn.Module):
 
     def forward(self, x: Tensor, field: Tensor) -> Tensor:
         return torch.addcmul(x, self.strength, field)
+
+
+class Layout(nn.Module):
+    """The picture of 16x16 pixels of which a latent is the code (see `training.codes`), enlarged.
+
+    So G need not learn what is where, and paints detail into a blurred picture.
+    """
+
+    def __init__(self, colours: int, z_dim: int, sizes: Sequence[tuple[int, int]]) -> None:
+        super().__init__()
+        self.colours, pixels = colours, colours * SMALL * SMALL
+        self.register_buffer("mean", torch.zeros(pixels))
+        # What each number of a code adds. The first one only scales the others: the root of the
+        # scale has this mean and deviation.
+        self.register_buffer("parts", torch.zeros(z_dim, pixels))
+        self.register_buffer("contrast", torch.zeros(2))
+        self.register_buffer("others", (torch.arange(z_dim) > 0).float(), persistent=False)
+        self.enlarged = nn.ModuleList(_Enlarging(*size) for size in sizes)
+
+    def forward(self, z: Tensor) -> list[Tensor]:
+        """Latents [B, Z], of any length -> pictures [B, C, H, W] of each size."""
+        long, (mean, deviation) = base.length(z), self.contrast
+        scale = mean + deviation * z.shape[1] ** 0.5 * z[:, :1] / long
+        # Z numbers and not Z - 1, of which a runtime may sum those of a batch in another order.
+        parts = z @ self.parts / base.length(z * self.others)
+        small = (self.mean + scale * scale * parts).reshape(-1, self.colours, SMALL, SMALL)
+        return [enlarged(small) for enlarged in self.enlarged]
+
+
+class _Enlarging(nn.Module):
+    """Bicubic, by two products of matrices, for which every runtime computes the same."""
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        one = torch.eye(SMALL)[None, None]
+        tall, wide = (interpolate(one, (side, SMALL), mode="bicubic") for side in (height, width))
+        self.register_buffer("tall", tall[0, 0], persistent=False)  # [H, 16]
+        self.register_buffer("wide", wide[0, 0].T.contiguous(), persistent=False)  # [16, W]
+
+    def forward(self, small: Tensor) -> Tensor:
+        return self.tall @ small @ self.wide
 
 
 class Discriminator(base.Discriminator):

@@ -42,7 +42,8 @@ class Generator(base.Generator):
     def forward(
         self, z: Tensor, classes: Tensor | None = None, codes: Tensor | None = None
     ) -> Tensor:
-        style = self.start(self.latents(z, classes, codes))  # [B, D]
+        z, _ = self.latents(z, classes, codes)
+        style = self.start(self.with_classes(z, classes))  # [B, D]
         x = self.blocks[0](self.canvas * style.reshape(-1, style.shape[1], 1, 1))  # [B, D, h, w]
         for (height, width), narrow, block in zip(
             self.sides[1:], self.narrow, self.blocks[1:], strict=True

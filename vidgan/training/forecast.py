@@ -4,9 +4,9 @@ import math
 
 from vidgan.config import Config
 
-# Images until there are rough shapes, and until there is detail: what was seen at 64x64 on
-# four very different sets (see train/README.md). Other sizes were not measured.
-SHAPES, DETAIL = 30_000, 300_000
+# Images until shapes can be told from a blur, and until there is detail: what was seen at 64x64 on
+# very different sets (see train/README.md). Other sizes were not measured.
+SHAPES, DETAIL = 10_000, 300_000
 _SMALLER = (48, 32)  # sides, of which the first is taken that suffices
 
 

@@ -144,8 +144,8 @@ def _first_part(run: Run, steering: Steering, received: list[int], show: Show) -
     _warn_of_few(run)
     if run.state.codes is not None:  # the first pictures may differ in fewer ways than all
         state, device = run.state, run.fabric.device
-        state.codes = codes.make_codes(run.dataset, z_dim=run.model.z_dim, device=device)
-        codes.set_anchors(run.dataset, state.codes, state.generator, state.average)
+        state.codes = codes.make_codes(run.dataset, count=len(state.codes) - 1, device=device)
+        codes.tell(run.dataset, state.codes, state.generator, state.average)
     return run
 
 

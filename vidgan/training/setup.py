@@ -116,11 +116,18 @@ def open_data(
     settings = config.resolved(replace(settings, model=model), spread=spread, on_gpu=on_gpu)
     if of_run:  # perhaps of an older version
         made = config.load(of_run / "config.toml").model
-        own = {"anchors": made.anchors, "taps": made.taps, "noise": made.noise}
+        own = {
+            "anchors": made.anchors,
+            "taps": made.taps,
+            "noise": made.noise,
+            "layout": made.layout,
+        }
     else:
         own = {"anchors": codes.anchors_for(model.classes) if settings.train.code_weight else 0}
         if not settings.train.start:
-            own |= {"taps": 3, "noise": model.name == "dcgan"}
+            is_dcgan = model.name == "dcgan"
+            layout = is_dcgan and bool(settings.train.code_weight) and model.z_dim > 1
+            own |= {"taps": 3, "noise": is_dcgan, "layout": layout}
     return replace(settings, model=replace(settings.model, **own)), dataset
 
 
@@ -163,10 +170,11 @@ def build(settings: config.Config, fabric: Fabric, dataset: cache.Dataset) -> St
     discriminator.to(memory_format=torch.channels_last)
     how, precision, known = settings.train, fabric.strategy.precision, None
     if how.code_weight:
-        known = codes.make_codes(dataset, z_dim=settings.model.z_dim, device=torch.device("cpu"))
+        count = settings.model.z_dim - settings.model.layout
+        known = codes.make_codes(dataset, count=count, device=torch.device("cpu"))
         # Another machine may find a component with the other sign.
         known = fabric.broadcast(known).to(fabric.device)
-        codes.set_anchors(dataset, known, generator)
+        codes.tell(dataset, known, generator)
     return State(
         generator=generator,
         discriminator=discriminator,

@@ -24,7 +24,8 @@ from vidgan.training import codes
 from vidgan.training.state import State, checkpoints
 
 logger = logging.getLogger(__name__)
-_KEPT = ("name", "channels", "z_dim", "taps", "noise")  # of the model: the start decides them
+# Of the model: the start decides them.
+_KEPT = ("name", "channels", "z_dim", "taps", "noise", "layout")
 
 
 def find(start: str) -> Path:
@@ -78,7 +79,7 @@ def begin(state: State, start: str, dataset: Dataset) -> None:
         # What G has learned of latents stays true. Without alpha, codes are shorter.
         state.codes = kept.to(state.codes.device)
     if state.codes is not None:
-        codes.set_anchors(dataset, state.codes, state.generator, state.average)
+        codes.tell(dataset, state.codes, state.generator, state.average)
     random = "".join(f"; new in {which}: {layers}" for which, layers in new.items() if layers)
     logger.info(f"starts from {start}{random}")
 
@@ -105,7 +106,7 @@ def _carry(old: Mapping[str, Tensor], network: nn.Module, *, from_end: bool) -> 
     new, lacking = network.state_dict(), {}
     there = {place: old[name] for name, place in _places(old, from_end=from_end).items()}
     for name, place in _places(new, from_end=from_end).items():
-        if name == "anchors":  # `begin` makes them of the new data
+        if name in codes.TOLD:  # `begin` makes them of the new data
             continue
         fitted = _fitted(there[place], new[name], sums=not from_end) if place in there else None
         if fitted is None:
@@ -153,8 +154,11 @@ def _fitted(old: Tensor, new: Tensor, *, sums: bool) -> Tensor | None:
             fitted = fitted.mean(axis, keepdim=True)
         elif (before, after) == (1, 3):
             fitted = fitted.repeat_interleave(3, axis)
-        elif {before, after} == {3, 4} or abs(before - after) == CLASS_DIM:
-            # Alpha stands beside the colours, or a class beside the latent; or no longer.
+    for axis in range(new.ndim):
+        before, after = fitted.shape[axis], new.shape[axis]
+        if 0 < abs(before - after) <= 4 or abs(before - after) == CLASS_DIM:
+            # Alpha stands beside the colours, a layout beside the maps, or a class beside the
+            # latent; or no longer.
             latent = fitted.narrow(axis, 0, min(before, after))
             own = new.narrow(axis, latent.shape[axis], after - latent.shape[axis])
             fitted = torch.cat([latent, own], axis)

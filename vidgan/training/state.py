@@ -17,6 +17,7 @@ from vidgan.errors import ConfigError, DataError, ModelError
 from vidgan.generator import checkpoint, runs
 from vidgan.networks.base import Discriminator, Generator
 from vidgan.quality.validation import Measured
+from vidgan.training import codes
 from vidgan.training.log import Knobs
 
 logger = logging.getLogger(__name__)
@@ -157,7 +158,7 @@ def restore(run: Run, *, any_data: bool = False) -> None:
     for part in _NETWORKS:
         network, frozen = getattr(state, part), _frozen(state, part)
         if not facts.data_fingerprint:  # it knows the first pictures of a film alone
-            frozen |= {"anchors"}
+            frozen |= set(codes.TOLD)
         own = {name: tensor for name, tensor in network.state_dict().items() if name in frozen}
         network.load_state_dict(_below(tensors, part) | own)
     for part in _OPTIMIZERS:

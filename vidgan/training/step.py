@@ -95,7 +95,9 @@ class Step:
 
     def _codes(self, batch: Batch, real: Tensor) -> Tensor | None:
         known = self._state.codes
-        return None if known is None else codes.of_reals(real, known, batch.z)
+        return (
+            None if known is None else codes.of_reals(real, known, batch.z, self._state.generator)
+        )
 
     def _judge_reals(self, real: list[Tensor], batch: Batch) -> tuple[Maps, Tensor | float]:
         """Logits of reals, and D's loss for taking a real with a wrong class for a fake.
