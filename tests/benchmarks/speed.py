@@ -125,7 +125,7 @@ def anatomy(**keys) -> dict[str, object]:
             "finite": lambda: step._check_finite(*[outcome.loss_d] * 2, outcome.gradient_d),
             "average": lambda: average.update_average(run),
             "kernels": lambda: [up.kernel() for up in doubling],
-            "codes": lambda: codes.of_reals(real, known, z),
+            "codes": lambda: codes.of_reals(real, known, z, g),
             "their distance": lambda: codes.distance(fake, real).backward(),
             "anchors": lambda: g.latents(z, None, None),
             "noise": lambda: [noise.field(z) for noise in g.noise.values()],
