@@ -78,9 +78,10 @@ class ModelConfig:
             if self.layers:
                 _at_least(f"model.{key}", side, 1)
             elif side and (side % 8 or not 32 <= side <= 256):
+                larger = " Films are enlarged when they are rendered, by --resolution."
                 raise ConfigError(
                     f"model.{key} = {side}: a side must be a multiple of 8 from 32 to 256, "
-                    f"for example {min(256, max(32, round(side / 8) * 8))}."
+                    f"for example {min(256, max(32, round(side / 8) * 8))}.{larger * (side > 256)}"
                 )
         _at_least("model.z_dim", self.z_dim, 1)
         _at_least("model.channels", self.channels or 4, 4)

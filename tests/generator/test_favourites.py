@@ -51,7 +51,7 @@ def test_what_keyframes_would_read_as_something_else_is_no_name(name, tmp_path):
 
 
 def test_the_shipped_generator_has_none():
-    with pytest.raises(UsageError, match="the shipped generator has none"):
+    with pytest.raises(UsageError, match="the shipped generator is of none"):
         favourites.keep(bundled("assets/generator.safetensors"), "coast", {}, force=False)
 
 

@@ -27,7 +27,10 @@ def favourites(model: Path) -> dict[str, dict[str, Any]]:
 def keep(model: Path, name: str, keyframe: dict[str, int], *, force: bool) -> None:
     """Add a favourite, or with `force` replace one."""
     if runs.is_shipped(model):
-        raise UsageError("favourites lie in the folder of a run; the shipped generator has none.")
+        raise UsageError(
+            "keep: favourites lie in the folder of a run, and the shipped generator is of none. "
+            "Train one first, or name one with --model."
+        )
     if not re.search(r"[^0-9\s]", name) or re.search("[,>]", name) or name.endswith(".npy"):
         raise UsageError(f"{name}: not a name; one has a letter and no comma, for example coast.")
     kept = favourites(model)
@@ -43,6 +46,8 @@ def keyframes_of(model: Path, text: str) -> list[dict[str, Any]]:
     for name in filter(None, map(str.strip, re.split("[,>]", text))):
         if name not in kept and not re.fullmatch("[0-9]{1,20}", name):
             known = f"kept are {', '.join(kept)}" if kept else "keep one with vidgan keep 17 coast"
+            if runs.is_shipped(model):
+                known = "train a run, of which vidgan keep 17 coast keeps one"
             if elsewhere := _other_run(model, name):
                 known = f"it is kept in another run, add --model {elsewhere}"
             raise UsageError(f"--keyframes {name}: no favourite beside {model}; {known}.")
