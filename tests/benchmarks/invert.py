@@ -7,8 +7,8 @@ beside the plain way, which is Adam from random latents (4 restarts, as many ste
 three real pictures: each at its keyframe of a walk through a generator that was tuned to them, and
 how far that moved the generator from its data (FD-Lite0-320 of 1,000 pictures each).
 
-    python tests/benchmarks/invert.py --split emoji split/    # or digits, or a folder
-    vidgan train split/train --size 64 --channels 32 --for 4m
+    python tests/benchmarks/invert.py --split emoji split/    # or digits, flight, or a folder
+    vidgan train split/train --size 64 --channels 32 --for 4m # not of flight: earth has not seen it
     python tests/benchmarks/invert.py --model RUN/generator.safetensors --held-out split/held-out
 
 Real pictures that a training has not seen, beside the plain way with ten times as many steps.
@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from tests.benchmarks.restore import flight_back
 from vidgan import Walk, open_generator
 from vidgan.config import DataConfig
 from vidgan.data.cache import open_dataset
@@ -98,9 +99,14 @@ def held_out(inverter: invert.Inverter, folder: Path, count: int, steps: int) ->
         print(f"{way}: {dbs}, {np.median(cpu_s[way]):.1f} s of CPU; vidgan as near in {nearer:.0%}")
 
 
-def split(source: str, folder: Path, side: int = 64) -> None:
+def split(source: str, folder: Path, wheel: Path | None, side: int = 64) -> None:
     """Write the pictures of a set, one in ten to held-out/: 40 neighbours at a time, since those
-    of a set that is in order are much alike."""
+    of a set that is in order are much alike. The flight of `flight_back` is held out as a whole."""
+    if source == "flight":
+        (folder / "held-out").mkdir(parents=True)
+        for number, frame in enumerate(flight_back(100, wheel)):
+            Image.fromarray(frame).save(folder / "held-out" / f"{number:02d}.png")
+        return
     data = open_dataset(DataConfig(source=source), width=side, height=side)
     for name in ("train", "held-out"):
         (folder / name).mkdir(parents=True)
@@ -140,9 +146,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=invert.STEPS)
     parser.add_argument("--held-out", type=Path, help="a folder of pictures")
     parser.add_argument("--split", nargs=2, metavar=("SOURCE", "FOLDER"))
+    parser.add_argument("--wheel", type=Path, help="of the flight, see restore.py")
     options = parser.parse_args()
     if options.split:
-        split(options.split[0], Path(options.split[1]))
+        split(options.split[0], Path(options.split[1]), options.wheel)
         return
     cpu = time.process_time()
     inverter = invert.Inverter(options.model, device="cpu")

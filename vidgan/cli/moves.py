@@ -109,6 +109,8 @@ def walks_of(
         if keyframes or seeds or moves.path != "motion":
             raise UsageError("--start: only with --path motion, and instead of --keyframes.")
         keyframes = start if not start.isdecimal() else f"{start},"
+    if keyframes and not files:
+        _check(given, source)
     parsed = {
         "closed": given.pop("loop", None),
         "truncation": numbers("--truncation", moves.truncation, float),
@@ -151,6 +153,18 @@ def walks_of(
     if direction and any(walk.generator for walk in walks):
         raise UsageError("--direction: is of one generator, and the walks have their own.")
     return chapters.with_one_sound(walks) if several else walks
+
+
+def _check(given: dict[str, object], source: Path) -> None:
+    """Raise what is wrong beside the keyframes before photographs are inverted, in minutes."""
+    from vidgan.generator import classes, synthesis
+    from vidgan.render.walk import Walk
+
+    alone = {key: given[key] for key in ("path", "hold", "ease") if key in given}
+    if given.get("path") != "motion":
+        Walk(**alone, keyframes=2).paths()
+    if labels := labels_of(given.get("labels")):
+        classes.numbers_of(labels, synthesis.class_names(source))
 
 
 def _motion(moves: WalkOptions, files: str | None, source: Path) -> str | None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
 from vidgan.data.cache import Dataset, open_dataset
-from vidgan.errors import DataError, ModelError
+from vidgan.errors import DataError, ModelError, SystemFault
 from vidgan.generator import checkpoint, runs
 from vidgan.generator.synthesis import Differentiable
 from vidgan.networks import pixels
@@ -81,9 +81,11 @@ def open_encoder(
             logger.warning(f"{error} It is trained again.")
     encoder = train(generator, _reals(generator, model), progress)
     meta = {"kind": "encoder", "generator_sha256": generator.sha256}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.write(path, encoder.state_dict(), meta)
-    logger.info(f"the encoder is kept as {path}")
+    try:
+        checkpoint.write(path, encoder.state_dict(), meta)
+        logger.info(f"the encoder is kept as {path}")
+    except SystemFault as error:  # the generator of someone else, or a full disk
+        logger.warning(f"{error} The encoder is not kept, and will be trained again.")
     return encoder
 
 

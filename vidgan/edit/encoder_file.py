@@ -22,6 +22,7 @@ from vidgan.errors import ModelError
 from vidgan.generator import export, onnx_file, selftest, variants
 from vidgan.generator.synthesis import Differentiable, open_differentiable
 from vidgan.latent import seeds
+from vidgan.marks.xmp import DIGITAL_SOURCE_TYPE, MODEL_KEY
 from vidgan.networks import pixels
 
 _LEAST_DB = {"fp32": 60.0, "fp16": 45.0}  # of what is painted from its answers and from torch's
@@ -97,6 +98,7 @@ def _write(model: Path, part: Path, weights: str, progress: Progress) -> selftes
         "contract": onnx_file.ENCODER,
         **{name: getattr(generator, name) for name in ("z_dim", "width", "height", "classes")},
         "generator_sha256": generator.sha256,
+        MODEL_KEY: DIGITAL_SOURCE_TYPE,
         "vidgan_version": __version__,
         "weights": weights,
         "self_test": selftest.vectors(
