@@ -27,6 +27,9 @@ from vidgan.networks import pixels
 from vidgan.networks.device import exact
 
 _GUESSES = 3  # of the encoder, each from what the one before left unseen
+# Of a refinement. With 300, six times as long, what is seen is met more closely, but what is hidden
+# is no nearer: the same on 8 digits, and 1.3 dB worse on 5 emoji.
+_STEPS = 50
 _CHANCE = 0.8  # in other starts; 1 forgets the encoder's answer
 _SMOOTHING = (4.0,) * 40 + (1.0,) * 20  # again and again, of differences within a hole
 _GRAIN, _SHARPEN = 2.0, 1.5  # pixels that noise is smoothed over; how much what is blurred gains
@@ -115,7 +118,7 @@ def _sharpened(blur: invert.Degrade, image: Tensor) -> Tensor:
 
 
 def restore(
-    inverter: invert.Inverter, damages: list[Damaged], count: int = 1, steps: int = invert.STEPS
+    inverter: invert.Inverter, damages: list[Damaged], count: int = 1, steps: int = _STEPS
 ) -> list[np.ndarray]:
     """Answers to what a picture was before its damage; all but the first begin by chance.
 
