@@ -87,6 +87,8 @@ WRONG_COMMANDS = [
     (2, "earth: a resumed run keeps its own (holiday)", "train --resume run earth"),
     (2, "--no-flip: a resumed run", "train --resume run --no-flip"),
     (2, "own (without --alpha)", "train --resume run --alpha"),
+    (2, "own (without --motion)", "train --resume run --motion"),
+    (2, "--motion true: it is for a G that learns from codes", "train --model r3gan --motion"),
     (2, "--size 5:1: a ratio from 1:4 to 4:1", "train --size 5:1"),
     (2, "--size 16:0: a ratio", "train --size 16:0"),
     (2, "--size :9: a ratio", "train --size :9"),

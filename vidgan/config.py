@@ -177,6 +177,7 @@ class TrainConfig:
     feature_matching: float = 0.0  # weight in G's loss of the distance between D's mean features
     mismatch: float = 0.0  # weight in D's loss of reals beside a wrong class; see train/README.md
     code_weight: float = AUTO  # in G's loss, of painting reals from codes; auto: 10 for dcgan
+    motion: bool = False  # of a film: near frames get near codes, painted finely
     discriminator_steps: int = 1  # steps of D for every step of G
     ema_halflife_images: int = 10_000  # half-life of the averaged generator, the one that is kept
     flip: bool = False  # also learn from mirror images
@@ -220,6 +221,12 @@ class Config:
     def __post_init__(self) -> None:
         if self.model.layers:
             raise ConfigError("model.layers: an imported model cannot be trained; remove this key.")
+        asked, weight = self.train.motion, self.train.code_weight
+        if asked and (not weight or (weight == AUTO and self.model.name != "dcgan")):
+            raise ConfigError(
+                "train.motion = true: it is for a G that learns from codes: a dcgan, or any model "
+                "with a code_weight above 0 in a recipe."
+            )
 
 
 def resolved(config: Config, *, spread: float = 0.4, on_gpu: bool = False) -> Config:

@@ -83,6 +83,29 @@ def test_a_generator_is_told_the_layout_of_a_code(smooth, tmp_path, size):
         ).square().mean()
 
 
+def test_where_motion_matters_near_frames_get_near_codes(tmp_path):
+    x, y = np.arange(32), np.arange(32)[:, None]
+    at = np.stack([16 + 9 * np.cos(np.arange(200) / 7), 16 + 9 * np.sin(np.arange(200) / 10)], 1)
+    discs = [(np.hypot(x - cx, y - cy) < 5)[..., None].repeat(3, -1) * 255 for cx, cy in at]
+    source = write_pictures(tmp_path / "film", np.stack(discs).astype(np.uint8))
+
+    def likeness(motion, apart):
+        run = opened(source, tmp_path, motion=motion)
+        code = codes.of(reals(run, np.arange(200)), run.state.codes, run.state.generator)
+        return torch.nn.functional.cosine_similarity(code[apart:], code[:-apart]).mean()
+
+    assert likeness(True, 1) > 0.5 > 0.3 > likeness(False, 1)
+    assert likeness(True, 20) < 0.2  # those that are not near stay apart
+
+
+def test_where_motion_matters_faint_changes_count_too():
+    real = torch.rand(4, 3, 64, 64)
+    assert codes.distance(real, real, motion=True) == 0
+    faint = real + 0.02 * torch.randn_like(real).sign()
+    more = codes.distance(faint, real, motion=True) - codes.distance(faint, real)
+    assert more > 0.01
+
+
 def test_a_generator_paints_what_codes_say(pictures, tmp_path):
     def far(weight):
         """The distance of pictures painted from codes, relative to that of pictures by chance."""

@@ -235,6 +235,7 @@ WAYS = {  # the stop falls between two lazy penalties, and between two steps of 
     "no labels": {"labels": False},
     "minimax": {"loss": "minimax"},
     "mismatch": {"mismatch": 1.0},
+    "motion": {"motion": True},
     "mismatch, r3gan": {"mismatch": 1.0, "model": {"name": "r3gan"}},
     "ada": {"augment": "ada"},
     "unrolled": {"unrolled_steps": 2},

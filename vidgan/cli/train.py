@@ -33,6 +33,7 @@ def train(
     channels: Whole | None = None,
     flip: Annotated[bool | None, Parameter(negative="--no-flip")] = None,
     alpha: bool = False,
+    motion: bool = False,
     seed: Whole | None = None,
     start: str | None = None,
     precision: str | None = None,
@@ -69,6 +70,8 @@ def train(
         flip: Also learn from mirror images. Good for faces and landscapes, wrong for writing.
         alpha: Learn transparency too, of cut-out pictures; render out.mov or out.webp then keeps
             it. Without this option, what is behind transparent pixels is white.
+        motion: For a film: frames that are near in it get near latents, so that vidgan motion finds
+            room for how things move.
         seed: A number that decides everything random. The same seed gives the same run.
         start: Begin with the networks of another run instead of random ones: its folder, its
             generator.safetensors, or one of its checkpoints.
@@ -92,7 +95,7 @@ def train(
             raise UsageError(f"{option} 0: leave it out for the default, or give a number.")
     asked = _override(base, "data", source=source, every=every, alpha=alpha or None)
     asked = _override(asked, "model", name=model, width=width, height=height, channels=channels)
-    how = {"batch_size": batch_size, "flip": flip, "seed": seed}
+    how = {"batch_size": batch_size, "flip": flip, "motion": motion or None, "seed": seed}
     how |= {"start": start, "precision": precision}
     asked = _override(asked, "train", **how)
     if allow_data_change and not resume:
@@ -199,6 +202,7 @@ def _check_kept(run: config.Config, asked: config.Config) -> None:
                 named = what if key == "source" else f"{option} {what}"
                 switch = {"--flip True": "--flip", "--flip False": "--no-flip"}
                 switch |= {"--alpha True": "--alpha", "--alpha False": "without --alpha"}
+                switch |= {"--motion True": "--motion", "--motion False": "without --motion"}
                 named, was = switch.get(named, named), switch.get(f"{option} {was}", was)
                 kept_text = f"a resumed run keeps its own ({was})"
                 raise UsageError(f"{named}: {kept_text}. Leave it out, or start a new run.")

@@ -27,18 +27,25 @@ _MOST = 4_000  # pictures from which the components are computed
 _CONTRAST = 10.0  # weight of the contrast beside that of small pictures
 _WINDOWS = 8  # along a side, in each of which contrast is one number
 _FLOOR = 1e-5  # of all variance: components with less than that are not made as long as others
+_FINE = 4.0  # weight of all pixels, of a film whose motion matters
 
 
-def make_codes(dataset: Dataset, *, count: int, device: torch.device) -> Tensor:
+def make_codes(
+    dataset: Dataset, *, count: int, device: torch.device, motion: bool = False
+) -> Tensor:
     """The mean small picture, and beneath it K = `count` directions: float32 [1 + K, P].
 
     The directions are the principal components, each as long as its inverse standard deviation,
     and then rotated at random, so that each number of a code is a sum of many, and nearly normal.
+
+    motion   each is only as long as the root of that. What changes most in a film changes smoothly;
+             as long as others, the faint rest takes codes of near frames far apart.
     """
     x = _many(dataset).double()
     mean = x.mean(0)
     variance, vectors = torch.linalg.eigh((x - mean).T @ (x - mean) / len(x))  # smallest first
     length = (variance[-count:].clamp(min=0) + _FLOOR * variance.sum() + 1e-9).rsqrt()
+    length = length.sqrt() if motion else length
     axes = torch.zeros(count, x.shape[1], dtype=x.dtype)
     axes[: len(length)] = (vectors[:, -count:] * length).T
     random = torch.randn(count, count, generator=torch.Generator().manual_seed(0)).double()
@@ -107,15 +114,18 @@ def of(real: Tensor, codes: Tensor, generator: Generator) -> Tensor:
     return normalize(place)
 
 
-def distance(fake: Tensor, real: Tensor) -> Tensor:
+def distance(fake: Tensor, real: Tensor, *, motion: bool = False) -> Tensor:
     """How far fakes are from the reals of their codes: the mean square of the differences of small
-    pictures and, weighted, of contrasts."""
+    pictures and, weighted, of contrasts.
+
+    motion   and of all pixels: what is faint counts as well, or a still ground would flicker
+    """
     count = int(SHARE * len(real))
     fake, real = fake[:count].float(), real[:count]
     far = (small(fake) - small(real)).square().mean()
     for of_fake, of_real in zip(contrasts(fake), contrasts(real), strict=True):
         far = far + _CONTRAST * (of_fake - of_real).square().mean()
-    return far
+    return far + _FINE * (fake - real).abs().mean() if motion else far
 
 
 def small(image: Tensor) -> Tensor:

@@ -170,8 +170,8 @@ def build(settings: config.Config, fabric: Fabric, dataset: cache.Dataset) -> St
     discriminator.to(memory_format=torch.channels_last)
     how, precision, known = settings.train, fabric.strategy.precision, None
     if how.code_weight:
-        count = settings.model.z_dim - settings.model.layout
-        known = codes.make_codes(dataset, count=count, device=torch.device("cpu"))
+        count, cpu = settings.model.z_dim - settings.model.layout, torch.device("cpu")
+        known = codes.make_codes(dataset, count=count, device=cpu, motion=how.motion)
         # Another machine may find a component with the other sign.
         known = fabric.broadcast(known).to(fabric.device)
         codes.tell(dataset, known, generator)

@@ -56,7 +56,7 @@ class Step:
         real = state.generator.limit_detail(pixels.to_float(batch.real))
         real = real.contiguous(memory_format=torch.channels_last)
         with torch.set_grad_enabled(g_learns):
-            fake = self._generator(batch.z, batch.classes, self._codes(batch, real))  # [B, 3, H, W]
+            fake = self._generator(*self._latents(batch, real))  # [B, 3, H, W]
         real_seen = self._augment(real, batch.draws_real)
         fake_seen = self._augment(fake, batch.draws_fake)
         with self._run.fabric.autocast():
@@ -71,7 +71,8 @@ class Step:
             with self._run.fabric.autocast():
                 loss_g = self._loss_of_g(batch, r, f, real_seen, fake_seen)
             if state.codes is not None:
-                loss_g = loss_g + how.code_weight * codes.distance(fake, real)
+                far = codes.distance(fake, real, motion=how.motion)
+                loss_g = loss_g + how.code_weight * far
             self._gradient_g = self._differentiate(loss_g, state.adam_g, retain_graph=True)
             self._loss_g = loss_g.detach()
 
@@ -93,11 +94,15 @@ class Step:
             self._adapt(self._loss.signs_on_reals(r, f).item(), len(batch.real))
         return Outcome(loss_d, self._loss_g, gradient_d, self._gradient_g, r, f, fake.detach())
 
-    def _codes(self, batch: Batch, real: Tensor) -> Tensor | None:
-        known = self._state.codes
-        return (
-            None if known is None else codes.of_reals(real, known, batch.z, self._state.generator)
-        )
+    def _latents(self, batch: Batch, real: Tensor) -> tuple[Tensor | None, ...]:
+        """Latents, classes, and the codes that take the place of some latents undrawn. Where motion
+        matters, codes are drawn as well: so are all latents that a film is played from."""
+        if self._state.codes is None:
+            return batch.z, batch.classes, None
+        made = codes.of_reals(real, self._state.codes, batch.z, self._state.generator)
+        if self._how.motion:
+            return torch.cat([made, batch.z[len(made) :]]), batch.classes, None
+        return batch.z, batch.classes, made
 
     def _judge_reals(self, real: list[Tensor], batch: Batch) -> tuple[Maps, Tensor | float]:
         """Logits of reals, and D's loss for taking a real with a wrong class for a fake.
