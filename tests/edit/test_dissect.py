@@ -61,6 +61,7 @@ def test_a_silenced_unit_is_one_whose_weights_are_zero(tmp_path):
     unit = layer.units[0]
     norm = opened.network.layers[4]
     norm.weight.data[unit.number] = norm.bias.data[unit.number] = 0
+    opened.network.noise["1"].strength.data[unit.number] = 0
     same = dissect._Probe(opened, 0)
     frames = same.made(np.arange(96))
     for silenced in unit.film[-1]:

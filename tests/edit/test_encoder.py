@@ -80,7 +80,7 @@ def test_the_linear_part_alone_beats_a_random_latent(model_file, monkeypatch):
         answer = generator(trained(image)[0])
         other = generator(torch.randn(16, 100))
     error, chance = ((x - image).square().mean().item() for x in (answer, other))
-    assert error < 0.7 * chance
+    assert error < 0.8 * chance  # which latent draws to which anchors is not linear
 
 
 def test_a_run_teaches_its_encoder_its_own_data(pictures, tmp_path, said):

@@ -12,7 +12,6 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +31,7 @@ from vidgan.latent import seeds
 from vidgan.networks import pixels
 from vidgan.networks.device import exact
 
+_ACTIVE = (nn.ReLU, nn.LeakyReLU)
 _LAYERS, _UNITS, _SHOWN = 3, 6, 6  # layers; units shown of each; pictures shown of a unit
 _LATENTS, _MOST_BYTES, _BATCH = 1024, 2**28, 48  # fewer latents if pictures are large
 _FRAMES, _FRAME_MS, _HOLD_MS = 6, 70, 900  # of a film: from all of a unit to nothing of it
@@ -98,14 +98,13 @@ def dissect(
 
 
 def _readers(generator: Differentiable) -> dict[nn.Module, tuple[int, int, int]]:
-    """Modules that read the units of early layers, the first with maps below the pictures' size:
-    each with C, h and w."""
+    """Modules that make or read the units of early layers, the first with maps below the pictures'
+    size: each with C, h and w."""
     network, shapes = generator.network, {}
     if hasattr(network, "blocks"):  # r3gan
         readers = [block.second for block in network.blocks]
     else:
-        active = (nn.ReLU, nn.LeakyReLU)
-        readers = [after for one, after in pairwise(network.layers) if isinstance(one, active)]
+        readers = [one for one in network.layers if isinstance(one, _ACTIVE)]
     with ExitStack() as hooks:
         for reader in readers:
             keep = lambda x, reader=reader: shapes.update({reader: tuple(x.shape[1:])})  # noqa: E731
@@ -127,8 +126,14 @@ def latents(generator: Differentiable) -> int:
 
 @contextmanager
 def _hooked(reader: nn.Module, hook: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
-    """Within the block, `hook` sees what a module reads, and may give other maps in its place."""
-    handle = reader.register_forward_pre_hook(lambda _, inputs: hook(*inputs))
+    """Within the block, `hook` sees what a module reads, and may give other maps in its place.
+
+    Of an activation it sees what that makes, beside which the next layer may also read a layout.
+    """
+    if isinstance(reader, _ACTIVE):
+        handle = reader.register_forward_hook(lambda module, inputs, made: hook(made))
+    else:
+        handle = reader.register_forward_pre_hook(lambda module, inputs: hook(*inputs))
     try:
         yield
     finally:
