@@ -21,6 +21,7 @@ from tests.marks.test_c2pa import make as make_certificate
 from tests.sounds import write_sound
 from vidgan import Walk, open_generator
 from vidgan.cli.main import app
+from vidgan.disk.places import bundled
 from vidgan.edit import encoder
 from vidgan.generator import motion as motions
 from vidgan.latent.npy import write_latents
@@ -54,6 +55,7 @@ OPTIONS = {
     "render --direction": FEW_FRAMES | {"--model": "earth"},  # of the run here there are none
     "sample --seeds 17,17,17": {"--model": "earth"},
     "directions": {"--model": "earth"},
+    "restore": {"--model": "earth"},
     "render --walk": FORCE,  # walk.json says 4 frames
     "render --labels": FEW_FRAMES | {"--model": "classes.safetensors"},
     "sample": FORCE,
@@ -106,8 +108,9 @@ def stocked(tmp_path_factory, model_file, onnx_file):
     (folder / "small.toml").write_text(RECIPE)
     write_sound(folder / "song.mp3", duration_s=0.2)
     Image.fromarray(noise[0]).save(folder / "photo.jpg")
-    Image.new("RGB", (64, 64), "#777777").save(folder / "damaged.png")
-    Image.fromarray(np.eye(64, dtype=np.uint8) * 255).save(folder / "mask.png")
+    earth = open_generator(bundled("assets/generator.safetensors"))
+    Image.fromarray(earth(np.ones((1, 100), np.float32))[0]).save(folder / "damaged.png")
+    Image.fromarray(np.eye(128, dtype=np.uint8) * 255).save(folder / "mask.png")
     write_latents(folder / "photo.npy", np.ones((1, 100), np.float32))
     _, key = make_certificate(folder, "cert")
     key.rename(folder / "key.pem")

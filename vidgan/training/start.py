@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
@@ -154,12 +153,12 @@ def _fitted(old: Tensor, new: Tensor, *, sums: bool) -> Tensor | None:
             fitted = fitted.mean(axis, keepdim=True)
         elif (before, after) == (1, 3):
             fitted = fitted.repeat_interleave(3, axis)
-    for axis in range(new.ndim):
-        before, after = fitted.shape[axis], new.shape[axis]
-        if 0 < abs(before - after) <= 4 or abs(before - after) == CLASS_DIM:
-            # Alpha stands beside the colours, a layout beside the maps, or a class beside the
-            # latent; or no longer.
-            latent = fitted.narrow(axis, 0, min(before, after))
-            own = new.narrow(axis, latent.shape[axis], after - latent.shape[axis])
-            fitted = torch.cat([latent, own], axis)
-    return fitted if fitted.shape == new.shape else None
+    # Alpha stands beside the colours, a layout beside the maps, a class beside the latent; or no
+    # longer. What is new there stays random.
+    pairs = list(zip(fitted.shape, new.shape, strict=True))
+    if any(abs(a - b) > 4 and abs(a - b) != CLASS_DIM for a, b in pairs):
+        return None
+    both = tuple(slice(min(pair)) for pair in pairs)
+    result = new.clone()
+    result[both] = fitted[both]
+    return result
