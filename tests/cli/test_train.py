@@ -111,7 +111,9 @@ def test_a_run_says_which_generator_it_keeps(pictures, tmp_path, said):
     run = loop.train(settings(pictures, images=48, distance_every_images=16), runs=tmp_path)
     best = "best, at (16|32) images of 48 seen|best and last, at 48 images"
     assert sum(bool(re.fullmatch(f"{run}: kept the ({best})", line)) for line in said) == 1
-    assert sum(line.endswith("kept as the best so far") for line in said) >= 1
+    kept = [line.rpartition("; ")[2] for line in said if "; kept as" in line]
+    assert kept[0] == "kept as the first that was measured"
+    assert set(kept[1:]) <= {"kept as the best so far"}
     run = loop.train(settings(pictures, images=20), runs=tmp_path)
     assert f"{run}: kept the last, at 24 images (20, rounded up to whole steps of 8)" in said
 

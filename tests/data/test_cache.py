@@ -141,7 +141,7 @@ fit = pictures.fitted
 def slow(*picture, **how):
     with open(sys.argv[2], "a") as file:
         file.write("x")
-    time.sleep(0.1)
+    time.sleep(0.1)  # so that the processes meet while one of them decodes
     return fit(*picture, **how)
 pictures.fitted = slow
 cache.open_dataset(DataConfig(source=sys.argv[1]), width=16, height=16)

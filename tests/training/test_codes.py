@@ -6,9 +6,11 @@ import torch
 from safetensors.torch import load_file
 
 from tests.conftest import flat_pictures, write_pictures
+from tests.films import noise, write
 from tests.training.test_loop import newest_state, settings
 from tests.training.test_state import opened, rewrite
 from vidgan import config
+from vidgan.data import cache
 from vidgan.generator import synthesis
 from vidgan.networks import pixels
 from vidgan.training import codes, loop
@@ -96,6 +98,18 @@ def test_where_motion_matters_near_frames_get_near_codes(tmp_path):
 
     assert likeness(True, 1) > 0.5 > 0.3 > likeness(False, 1)
     assert likeness(True, 20) < 0.2  # those that are not near stay apart
+
+
+def test_once_a_film_is_decoded_its_codes_are_made_of_all_of_it(tmp_path, monkeypatch):
+    film = write(tmp_path / "film.mp4", noise(40), scale=2)
+    monkeypatch.setattr(cache, "_LONG", 20)
+    monkeypatch.setattr(cache, "_SOME", 4)
+    monkeypatch.setattr(cache.Later, "is_there", lambda later: bool(later.get()))
+    keys = {"images": 24, "duration_s": 600, "motion": True}
+    run = loop.train(settings(film, **keys), runs=tmp_path / "runs")
+    state = opened(film, tmp_path, **keys).state
+    assert np.array_equal(newest_state(run)["codes"], state.codes)
+    assert np.array_equal(newest_state(run)["average/anchors"], state.average.anchors)
 
 
 def test_where_motion_matters_faint_changes_count_too():

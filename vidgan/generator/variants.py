@@ -47,9 +47,8 @@ def int8(model: onnx.ModelProto, feeds: Iterable[dict[str, np.ndarray]]) -> onnx
     convolutions = [i for i, node in enumerate(model.graph.node) if node.op_type == "Conv"]
     last = max(convolutions, default=0)
     kinds = [node.op_type for node in model.graph.node]
-    drawn = max((i + 1 for i, kind in enumerate(kinds) if kind == "Div"), default=0)
     first = next((i for i, kind in enumerate(kinds) if kind in ("Conv", "Gemm")), 0)
-    in_float = [*model.graph.node[: max(drawn, first)], *model.graph.node[last:]]
+    in_float = [*model.graph.node[:first], *model.graph.node[last:]]
     # It advises to prepare the graph, which the exporter has done, and would leave a handler.
     logging.root.addHandler(quiet)
     try:

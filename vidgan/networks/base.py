@@ -51,8 +51,17 @@ class Generator(nn.Module):
         return torch.cat([codes, z[len(codes) :]]), torch.cat([codes, near[len(codes) :]])
 
     def with_classes(self, z: Tensor, classes: Tensor | None) -> Tensor:
-        """What the first layer sees: drawn latents, and beside them the classes."""
-        return with_classes(z, classes, self.embedding, self.class_scale)
+        """What the first layer sees: drawn latents, and beside each the vector of its class.
+
+        A class says the same in every picture, so that what G does with it grows in every step of
+        Adam, and the longer the vector, the faster. With vectors as long as latents, it soon
+        outgrew what G does with z, layer after layer, and BatchNorm left nothing of z: one picture
+        for each class. So vectors are shorter, by `class_scale`.
+        """
+        assert (classes is None) == (self.embedding is None), "give classes to a model of classes"
+        if classes is None:
+            return z
+        return torch.cat([z, self.class_scale * embedded(classes, self.embedding)], 1)
 
     def fold(self) -> None:
         """Compute what only training needs in parts. Called when a generator was loaded."""
@@ -134,19 +143,6 @@ def embedded(classes: Tensor, embedding: nn.Embedding) -> Tensor:
 
 def _mixed(classes: Tensor, rows: Tensor) -> Tensor:
     return classes @ rows if classes.is_floating_point() else rows_of(classes, rows)
-
-
-def with_classes(
-    z: Tensor, classes: Tensor | None, embedding: nn.Embedding | None, scale: float
-) -> Tensor:
-    """Append the vector of its class, times `scale`, to each latent.
-
-    A class says the same in every picture, so that what G does with it grows in every step of Adam,
-    and the longer the vector, the faster. With vectors as long as latents, it soon outgrew what G
-    does with z, layer after layer, and BatchNorm left nothing of z: one picture for each class.
-    """
-    assert (classes is None) == (embedding is None), "give classes to a model of classes only"
-    return z if classes is None else torch.cat([z, scale * embedded(classes, embedding)], 1)
 
 
 def in_three(image: Tensor) -> Tensor:

@@ -75,7 +75,8 @@ def measure(run: Run, validation: Validation) -> None:
     now = validation.measure(torch.cat(frames).numpy(), run.state.images_seen)
     run.state.measured.append(now)
     best = kept(run.state.measured) is now
-    logger.info(f"{now}; kept as the best so far" if best else str(now))
+    known = "the best so far" if len(run.state.measured) > 1 else "the first that was measured"
+    logger.info(f"{now}; kept as {known}" if best else str(now))
     if best:
         keep(run, generator.cpu())
 

@@ -30,9 +30,7 @@ _FLOOR = 1e-5  # of all variance: components with less than that are not made as
 _FINE = 4.0  # weight of all pixels, of a film whose motion matters
 
 
-def make_codes(
-    dataset: Dataset, *, count: int, device: torch.device, motion: bool = False
-) -> Tensor:
+def make_codes(dataset: Dataset, *, count: int, motion: bool = False) -> Tensor:
     """The mean small picture, and beneath it K = `count` directions: float32 [1 + K, P].
 
     The directions are the principal components, each as long as its inverse standard deviation,
@@ -49,7 +47,7 @@ def make_codes(
     axes = torch.zeros(count, x.shape[1], dtype=x.dtype)
     axes[: len(length)] = (vectors[:, -count:] * length).T
     random = torch.randn(count, count, generator=torch.Generator().manual_seed(0)).double()
-    return torch.cat([mean[None], torch.linalg.qr(random)[0] @ axes]).float().to(device)
+    return torch.cat([mean[None], torch.linalg.qr(random)[0] @ axes]).float()
 
 
 def _many(dataset: Dataset) -> Tensor:

@@ -29,7 +29,7 @@ def forecast(
     line += (
         f" This run ends after {_duration(end_s)}, at about {float(f'{images:.2g}'):,.0f} images"
     )
-    if images < SHAPES:
+    if images < 0.9 * SHAPES:  # a forecast is no finer
         shapes_s = trained_s + (SHAPES - images_seen) / images_per_s
         line += f", before that; {_advice(settings, images, shapes_s)}"
     return f"{line}. Ctrl-C stops it at any time and keeps what it has learned."

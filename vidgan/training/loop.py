@@ -30,7 +30,7 @@ from vidgan.training.batches import batches
 from vidgan.training.faults import explained
 from vidgan.training.forecast import forecast
 from vidgan.training.log import Log, Progress, Show, note_command
-from vidgan.training.setup import build, launch, open_data
+from vidgan.training.setup import build, codes_of, launch, open_data
 from vidgan.training.state import Run, keep, restore
 from vidgan.training.steering import Steering
 from vidgan.training.step import Outcome, Step
@@ -143,8 +143,8 @@ def _first_part(run: Run, steering: Steering, received: list[int], show: Show) -
     logger.info(f"decoded; training goes on with all {len(run.dataset):,} pictures")
     _warn_of_few(run)
     if run.state.codes is not None:  # the first pictures may differ in fewer ways than all
-        state, device = run.state, run.fabric.device
-        state.codes = codes.make_codes(run.dataset, count=len(state.codes) - 1, device=device)
+        state = run.state
+        state.codes = codes_of(run.dataset, run.settings, run.fabric)
         codes.tell(run.dataset, state.codes, state.generator, state.average)
     return run
 

@@ -116,12 +116,7 @@ def open_data(
     settings = config.resolved(replace(settings, model=model), spread=spread, on_gpu=on_gpu)
     if of_run:  # perhaps of an older version
         made = config.load(of_run / "config.toml").model
-        own = {
-            "anchors": made.anchors,
-            "taps": made.taps,
-            "noise": made.noise,
-            "layout": made.layout,
-        }
+        own = {key: getattr(made, key) for key in ("anchors", "taps", "noise", "layout")}
     else:
         own = {"anchors": codes.anchors_for(model.classes) if settings.train.code_weight else 0}
         if not settings.train.start:
@@ -170,10 +165,7 @@ def build(settings: config.Config, fabric: Fabric, dataset: cache.Dataset) -> St
     discriminator.to(memory_format=torch.channels_last)
     how, precision, known = settings.train, fabric.strategy.precision, None
     if how.code_weight:
-        count, cpu = settings.model.z_dim - settings.model.layout, torch.device("cpu")
-        known = codes.make_codes(dataset, count=count, device=cpu, motion=how.motion)
-        # Another machine may find a component with the other sign.
-        known = fabric.broadcast(known).to(fabric.device)
+        known = codes_of(dataset, settings, fabric)
         codes.tell(dataset, known, generator)
     return State(
         generator=generator,
@@ -184,6 +176,13 @@ def build(settings: config.Config, fabric: Fabric, dataset: cache.Dataset) -> St
         codes=known,
         scaler=precision.scaler if isinstance(precision, MixedPrecision) else None,
     )
+
+
+def codes_of(dataset: cache.Dataset, settings: config.Config, fabric: Fabric) -> torch.Tensor:
+    """`codes.make_codes`, the same in all processes: of other machines, signs may differ."""
+    count = settings.model.z_dim - settings.model.layout
+    made = codes.make_codes(dataset, count=count, motion=settings.train.motion)
+    return fabric.broadcast(made).to(fabric.device)
 
 
 def _adam(network: torch.nn.Module, rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
