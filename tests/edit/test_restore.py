@@ -72,7 +72,7 @@ def test_noise_blur_and_too_few_pixels(model):  # noqa: F811
         ("small.png", "bicubic.png", "--upscale", 4),
     ):
         vidgan("restore", damaged, "fixed.png", *words, "--model", model, "--force")
-        assert psnr(read("fixed.png"), original) > psnr(read(before), original) + 1.5, damaged
+        assert psnr(read("fixed.png"), original) > psnr(read(before), original) + 2, damaged
 
 
 def test_several_answers_differ_where_the_picture_leaves_room(hole):

@@ -27,9 +27,10 @@ from vidgan.networks import pixels
 from vidgan.networks.device import exact
 
 _GUESSES = 3  # of the encoder, each from what the one before left unseen
-# Of a refinement. With 300, six times as long, what is seen is met more closely, but what is hidden
-# is no nearer: the same on 8 digits, and 1.3 dB worse on 5 emoji.
-_STEPS = 50
+# Of a refinement with a hole. With more, what is seen is met more closely, but what is hidden is no
+# nearer. Without one all is seen, so more help: noise 27.9 dB with 300 and 27.0 with 50, blur 29.6
+# and 29.3 (medians of 8 frames, tests/benchmarks/restore.py --damages noise,blur --pictures 8).
+_HOLE_STEPS = 50
 _CHANCE = 0.8  # in other starts; 1 forgets the encoder's answer
 _SMOOTHING = (4.0,) * 40 + (1.0,) * 20  # again and again, of differences within a hole
 _GRAIN, _SHARPEN = 2.0, 1.5  # pixels that noise is smoothed over; how much what is blurred gains
@@ -46,6 +47,7 @@ class Damaged:
     degrade: invert.Degrade  # makes the same of [1, 3, H, W]
     back: invert.Degrade  # what a difference that is seen says of the whole picture
     finished: Callable[[np.ndarray], np.ndarray] = lambda answer: answer  # what to show of one
+    hole: bool = False
 
 
 def opened(
@@ -101,7 +103,7 @@ def _with_hole(generator: Differentiable, path: Path, mask: Path) -> Damaged:
         return np.where(missing[..., None], large, original)
 
     seen = np.where(gone.cpu()[..., None], np.uint8(128), seen)
-    return Damaged(path, seen, lambda image: image * kept, back, finished)
+    return Damaged(path, seen, lambda image: image * kept, back, finished, hole=True)
 
 
 def blurred(image: Tensor, sigma: float) -> Tensor:
@@ -118,7 +120,7 @@ def _sharpened(blur: invert.Degrade, image: Tensor) -> Tensor:
 
 
 def restore(
-    inverter: invert.Inverter, damages: list[Damaged], count: int = 1, steps: int = _STEPS
+    inverter: invert.Inverter, damages: list[Damaged], count: int = 1, steps: int = invert.STEPS
 ) -> list[np.ndarray]:
     """Answers to what a picture was before its damage; all but the first begin by chance.
 
@@ -158,6 +160,7 @@ def _answer(
         chance = torch.from_numpy(seeds.numbered([number], z_dim=generator.z_dim)).to(z)
         z = math.sqrt(1 - _CHANCE**2) * z + _CHANCE * chance
     label = labels[rank : rank + 1]
+    steps = min(steps, _HOLE_STEPS) if damaged.hole else steps
     z = invert.refine(generator, seen, z, label, steps, damaged.degrade)
     made = invert.shown(generator, z, label)
     unexplained = damaged.back(seen - damaged.degrade(made))
