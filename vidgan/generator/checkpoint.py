@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch.overrides import TorchFunctionMode
 
 from vidgan import __version__, config
 from vidgan.disk.files import check_file, whole
@@ -50,7 +51,7 @@ def load_generator(path: Path) -> tuple[torch.nn.Module, config.ModelConfig, dic
         model = config.from_dict(meta["model"], config.ModelConfig, where="model")
         if not (model.width and (model.channels or model.layers)):
             raise ConfigError("its sizes are left to the data")
-        with torch.device("meta"):  # takes no memory, however large the model says that it is
+        with torch.device("meta"), _Unfilled():  # no memory, however large the model says it is
             outline = _shapes(make_generator(model).state_dict())
     except (ConfigError, ModelError) as error:
         raise ModelError(f"{path}: the model in its metadata is unusable ({error}).") from error
@@ -64,6 +65,15 @@ def load_generator(path: Path) -> tuple[torch.nn.Module, config.ModelConfig, dic
     check_finite(path, tensors)
     generator.fold()
     return generator.eval(), replace(model, taps=4), facts
+
+
+class _Unfilled(TorchFunctionMode):
+    """Makes no random numbers. On `meta` there are none, and torch imports 800 modules for them."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is torch.nn.init.normal_:
+            return args[0] if args else kwargs["tensor"]
+        return (torch.empty if function is torch.randn else function)(*args, **(kwargs or {}))
 
 
 def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:

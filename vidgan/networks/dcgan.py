@@ -156,7 +156,8 @@ class Noise(nn.Module):
 
     def __init__(self, stage: int, channels: int, side: tuple[int, int], z_dim: int) -> None:
         super().__init__()
-        self.strength, self.side = nn.Parameter(_NOISE * torch.randn(channels, 1, 1)), side
+        first = nn.init.normal_(torch.empty(channels, 1, 1), std=_NOISE)
+        self.strength, self.side = nn.Parameter(first), side
         # A pixel's noise is a sum of the first N numbers of the latent, by weights of its own.
         pixels, few = np.arange(math.prod(side)), min(z_dim, _NOISE_FROM)
         fields = seeds.gaussian(stage, pixels, z_dim=few).T.copy()  # [N, H W]
@@ -175,7 +176,8 @@ class Noise(nn.Module):
 class Layout(nn.Module):
     """The picture of 16x16 pixels of which a latent is the code (see `training.codes`), enlarged.
 
-    So G need not learn what is where, and paints detail into a blurred picture.
+    So G need not learn what is where, and paints detail into a blurred picture. Its constants are
+    of the CPU, also on `meta` (see `generator.checkpoint`), where computing them takes a second.
     """
 
     def __init__(self, colours: int, z_dim: int, sizes: Sequence[tuple[int, int]]) -> None:
@@ -186,7 +188,8 @@ class Layout(nn.Module):
         # scale has this mean and deviation.
         self.register_buffer("parts", torch.zeros(z_dim, pixels))
         self.register_buffer("contrast", torch.zeros(2))
-        self.register_buffer("others", (torch.arange(z_dim) > 0).float(), persistent=False)
+        others = torch.arange(z_dim, device="cpu") > 0
+        self.register_buffer("others", others.float(), persistent=False)
         self.enlarged = nn.ModuleList(_Enlarging(*size) for size in sizes)
 
     def forward(self, z: Tensor) -> list[Tensor]:
@@ -204,7 +207,7 @@ class _Enlarging(nn.Module):
 
     def __init__(self, height: int, width: int) -> None:
         super().__init__()
-        one = torch.eye(SMALL)[None, None]
+        one = torch.eye(SMALL, device="cpu")[None, None]
         tall, wide = (interpolate(one, (side, SMALL), mode="bicubic") for side in (height, width))
         self.register_buffer("tall", tall[0, 0], persistent=False)  # [H, 16]
         self.register_buffer("wide", wide[0, 0].T.contiguous(), persistent=False)  # [16, W]
@@ -290,7 +293,8 @@ def _widths(channels: int, stages: int) -> list[int]:
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
-        if module.stride == (2, 2) and isinstance(module, nn.ConvTranspose2d):
+        doubles = module.stride == (2, 2) and isinstance(module, nn.ConvTranspose2d)
+        if doubles and not module.weight.is_meta:
             # One random number times a bilinear kernel [1, 3, 3, 1], whose mean square is 5.
             taps = torch.tensor(
                 [1.0, 2.0, 1.0] if module.kernel_size == (3, 3) else [1.0, 3.0, 3.0, 1.0]
