@@ -1,6 +1,7 @@
 # make demo        train on the shipped footage, render a film, export the generator
 # make test        all tests but those of faults, on a CPU, in minutes
 # make test-faults kills, full disks, hostile files: the tests marked so
+# make test-all    both, in less time than one after the other
 # make soak        N random SIGKILLs (1000), and long runs whose memory must not grow
 # make fuzz        N hostile inputs (100000, for hours) for each kind of file that vidgan reads
 # make lint        formatting and static checks
@@ -15,7 +16,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-faults test-fuzz test-kills soak fuzz runtimes gallery benchmark benchmark-speed benchmark-gpu lint clean
+.PHONY: demo test test-faults test-all soak fuzz runtimes gallery benchmark benchmark-speed benchmark-gpu lint clean
 
 # If pip finds a wheel of torch in a local folder (its option find-links), it takes that one and
 # downloads no gigabytes. held.txt then keeps this version while pip installs everything else.
@@ -37,15 +38,35 @@ export/%/node_modules/.package-lock.json: export/%/package-lock.json
 	cd export/$* && npm ci --silent
 	touch $@
 
-test: .venv/ready $(NODE)
-	$(BIN)/python -m pytest
+# Tests run in groups, two at a time, the longest first: each waits for many short processes. One
+# thread each is enough then. Their outputs do not mix. What no group names is in the last one.
+kills := tests/test_kills.py
+fuzz := tests/test_fuzz.py
+training := tests/training
+cli := tests/cli
+players := tests/test_players.py tests/test_runtimes.py tests/test_readme.py tests/generator
+film := tests/film tests/render
+edit := tests/edit tests/test_course.py
+TESTS := training cli players film edit
+FAULTS := kills fuzz
+test-all_groups := $(addprefix test-,$(FAULTS) $(TESTS) other-faults others)
+test_groups := $(addprefix test-,$(TESTS) others)
+test-faults_groups := $(addprefix test-,$(FAULTS) other-faults)
 
-# Two at a time, since each waits for many short processes. Their outputs do not mix.
-test-faults: .venv/ready
-	$(MAKE) --no-print-directory --jobs 2 --output-sync test-fuzz test-kills
+.PHONY: $(test-all_groups)
+test test-all: $(NODE)
+test test-faults test-all: .venv/ready
+	OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --jobs 2 --output-sync --keep-going $($@_groups)
 
-test-fuzz test-kills: .venv/ready
-	$(BIN)/python -m pytest -m faults $(if $(findstring fuzz,$@),tests/test_fuzz.py,--ignore tests/test_fuzz.py)
+PYTEST := $(BIN)/python -m pytest
+$(addprefix test-,$(TESTS)): test-%:
+	$(PYTEST) $($*)
+$(addprefix test-,$(FAULTS)): test-%:
+	$(PYTEST) -m faults $($*)
+test-others:
+	$(PYTEST) $(foreach group,$(TESTS),$($(group):%=--ignore %))
+test-other-faults:
+	$(PYTEST) -m faults $(foreach group,$(FAULTS),$($(group):%=--ignore %))
 
 soak: N ?= 1000
 soak: .venv/ready

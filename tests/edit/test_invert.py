@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from tests.conftest import save_model, small_generator, vidgan
+from tests.films import nearly_equal
 from tests.generator import zoo
 from vidgan.edit import encoder, invert
 from vidgan.errors import DataError, ModelError, UsageError
@@ -80,7 +81,7 @@ def test_a_tuned_generator_shows_the_picture_and_says_what_it_is(model):
     (tuned,) = invert.tune(inverter, [found], model.with_name("tuned.safetensors"))
     assert tuned.psnr > found.psnr + 3
     generator = open_generator(model.with_name("tuned.safetensors"), device="cpu")
-    assert np.array_equal(generator(tuned.latent[None])[0], tuned.refined)
+    assert nearly_equal(generator(tuned.latent[None])[0], tuned.refined)
     _, _, facts = checkpoint.load_generator(model.with_name("tuned.safetensors"))
     assert facts["tuned_from"] == inverter.generator.sha256 and facts["tuned_to_pictures"] == 1
     before, after, other = (
