@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import lzma
 import subprocess
 import sys
 
@@ -17,6 +18,8 @@ from tests.films import nearly_equal
 from tests.generator.test_web_page import node
 from vidgan import Walk
 from vidgan.config import DiscriminatorConfig, ModelConfig
+from vidgan.data.cache import Dataset
+from vidgan.disk.places import bundled
 from vidgan.generator import checkpoint, export, selftest, web_page
 from vidgan.generator.synthesis import open_generator
 from vidgan.marks.xmp import DIGITAL_SOURCE_TYPE, find_mark
@@ -118,6 +121,25 @@ def places(net: onnx.GraphProto) -> list[tuple]:
     return [(place.name, place.type) for place in (*net.input, *net.output)]
 
 
+def test_its_codes_and_layouts_are_those_of_python(trained, folder):
+    packed = bundled("export/web/built/digits.bin.xz").read_bytes()
+    digits = np.frombuffer(lzma.decompress(packed), np.uint8).reshape(-1, 28, 28, 1)
+    frames = np.pad(digits, ((0, 0), (2, 2), (2, 2), (0, 0))).repeat(3, axis=3)
+    assert (frames[:12, ..., :1] == array_of(trained["digits"])).all()
+    dataset = Dataset("digits", frames, None, (), "", grey=True)
+    page, model, _ = checkpoint.load_generator(folder / "generator.safetensors")
+    python = make_generator(model)
+    codes.tell(dataset, codes.make_codes(dataset, count=model.z_dim - 1), python)
+    for seen, wanted in zip(measured(page), measured(python), strict=True):
+        torch.testing.assert_close(seen, wanted, rtol=0, atol=2e-3)
+
+
+def measured(generator: torch.nn.Module) -> list[torch.Tensor]:
+    """What no random rotation of the components changes: how alike anchors are, and layouts."""
+    anchors, layout = generator.anchors, generator.layout
+    return [anchors @ anchors.T, layout.mean, layout.contrast, *layout(anchors)]
+
+
 def test_its_film_is_the_walk_that_vidgan_renders(trained, folder):
     with av.open(folder / "film.mp4") as container:
         decoded = np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
@@ -157,20 +179,23 @@ def test_in_the_plane_a_collapse_is_provoked_and_cured(folder):
     assert seen["spiral"] == ""  # it has no heaps to be counted
 
 
-@pytest.mark.parametrize("side", [32, 64])
-def test_its_losses_and_gradients_are_those_of_torch(folder, side):
+@pytest.mark.parametrize(("side", "colours"), [(32, 1), (64, 3)])
+def test_its_losses_and_gradients_are_those_of_torch(folder, side, colours):
     torch.manual_seed(0)
-    sizes = {"width": side, "height": side, "channels": CHANNELS, "colours": 1}
-    model = ModelConfig(**sizes, anchors=16, taps=3)
+    sizes = {"width": side, "height": side, "channels": CHANNELS, "colours": colours}
+    model = ModelConfig(**sizes, anchors=16, taps=3, noise=True, layout=True)
     generator = make_generator(model).train()
     discriminator = make_discriminator(DiscriminatorConfig(name="dcgan", norm="batch"), model)
     generator.anchors.copy_(torch.nn.functional.normalize(torch.randn(16, 100)))
-    frames = torch.randint(0, 256, (BATCH, side, side, 1), dtype=torch.uint8)
+    layout = generator.layout
+    for buffer, scale in ((layout.mean, 0.3), (layout.parts, 0.1), (layout.contrast, 1.0)):
+        buffer.copy_(scale * torch.randn(buffer.shape))
+    frames = torch.randint(0, 256, (BATCH, side, side, colours), dtype=torch.uint8)
     z = torch.randn(BATCH, 100)
     known = torch.randn(BATCH // 2, 100)
     draws = torch.rand(2, BATCH, 7)
     names = ["non-saturating", "hinge", "lsgan", "rpgan", "minimax"]
-    real = pixels.to_float(frames.repeat(1, 1, 1, 3))
+    real = pixels.to_float(frames.expand(-1, -1, -1, 3))
     expected = {}
     for name in names:
         fake = generator(z, None, known)
@@ -179,8 +204,7 @@ def test_its_losses_and_gradients_are_those_of_torch(folder, side):
             for x, u in zip((real, fake), draws, strict=True)
         ]
         loss_d = LOSSES[name].of_d(*judged)
-        far = [codes.small(x[: len(known)]) for x in (fake, real)]
-        loss_g = LOSSES[name].of_g(*judged) + 10 * (far[0] - far[1]).square().mean()
+        loss_g = LOSSES[name].of_g(*judged) + 10 * distance(fake[: len(known)], real[: len(known)])
         sizes = [
             torch.stack([x.norm() for x in grads(loss, net)]).norm().item()
             for loss, net in ((loss_d, discriminator), (loss_g, generator))
@@ -191,14 +215,31 @@ def test_its_losses_and_gradients_are_those_of_torch(folder, side):
         "d": of_discriminator(discriminator.state_dict()),
         "real": array(frames),
         "codes": array(known),
-        "z": array(z[BATCH // 2 :]),
-        "anchors": array(generator.anchors),
+        "z": array(z),
+        "measured": {
+            "anchors": array(generator.anchors),
+            "mean": array(channels_last(layout.mean, colours)),
+            "parts": array(channels_last(layout.parts, colours)),
+            "contrast": array(layout.contrast),
+        },
         "draws": [one.flatten().tolist() for one in draws],
         "losses": names,
     }
     found = node("lab.mjs", "losses", "", folder, text=json.dumps(given))["found"]
     for name in names:
         assert found[name] == pytest.approx(expected[name], rel=1e-4), name
+
+
+def distance(fake: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """Of small pictures, and of contrasts."""
+    pairs = zip(*([codes.small(x), *codes.contrasts(x)] for x in (fake, real)), strict=True)
+    first, *others = [(a - b).square().mean() for a, b in pairs]
+    return first + 10 * sum(others)
+
+
+def channels_last(small: torch.Tensor, colours: int) -> torch.Tensor:
+    """Numbers of small pictures [..., C H W] as the page has them, [..., H W C]."""
+    return small.unflatten(-1, (colours, -1)).transpose(-1, -2).flatten(-2)
 
 
 def grads(loss: torch.Tensor, network: torch.nn.Module) -> tuple[torch.Tensor, ...]:
@@ -230,6 +271,9 @@ def of_generator(state: dict) -> dict:
     return {
         "first": array(first),
         "norms": norms(state, [n - 2 for n in kernels]),
+        "strengths": [
+            array(state[f"noise.{n}.strength"].flatten()) for n in range(1, len(kernels))
+        ],
         "doubles": doubles,
         "bias": array(state[f"layers.{kernels[-1]}.bias"]),
     }

@@ -1,7 +1,7 @@
 // What a test asks of the networks of the lab, in the browser: losses and gradients of one batch.
 
 import { defaultDevice, init, jit, numpy as np, tree } from "@jax-js/jax";
-import { drawn } from "../../export/web/lab/net.js";
+import { knownOf, told } from "../../export/web/lab/net.js";
 import { augmentation, gradients, toFloat } from "../../export/web/lab/trainer.js";
 
 const array = ({ shape, values }) => np.array(Float32Array.from(values)).reshape(shape);
@@ -13,16 +13,17 @@ async function size(weights) {
   return Math.sqrt(square);
 }
 
-globalThis.losses = async ({ g, d, real, codes, z, anchors, draws, losses }) => {
+globalThis.losses = async ({ g, d, real, codes, z, measured, draws, losses }) => {
   await init("wasm");
   defaultDevice("wasm");
   const [onReal, onFake] = draws.map((one) => () => {
     const left = [...one];
     return augmentation(real.shape[0], real.shape[1], () => left.shift());
   });
+  const numbers = Object.fromEntries(Object.entries(measured).map(([key, { values }]) => [key, Float32Array.from(values)]));
   const found = {};
   for (const loss of losses) {
-    const seen = np.concatenate([array(codes), drawn(array(z), array(anchors))], 0);
+    const seen = told(array(z), knownOf(numbers, real.shape[1]), array(codes));
     const batch = { real: toFloat(real.values, real.shape), seen, onReal: onReal(), onFake: onFake() };
     const of = jit((g, d, batch) => gradients(g, d, batch, { loss, codes: 10 }))(arrays(g), arrays(d), batch);
     found[loss] = [

@@ -104,10 +104,10 @@ function commentary() {
   const { images, onReals, onFakes } = view;
   const { side } = view.pictures;
   if (side > 32 && view.device === "wasm" && images < 1000) return "No graphics card learns here, the processor does: at this size it takes its time. At 32 × 32 it is four times as fast.";
-  if (images < 1000) return "It has just begun. The generator paints fog, and tries to paint blurred pictures from their codes.";
+  if (images < 1000) return "It has just begun. For each picture the generator is told a blurred mixture of real ones, and learns to paint detail into it.";
   if (onReals - onFakes > 0.85) return "The discriminator is nearly always right: the generator has to improve, and gets few hints how.";
   if (onReals - onFakes < 0.2) return "The discriminator can hardly tell: the generator fools it well, for now.";
-  if (images < 6000) return "Shapes appear. The discriminator forces the generator to sharpen them.";
+  if (images < 6000) return "The discriminator forces the generator to sharpen what it paints.";
   return "They take turns: one finds a trick, the other learns to see it. So losses go up and down, and pictures get better.";
 }
 

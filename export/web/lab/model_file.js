@@ -1,14 +1,14 @@
 // A generator as the file of weights that vidgan reads and writes: vidgan/generator/checkpoint.py.
 
 import { SOURCE } from "../src/mark.js";
-import { Z_DIM } from "./sizes.js";
+import { SMALL, Z_DIM } from "./sizes.js";
 
 const UNSET = "0".repeat(64); // stands in the place of the checksum while it is computed
 
 /** The bytes of generator.safetensors. */
 export async function modelFile(generator, facts, version) {
   const tensors = await named(generator);
-  const meta = { kind: "generator", model: modelOf(generator, 3), facts, format_version: 3, vidgan_version: version };
+  const meta = { kind: "generator", model: modelOf(generator, 3), facts, format_version: 5, vidgan_version: version };
   const header = { __metadata__: { vidgan: JSON.stringify(meta), file_sha256: UNSET, digital_source_type: SOURCE } };
   let end = 0;
   for (const [name, { dtype, shape, values }] of tensors) {
@@ -29,8 +29,9 @@ export async function modelFile(generator, facts, version) {
 }
 
 /** What vidgan calls the model: the architecture, and its sizes. A kernel that doubles has 3 taps, or as 4 folded ones. */
-export const modelOf = ({ side, channels, colours, anchors }, taps) => ({
-  name: "dcgan", width: side, height: side, z_dim: Z_DIM, channels, colours, anchors: anchors.shape[0], taps,
+export const modelOf = ({ side, channels, colours, measured }, taps) => ({
+  name: "dcgan", width: side, height: side, z_dim: Z_DIM, channels, colours, anchors: measured.anchors.length / Z_DIM, taps,
+  noise: true, layout: true,
 });
 
 export async function sha256(bytes) {
@@ -39,13 +40,22 @@ export async function sha256(bytes) {
 }
 
 /** Every tensor of the file as [name, { dtype, shape, values }], the whole numbers first. */
-export async function named({ g, statistics, anchors }) {
+export async function named({ g, statistics, measured, colours }) {
   const floats = (shape, values) => ({ dtype: "F32", shape, values });
   const counts = [];
-  const all = [["anchors", floats(anchors.shape, await anchors.ref.data())]];
+  // Here kernels and pictures have their channels last, in torch they come first.
+  const [pixels, { anchors, mean, parts, contrast }] = [SMALL ** 2, measured];
+  const all = [
+    ["anchors", floats([anchors.length / Z_DIM, Z_DIM], anchors)],
+    ["layout.mean", floats([mean.length], moved(mean, [1, pixels, colours], [0, 2, 1]))],
+    ["layout.parts", floats([Z_DIM, mean.length], moved(parts, [Z_DIM, pixels, colours], [0, 2, 1]))],
+    ["layout.contrast", floats([2], contrast)],
+  ];
+  for (const [n, strength] of g.strengths.entries()) {
+    all.push([`noise.${n + 1}.strength`, floats([...strength.shape, 1, 1], await strength.ref.data())]);
+  }
   const first = await g.first.ref.data();
   const width = g.first.shape[1] / 16;
-  // Here a kernel has its channels last, in torch they come first.
   all.push(["layers.0.weight", floats([Z_DIM, width, 4, 4], moved(first, [Z_DIM, 16, width], [0, 2, 1]))]);
   for (const [stage, { gain, bias }] of g.norms.entries()) {
     const [wide, name] = [gain.shape, `layers.${3 * stage + 1}`];

@@ -7,9 +7,14 @@
 //     B batch   H W pixels   C O channels in and out   Z z_dim   A anchors
 
 import { nn, numpy as np } from "@jax-js/jax";
-import { Z_DIM } from "./sizes.js";
+import { gaussian } from "../src/latents.js";
+import { SMALL, Z_DIM } from "./sizes.js";
 
 const FIRST = 4; // the side of the smallest maps
+export const STAGE = Math.log2(SMALL / FIRST); // whose maps have a layout beside them
+const NOISE = 0.3; // strength at first
+export const NOISE_FROM = 16; // numbers of a latent
+export const BENEATH = 1.5; // of the layout beneath a picture, before tanh
 const SLOPE = 0.2; // of LeakyReLU
 export const EPS = 1e-5; // of BatchNorm
 export const [SHARPNESS, OWN] = [4, 0.6]; // of `drawn`
@@ -35,7 +40,8 @@ export function newGenerator({ channels, colours, side }, normal) {
   return {
     first: random([Z_DIM, FIRST * FIRST * wide[0]]),
     norms: wide.map((width) => newNorm(width, normal)),
-    doubles: wide.map((width, stage) => double(width, wide[stage + 1] ?? colours)),
+    strengths: wide.slice(1).map((width) => random([width], NOISE)),
+    doubles: wide.map((width, stage) => double(width + colours * (stage === STAGE), wide[stage + 1] ?? colours)),
     bias: np.zeros([colours]),
   };
 }
@@ -57,16 +63,89 @@ const newNorm = (width, normal) => ({ gain: np.array(filled([width], () => 1 + 0
 const filled = (shape, next) => Float32Array.from({ length: shape.reduce((a, b) => a * b) }, next);
 
 /**
- * G: what it sees [B, Z] -> pictures [B, H, W, colours] in [-1, 1]. With `fixed`, a mean and variance
- * for each BatchNorm, a picture does not depend on its batch. `noted` gets those of the batch.
+ * Arrays of what `told` needs: what was measured of the data (anchors, and the layout of `codesOf`), the
+ * weights of each pixel's noise, and a matrix that enlarges small pictures to a side.
  */
-export function generate(g, seen, { fixed = [], noted } = {}) {
+export function knownOf({ anchors, mean, parts, contrast }, side, device) {
+  const array = (values, shape) => np.array(values, { device }).reshape(shape);
+  return {
+    anchors: array(anchors, [-1, Z_DIM]), mean: array(mean, [-1]), parts: array(parts, [Z_DIM, mean.length]), contrast: array(contrast, [2]),
+    fields: noiseSides(side).map((one, n) => array(field(n + 1, one), [NOISE_FROM, one * one])), up: array(enlarging(side), [SMALL, side]),
+  };
+}
+
+/** Of maps with noise: those of all stages but the first. */
+export const noiseSides = (side) => Array.from({ length: Math.log2(side / FIRST) - 1 }, (_, n) => FIRST * 2 ** (n + 1));
+
+/** How much each of the first numbers of a latent counts in each pixel's noise: [16, h h]. */
+export function field(stage, side) {
+  const all = new Float32Array(NOISE_FROM * side * side);
+  for (let p = 0; p < side * side; p++) gaussian(stage, p, NOISE_FROM).forEach((x, n) => (all[n * side * side + p] = x));
+  return all;
+}
+
+/** The matrix of a bicubic enlargement: [16, H]. */
+export function enlarging(side) {
+  const all = new Float32Array(side * SMALL);
+  const cubic = (x) => (x <= 1 ? (1.25 * x - 2.25) * x * x + 1 : x < 2 ? -0.75 * (((x - 5) * x + 8) * x - 4) : 0);
+  for (let y = 0; y < side; y++) {
+    const at = ((y + 0.5) * SMALL) / side - 0.5;
+    for (let from = Math.floor(at) - 1; from < Math.floor(at) + 3; from++) {
+      all[Math.min(SMALL - 1, Math.max(0, from)) * side + y] += cubic(Math.abs(at - from));
+    }
+  }
+  return all;
+}
+
+/**
+ * What G is told of latents z [B, Z], of which the first are replaced by `codes` [K, Z], if there are
+ * any: { x [B, Z], noise: a field [B, h, h, 1] for each stage but the first, layout: two pictures
+ * [B, h, h, colours] }, as `dcgan.Noise` and `dcgan.Layout` make them.
+ */
+export function told(z, { anchors, mean, parts, contrast, fields, up }, codes) {
+  const batch = z.shape[0];
+  const scale = Math.sqrt(Z_DIM / NOISE_FROM);
+  const some = z.ref.slice([], [0, NOISE_FROM]).div(lengths(z.ref)).mul(scale);
+  const noise = fields.map((one) => {
+    const side = Math.sqrt(one.shape[1]);
+    return np.matmul(some.ref, one).reshape([batch, side, side, 1]);
+  });
+  some.dispose();
+  let [x, near] = drawn(codes ? z.slice([codes.shape[0], batch]) : z, anchors);
+  if (codes) [x, near] = [np.concatenate([codes.ref, x], 0), np.concatenate([codes, near], 0)];
+  return { x, noise, layout: layouts(near, mean, parts, contrast, up) };
+}
+
+function layouts(near, mean, parts, contrast, up) {
+  const others = near.ref.slice([], [1, Z_DIM]);
+  const first = near.ref.slice([], [0, 1]).div(lengths(near.ref)).mul(Math.sqrt(Z_DIM));
+  const scale = first.mul(contrast.ref.slice([1, 2])).add(contrast.slice([0, 1]));
+  const part = np.matmul(near, parts).div(lengths(others));
+  const small = mean.add(np.square(scale).mul(part)); // [B, P]
+  const colours = small.shape[1] / SMALL ** 2;
+  const image = small.reshape([-1, SMALL, SMALL, colours]);
+  const wide = np.matmul(image.ref.transpose([0, 2, 3, 1]), up.ref); // [B, 16, C, H]
+  return [image, np.matmul(wide.transpose([0, 3, 2, 1]), up).transpose([0, 1, 3, 2])];
+}
+
+/** G: what it is told -> pictures [B, H, W, colours] in [-1, 1]. With `fixed`, a mean and variance
+ * for each BatchNorm, a picture does not depend on its batch. `noted` gets those of the batch. */
+export function generate(g, { x: seen, noise, layout }, { fixed = [], noted } = {}) {
   let x = np.matmul(seen, g.first);
   x = x.reshape([x.shape[0], FIRST, FIRST, -1]);
   for (const [stage, kernel] of g.doubles.entries()) {
-    x = doubled(nn.relu(norm(x, g.norms[stage], fixed[stage], noted)), kernel);
+    x = norm(x, g.norms[stage], fixed[stage], noted);
+    if (stage) x = x.add(noise[stage - 1].mul(g.strengths[stage - 1]));
+    x = nn.relu(x);
+    if (stage !== STAGE) {
+      x = doubled(x, kernel);
+      continue;
+    }
+    // The layout stands beside the maps. Multiplied apart, because an odd number of them is slow.
+    const [own, ofLayout] = np.split(kernel, [x.shape[3]], 2);
+    x = doubled(x, own).add(doubled(layout[0], ofLayout));
   }
-  return np.tanh(x.add(g.bias));
+  return np.tanh(x.add(g.bias).add(layout[1].mul(BENEATH)));
 }
 
 /** D: pictures [B, H, W, 3] -> logits [B]. Above 0 means "real". */
@@ -116,14 +195,15 @@ function doubled(x, kernel) {
     .reshape([batch, 2 * h + 2, 2 * w + 2, to]).slice([], [1, 2 * h + 1], [1, 2 * w + 1], []);
 }
 
-/** Latents [B, Z] drawn to the anchors [A, Z]: `base.drawn`. */
+/** Latents [B, Z] drawn to the anchors [A, Z] that are most like them, and these anchors: `base.drawn`. */
 export function drawn(z, anchors) {
   const length = lengths(z.ref);
   const own = z.div(length.ref);
   const alike = np.matmul(own.ref, anchors.ref.transpose()).mul(SHARPNESS * Math.sqrt(Z_DIM));
-  const mean = np.matmul(nn.softmax(alike, 1), anchors);
-  const both = mean.ref.div(lengths(mean)).mul(Math.sqrt(1 - OWN ** 2)).add(own.mul(OWN));
-  return both.ref.mul(length).div(lengths(both));
+  const sum = np.matmul(nn.softmax(alike, 1), anchors);
+  const mean = sum.ref.div(lengths(sum));
+  const both = mean.ref.mul(Math.sqrt(1 - OWN ** 2)).add(own.mul(OWN));
+  return [both.ref.mul(length).div(lengths(both)), mean];
 }
 
 export const lengths = (z) => np.sqrt(np.square(z).sum(1, { keepdims: true })).add(1e-6);

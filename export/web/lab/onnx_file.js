@@ -6,9 +6,9 @@
 import { gaussian } from "../src/latents.js";
 import { SOURCE } from "../src/mark.js";
 import { joined } from "../src/pictures.js";
-import { modelFile, modelOf, named, sha256 } from "./model_file.js";
-import { EPS, OWN, SHARPNESS } from "./net.js";
-import { Z_DIM } from "./sizes.js";
+import { modelFile, modelOf, moved, named, sha256 } from "./model_file.js";
+import { BENEATH, EPS, NOISE_FROM, OWN, SHARPNESS, STAGE, enlarging, field, noiseSides } from "./net.js";
+import { SMALL, Z_DIM } from "./sizes.js";
 
 const [OPSET, IR] = [18, 10];
 const [FLOAT, UINT8, INT64] = [1, 2, 7]; // kinds of numbers in ONNX
@@ -37,58 +37,112 @@ function graph({ side }, weights) {
   const [nodes, constants] = [[], []];
   const put = (name, shape, values) => (constants.push(tensor(name, shape, values)), name);
   const add = (operator, inputs, output, attributes = {}) => (nodes.push(node(operator, inputs, output, attributes)), output);
-  const one = (name, value) => put(name, [], Float32Array.of(value));
-
-  // Latents drawn to the anchors, as `drawn` in net.js does.
-  const along = put("along", [1], BigInt64Array.of(1n));
-  const least = one("least", 1e-6);
-  const lengthOf = (x) => {
+  const to = { put, add, one: (name, value) => put(name, [], Float32Array.of(value)) };
+  to.along = put("along", [1], BigInt64Array.of(1n));
+  to.start = put("start", [1], BigInt64Array.of(0n));
+  const least = to.one("least", 1e-6);
+  to.lengthOf = (x) => {
     add("Mul", [x, x], `${x}_square`);
-    add("ReduceSum", [`${x}_square`, along], `${x}_sum`, { keepdims: 1 });
+    add("ReduceSum", [`${x}_square`, to.along], `${x}_sum`, { keepdims: 1 });
     add("Sqrt", [`${x}_sum`], `${x}_root`);
     return add("Add", [`${x}_root`, least], `${x}_length`);
   };
-  const anchors = put("anchors", weights.get("anchors").shape, weights.get("anchors").values);
-  add("Div", ["z", lengthOf("z")], "own");
-  add("Transpose", [anchors], "anchors_across", { perm: [1, 0] });
-  add("MatMul", ["own", "anchors_across"], "alike");
-  add("Mul", ["alike", one("sharpness", SHARPNESS * Math.sqrt(Z_DIM))], "sharp");
-  add("Softmax", ["sharp"], "share", { axis: 1 });
-  add("MatMul", ["share", anchors], "mean");
-  add("Div", ["mean", lengthOf("mean")], "common");
-  add("Mul", ["common", one("of_common", Math.sqrt(1 - OWN ** 2))], "common_part");
-  add("Mul", ["own", one("of_own", OWN)], "own_part");
-  add("Add", ["common_part", "own_part"], "both");
-  add("Mul", ["both", "z_length"], "long");
-  add("Div", ["long", lengthOf("both")], "drawn");
-  let x = add("Reshape", ["drawn", put("tall", [4], BigInt64Array.from([-1n, BigInt(Z_DIM), 1n, 1n]))], "x");
-
-  // The layers. A BatchNorm is part of the kernel before it.
-  const layers = [...weights.keys()].filter((name) => weights.get(name).shape.length === 4).map((name) => Number(name.split(".")[1]));
-  for (const number of layers) {
-    const first = number === 0;
-    const { shape, values, bias } = folded(weights, number);
-    const kernel = put(`layers.${number}.weight`, shape, values);
-    const taps = shape[2];
-    x = add("ConvTranspose", [x, kernel, put(`layers.${number}.bias`, [shape[1]], bias)], `layers.${number}`, {
-      dilations: [1, 1], group: 1, kernel_shape: [taps, taps], pads: first ? [0, 0, 0, 0] : [1, 1, 1, 1], strides: first ? [1, 1] : [2, 2],
-    });
-    x = add(number === layers.at(-1) ? "Tanh" : "Relu", [x], `${x}_act`);
-  }
-  if (weights.get(`layers.${layers.at(-1)}.bias`).shape[0] === 1) x = add("Concat", [x, x, x], "rgb", { axis: 1 });
-
+  to.reshape = (x, shape, output) => add("Reshape", [x, put(`${output}_shape`, [4], BigInt64Array.from(shape, BigInt))], output);
+  const noise = noiseNodes(to, side);
+  drawnNodes(to, weights.get("anchors"));
+  const layout = layoutNodes(to, side, weights);
+  const image = layerNodes(to, weights, noise, layout);
   // Pixels. Halves round to even, and Clip comes before Cast, which is undefined beyond 255.
-  const half = one("half", 127.5);
-  add("Mul", [x, half], "scaled");
+  const half = to.one("half", 127.5);
+  add("Mul", [image, half], "scaled");
   add("Add", ["scaled", half], "shifted");
   add("Round", ["shifted"], "whole");
-  add("Clip", ["whole", one("black", 0), one("white", 255)], "levels");
+  add("Clip", ["whole", to.one("black", 0), to.one("white", 255)], "levels");
   add("Transpose", ["levels"], "across", { perm: [0, 2, 3, 1] });
   add("Cast", ["across"], "frames", { to: UINT8 });
   return message(
     ...nodes.map((one) => [1, one]), [2, "net"], ...constants.map((one) => [5, one]),
     [11, place("z", FLOAT, [Z_DIM])], [12, place("frames", UINT8, [side, side, 3])],
   );
+}
+
+/** The noise of each stage but the first, as `told` in net.js has it. */
+function noiseNodes({ put, add, one, along, start, lengthOf, reshape }, side) {
+  add("Slice", ["z", start, put("few", [1], BigInt64Array.of(BigInt(NOISE_FROM))), along, along], "some");
+  const scale = one("noise_scale", Math.sqrt(Z_DIM / NOISE_FROM));
+  return noiseSides(side).map((h, n) => {
+    const name = `noise.${n + 1}`;
+    add("MatMul", ["some", put(`${name}.fields`, [NOISE_FROM, h * h], field(n + 1, h))], `${name}.mixed`);
+    add("Mul", [`${name}.mixed`, scale], `${name}.scaled`);
+    add("Div", [`${name}.scaled`, n ? "z_length" : lengthOf("z")], `${name}.flat`);
+    return reshape(`${name}.flat`, [-1, 1, h, h], name);
+  });
+}
+
+/** Latents drawn to the anchors, and these anchors, `near`. */
+function drawnNodes({ put, add, one, lengthOf, reshape }, { shape: [count], values }) {
+  const anchors = put("anchors", [count, Z_DIM], values);
+  add("Div", ["z", "z_length"], "own");
+  add("Transpose", [anchors], "anchors_across", { perm: [1, 0] });
+  add("MatMul", ["own", "anchors_across"], "alike");
+  add("Mul", ["alike", one("sharpness", SHARPNESS * Math.sqrt(Z_DIM))], "sharp");
+  add("Softmax", ["sharp"], "share", { axis: 1 });
+  add("MatMul", ["share", anchors], "mean");
+  add("Div", ["mean", lengthOf("mean")], "near");
+  add("Mul", ["near", one("of_common", Math.sqrt(1 - OWN ** 2))], "common_part");
+  add("Mul", ["own", one("of_own", OWN)], "own_part");
+  add("Add", ["common_part", "own_part"], "both");
+  add("Mul", ["both", "z_length"], "long");
+  add("Div", ["long", lengthOf("both")], "drawn");
+}
+
+/** The layout that `near` says, small and enlarged. */
+function layoutNodes({ put, add, one, along, start, lengthOf, reshape }, side, weights) {
+  const of = (name) => weights.get(`layout.${name}`);
+  const [middle, deviation] = of("contrast").values;
+  const size = of("mean").shape[0];
+  lengthOf("near");
+  add("Slice", ["near", start, along, along, along], "first");
+  add("Mul", [one("deviation", deviation * Math.sqrt(Z_DIM)), "first"], "first_deviation");
+  add("Div", ["first_deviation", "near_length"], "far");
+  add("Add", [one("middle", middle), "far"], "root");
+  add("MatMul", ["near", put("layout.parts", [Z_DIM, size], of("parts").values)], "parts");
+  add("Mul", ["near", put("layout.others", [Z_DIM], Float32Array.from({ length: Z_DIM }, (_, n) => n && 1))], "others");
+  add("Div", ["parts", lengthOf("others")], "part");
+  add("Mul", ["root", "root"], "scale");
+  add("Mul", ["scale", "part"], "away");
+  add("Add", [put("layout.mean", [size], of("mean").values), "away"], "small_flat");
+  reshape("small_flat", [-1, size / SMALL ** 2, SMALL, SMALL], "small");
+  return [SMALL, side].map((h, n) => {
+    const wide = enlarging(h); // [16, H]
+    const tall = put(`tall.${n}`, [h, SMALL], moved(wide, [1, SMALL, h], [0, 2, 1]));
+    add("MatMul", [tall, "small"], `layout.${n}.tall`);
+    return add("MatMul", [`layout.${n}.tall`, put(`wide.${n}`, [SMALL, h], wide)], `layout.${n}`);
+  });
+}
+
+/** The layers, from `drawn` to the image. A BatchNorm is part of the kernel before it. */
+function layerNodes({ put, add, one, reshape }, weights, noise, layout) {
+  let x = reshape("drawn", [-1, Z_DIM, 1, 1], "x");
+  const layers = [...weights.keys()].filter((name) => weights.get(name).shape.length === 4).map((name) => Number(name.split(".")[1]));
+  for (const [n, number] of layers.entries()) { // layer n makes the maps of stage n
+    const [first, last] = [n === 0, n === layers.length - 1];
+    if (n === STAGE + 1) x = add("Concat", [x, layout[0]], "told", { axis: 1 });
+    const { shape, values, bias } = folded(weights, number);
+    const kernel = put(`layers.${number}.weight`, shape, values);
+    const taps = shape[2];
+    x = add("ConvTranspose", [x, kernel, put(`layers.${number}.bias`, [shape[1]], bias)], `layers.${number}`, {
+      dilations: [1, 1], group: 1, kernel_shape: [taps, taps], pads: first ? [0, 0, 0, 0] : [1, 1, 1, 1], strides: first ? [1, 1] : [2, 2],
+    });
+    if (!first) {
+      const strength = weights.get(`noise.${n}.strength`);
+      const added = last ? [layout[1], one("beneath", BENEATH)] : [put(`noise.${n}.strength`, strength.shape, strength.values), noise[n - 1]];
+      x = add("Add", [x, add("Mul", added, `${x}_added`)], `${x}_sum`);
+    }
+    x = add(last ? "Tanh" : "Relu", [x], `${x}_act`);
+  }
+  if (weights.get(`layers.${layers.at(-1)}.bias`).shape[0] === 1) x = add("Concat", [x, x, x], "rgb", { axis: 1 });
+  return x;
 }
 
 /** A kernel [C, O, K, K] and its bias, with the BatchNorm behind it and, if it doubles, as 4x4 taps. */

@@ -6,8 +6,8 @@
 import { jit, nn, numpy as np, tree, vjp } from "@jax-js/jax";
 import { gaussian } from "../src/latents.js";
 import { BETA1, BETA2, adam, normals, uniforms, zeros } from "./adam.js";
-import { codesOf, scaled, small } from "./codes.js";
-import { LOSSES, augment, drawn, generate, inThree, judge, newDiscriminator, newGenerator } from "./net.js";
+import { codesOf, distance, scaled } from "./codes.js";
+import { LOSSES, augment, generate, inThree, judge, knownOf, newDiscriminator, newGenerator, told } from "./net.js";
 import { Z_DIM } from "./sizes.js";
 
 const CODES = 0.5; // of a batch
@@ -53,7 +53,7 @@ export const toFloat = (bytes, shape) => np.array(Float32Array.from(bytes, (x) =
 
 /**
  * The losses of a batch, and the gradients of both networks, before either learns.
- * batch: real [B, H, W, colours], seen [B, Z], alike (the weight of the codes), onReal, onFake (or null)
+ * batch: real [B, H, W, colours], seen (what `told` gives), onReal, onFake (or null)
  */
 export function gradients(g, d, batch, { loss, codes }) {
   const { real, seen, onReal, onFake } = batch;
@@ -68,8 +68,8 @@ export function gradients(g, d, batch, { loss, codes }) {
   let whole = lossG.ref;
   if (codes) {
     const count = Math.floor(real.shape[0] * CODES);
-    const [distance, ofDistance] = vjp((image) => np.square(small(image.slice([0, count])).sub(small(real.slice([0, count])))).mean(), [fake.ref]);
-    whole = whole.add(distance.mul(codes));
+    const [far, ofDistance] = vjp((image) => distance(image.slice([0, count]), real.slice([0, count])), [fake.ref]);
+    whole = whole.add(far.mul(codes));
     toFake = toFake.add(ofDistance(np.array(codes))[0]);
   }
   const [gradientG] = intoG(toFake);
@@ -83,7 +83,7 @@ export function gradients(g, d, batch, { loss, codes }) {
 
 /** A step of both networks, and the average of G moved by `share` of the way to where it then is. */
 function stepped({ g, d, average, adamG, adamD }, batch, now, how) {
-  const seen = np.concatenate([batch.codes, drawn(batch.z, batch.anchors)], 0);
+  const seen = told(batch.z, batch.known, batch.codes);
   const { lossD, lossG, gradientG, gradientD, r, f } = gradients(tree.ref(g), tree.ref(d), { ...batch, seen }, how);
   const [nextG, nextAdamG] = adam(g, gradientG, adamG, now.rateG, now);
   const [nextD, nextAdamD] = adam(d, gradientD, adamD, now.rateD, now);
@@ -97,10 +97,10 @@ export class Trainer {
   steps = 0;
   #order = [];
   #step = null;
-  #paint = jit((g, z, anchors) => generate(g, drawn(z, anchors)));
-  #measure = jit((g, z, anchors) => {
+  #paint = jit((g, z, known) => generate(g, told(z, known)));
+  #measure = jit((g, z, known) => {
     const noted = [];
-    generate(g, drawn(z, anchors), { noted }).dispose();
+    generate(g, told(z, known), { noted }).dispose();
     return noted;
   });
 
@@ -114,13 +114,15 @@ export class Trainer {
     const g = newGenerator({ ...pictures, channels }, normal);
     const d = newDiscriminator({ ...pictures, channels }, normal);
     trainer.state = { g, d, average: tree.ref(g), adamG: [zeros(g), zeros(g)], adamD: [zeros(d), zeros(d)] };
-    trainer.codes = await codesOf(pictures, normal);
+    const { codes, layout } = await codesOf(pictures, normal);
+    trainer.codes = codes;
     const anchors = new Float32Array(ANCHORS * Z_DIM);
     for (let i = 0; i < ANCHORS; i++) {
       const picture = Math.floor((i / ANCHORS) * pictures.count);
-      anchors.set(trainer.codes.subarray(picture * Z_DIM, (picture + 1) * Z_DIM), i * Z_DIM);
+      anchors.set(codes.subarray(picture * Z_DIM, (picture + 1) * Z_DIM), i * Z_DIM);
     }
-    trainer.anchors = np.array(anchors).reshape([ANCHORS, Z_DIM]);
+    trainer.measured = { anchors, ...layout };
+    trainer.known = knownOf(trainer.measured, pictures.side);
     trainer.uniform = uniforms(seed);
     return trainer;
   }
@@ -139,18 +141,18 @@ export class Trainer {
     const real = new Float32Array(batch * size);
     const half = Math.floor(batch * CODES);
     const codes = new Float32Array(half * Z_DIM);
-    const z = new Float32Array((batch - half) * Z_DIM);
+    const z = new Float32Array(batch * Z_DIM);
     for (let i = 0; i < batch; i++) {
       if (!this.#order.length) this.#order = shuffled(count, this.uniform);
       const picture = this.#order.pop();
       for (let p = 0; p < size; p++) real[i * size + p] = bytes[picture * size + p] / 127.5 - 1;
       const latent = gaussian(seed, (this.images + i) % 2 ** 32, Z_DIM);
-      if (i >= half) z.set(latent, (i - half) * Z_DIM);
-      else codes.set(scaled(this.codes.slice(picture * Z_DIM, (picture + 1) * Z_DIM), Math.hypot(...latent)), i * Z_DIM);
+      z.set(latent, i * Z_DIM);
+      if (i < half) codes.set(scaled(this.codes.slice(picture * Z_DIM, (picture + 1) * Z_DIM), Math.hypot(...latent)), i * Z_DIM);
     }
     return {
       real: np.array(real).reshape([batch, side, side, colours]), codes: np.array(codes).reshape([half, Z_DIM]),
-      z: np.array(z).reshape([batch - half, Z_DIM]), anchors: this.anchors.ref,
+      z: np.array(z).reshape([batch, Z_DIM]), known: tree.ref(this.known),
       ...(augment && { onReal: augmentation(batch, side, this.uniform), onFake: augmentation(batch, side, this.uniform) }),
     };
   }
@@ -172,7 +174,7 @@ export class Trainer {
 
   /** Pictures of latents, normalised by each other's statistics: Uint8ClampedArray of [N, H, H, colours]. */
   async samples(latents) {
-    return toBytes(await this.#paint(tree.ref(this.state.average), rows(latents), this.anchors.ref).data());
+    return toBytes(await this.#paint(tree.ref(this.state.average), rows(latents), tree.ref(this.known)).data());
   }
 
   /** The averaged generator, with the statistics of its BatchNorms measured anew. */
@@ -180,7 +182,7 @@ export class Trainer {
     const sums = [];
     for (let turn = 0; turn < CALIBRATION; turn++) {
       const z = Array.from({ length: OF_CALIBRATION }, (_, i) => gaussian(this.how.seed, turn * OF_CALIBRATION + i, Z_DIM));
-      const noted = this.#measure(tree.ref(this.state.average), rows(z), this.anchors.ref);
+      const noted = this.#measure(tree.ref(this.state.average), rows(z), tree.ref(this.known));
       for (const [n, one] of noted.entries()) {
         const side = 4 * 2 ** (n >> 1); // of the maps that were measured
         const count = OF_CALIBRATION * side * side;
@@ -195,31 +197,31 @@ export class Trainer {
     const [leaves, structure] = tree.flatten(this.state.average);
     const here = [];
     for (const one of leaves) here.push(np.array(await one.ref.data(), { device: "wasm" }).reshape(one.shape));
-    const anchors = np.array(await this.anchors.ref.data(), { device: "wasm" }).reshape([ANCHORS, Z_DIM]);
-    return new Generator(tree.unflatten(structure, here), fixed, anchors, { ...this.pictures, ...this.how });
+    return new Generator(tree.unflatten(structure, here), fixed, this.measured, { ...this.pictures, ...this.how });
   }
 
   dispose() {
-    tree.dispose([this.state, this.anchors]);
+    tree.dispose([this.state, this.known]);
     for (const made of [this.#step, this.#paint, this.#measure]) made?.dispose();
   }
 }
 
 /** A generator that learns no more: each picture depends on its latent alone. */
 export class Generator {
-  #paint = jit((g, fixed, z, anchors) => generate(g, drawn(z, anchors), { fixed }));
+  #paint = jit((g, fixed, z, known) => generate(g, told(z, known), { fixed }));
 
-  constructor(g, statistics, anchors, { side, colours, channels }) {
-    Object.assign(this, { g, statistics, anchors, side, colours, channels });
+  constructor(g, statistics, measured, { side, colours, channels }) {
+    Object.assign(this, { g, statistics, measured, side, colours, channels });
+    this.known = knownOf(measured, side, "wasm");
     this.fixed = statistics.map((pair) => pair.map((values) => np.array(values, { device: "wasm" })));
   }
 
   async frames(latents) {
-    return toBytes(await this.#paint(tree.ref(this.g), tree.ref(this.fixed), rows(latents, "wasm"), this.anchors.ref).data());
+    return toBytes(await this.#paint(tree.ref(this.g), tree.ref(this.fixed), rows(latents, "wasm"), tree.ref(this.known)).data());
   }
 
   dispose() {
-    tree.dispose([this.g, this.fixed, this.anchors]);
+    tree.dispose([this.g, this.fixed, this.known]);
     this.#paint.dispose();
   }
 }
