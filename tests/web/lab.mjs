@@ -4,7 +4,8 @@
 //     node lab.mjs large lab.html FOLDER      the same with 64x64 pictures from files, two steps of it
 //     node lab.mjs played lab.html FOLDER     plays in the plane
 //     node lab.mjs losses "" FOLDER           losses of a batch, whose numbers come on stdin
-//     node lab.mjs watched lab.html FOLDER IMAGES  learns digits, and notes when samples came and what they cost
+//     node lab.mjs watched lab.html FOLDER IMAGES SIDE [PICTURES]  learns digits, or pictures of a folder, and
+//                                             notes when samples came and what they cost
 
 import { readFileSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -14,7 +15,7 @@ import { fileURLToPath } from "node:url";
 import { launched } from "./chromium.mjs";
 
 const web = createRequire(new URL("../../export/web/", import.meta.url));
-const [what, url, folder, most] = process.argv.slice(2);
+const [what, url, folder, most, side, own] = process.argv.slice(2);
 const { browser, page, faults: errors, fetched: requests } = await launched(folder, { viewport: { width: 1180, height: 800 } });
 page.setDefaultTimeout(what === "watched" ? 0 : 220_000);
 const report = { errors, requests };
@@ -138,15 +139,27 @@ async function played() {
 /** For tests/benchmarks/lab.py: samples, each with the seconds since the press of Train. */
 async function watched() {
   await page.goto(url);
+  await page.evaluate(() => {
+    globalThis.encoded = (bytes) => btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
+  });
   await page.waitForFunction(() => vidgan.view.pictures);
-  report.reals = await page.evaluate(() => btoa(String.fromCharCode(...vidgan.view.pictures.bytes.subarray(0, 100 * 32 * 32))));
+  if (own) {
+    await page.setInputFiles("#files", readdirSync(own).map((name) => join(own, name)));
+    await page.waitForFunction(() => vidgan.view.pictures.kind === "own");
+  }
+  await page.selectOption("#side", side);
+  report.colours = await page.evaluate(() => vidgan.view.pictures.colours);
+  report.reals = await page.evaluate(() => {
+    const { bytes, colours, side } = vidgan.view.pictures;
+    return encoded(bytes.subarray(0, 200 * side * side * colours));
+  });
   const [since, before] = [performance.now(), cpuSeconds()];
   await page.click("#train");
   report.samples = [];
   for (let images = 0; images < most; ) {
     const next = images ? images + 100 : 1;
     await page.waitForFunction((next) => vidgan.view.past.at(-1)?.images >= next, next, { polling: 100 });
-    const one = await page.evaluate(() => ({ images: vidgan.view.past.at(-1).images, pixels: btoa(String.fromCharCode(...vidgan.view.past.at(-1).pixels)) }));
+    const one = await page.evaluate(() => ({ images: vidgan.view.past.at(-1).images, pixels: encoded(vidgan.view.past.at(-1).pixels) }));
     report.samples.push({ ...one, seconds: (performance.now() - since) / 1000, cpu_s: cpuSeconds() - before });
     images = one.images;
   }
