@@ -24,7 +24,7 @@ FAULTS = {
     1: Fault(
         "SIGKILL at a random step of a training",
         "kill",
-        (f"{_LOOP}a_run_killed_at_any_moment_resumes_to_bitwise_the_same_weights", _ANY_KILL),
+        (_ANY_KILL,),
     ),
     2: Fault(
         "SIGKILL while a checkpoint is written",

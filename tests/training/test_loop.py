@@ -382,22 +382,6 @@ def train_command(folder, how):
     return ["-m", "vidgan", "train", "--recipe", recipe, "--runs"]
 
 
-@pytest.mark.slow
-def test_a_run_killed_at_any_moment_resumes_to_bitwise_the_same_weights(pictures, tmp_path):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    train = train_command(tmp_path, settings(pictures, images=800, distance_every_images=400))
-    subprocess.run([sys.executable, *train, whole], check=True, capture_output=True)
-    process = subprocess.Popen([sys.executable, *train, killed], stderr=subprocess.DEVNULL)
-    with process:
-        wait_until(lambda: list(killed.glob("*/checkpoints/*.safetensors")), process)
-        os.kill(process.pid, signal.SIGKILL)
-    (run,), (other,) = killed.iterdir(), whole.iterdir()
-    assert int(newest_checkpoint(run).stem) < 800
-    resume = [sys.executable, "-m", "vidgan", "train", "--resume", run]
-    subprocess.run(resume, check=True, capture_output=True)
-    assert same_runs(other, run)
-
-
 def test_a_damaged_checkpoint_is_passed_over_and_changed_data_are_refused(pictures, tmp_path, said):
     run = loop.train(settings(pictures, images=320), runs=tmp_path)
     newest = newest_checkpoint(run)
