@@ -33,6 +33,8 @@ WRONG_COMMANDS = [
     (2, "--port x: a whole number", "live --port x run"),
     (2, "must end in .motion.safetensors", "motion --model earth --force film.mp4 m.safetensors"),
     (2, "Unknown option: --knobs", "live --knobs 3 run"),
+    (2, "Did you mean train --resume RUN", "resume runs/00000-earth-dcgan64"),
+    (4, "absent: not the folder of a run", "evaluate absent@1k"),
     (2, "--frames 0", "render --frames 0 out.mp4"),
     (2, "known are", "render --model earth --direction brigter=1 out.mp4"),
     (2, "brighter=-2..2", "render --model earth --direction brighter out.mp4"),

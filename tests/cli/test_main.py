@@ -358,6 +358,7 @@ def test_evaluate_prints_distances(vidgan, model_file, pictures, tmp_path, monke
     done = vidgan("evaluate", model_file, pictures)
     assert done.stdout.startswith("FD-Lite0-320 ") and "N = 20; real against real" in done.stdout
     assert "against" in done.stderr  # what was compared; stdout is for the numbers
+    assert "lower is better" in done.stderr
     done = vidgan("evaluate", model_file, pictures, "--metrics", "fid", code=5)
     assert "does not fetch it" in done.stderr and done.stderr.count("\n") == 1
 

@@ -6,6 +6,7 @@ from tests.conftest import vidgan
 from tests.training.test_loop import newest_checkpoint, settings
 from vidgan import config
 from vidgan.cli import train
+from vidgan.quality import validation
 from vidgan.training import loop
 from vidgan.training.log import commands, logged
 
@@ -87,6 +88,7 @@ def test_numbers_stand_where_they_were_measured_the_last_ones_in_the_last_line(
     assert [row.images_seen for row in rows] == [8, 16, 24, 32, 40]
     found = [line.split()[1] for line in said if line.startswith("FD-Lite0-320")]
     shown = [row.distance and f"{row.distance:.1f}" for row in rows]
+    assert said.count(validation.MEANING) == 1
     assert len(found) == 2 and shown == [None, None, found[0], found[0], found[1]]
     assert [row.recall is None for row in rows] == [True, True, False, False, False]
     assert [row.variety is None for row in rows] == [False, True, True, True, False]

@@ -1,4 +1,6 @@
 import hashlib
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +10,8 @@ import torch
 from tests.conftest import write_pictures
 from vidgan.data import downloads
 from vidgan.errors import DataError, SystemFault, UsageError
-from vidgan.quality import evaluate
+from vidgan.networks import lite0
+from vidgan.quality import evaluate, validation
 
 
 @pytest.fixture
@@ -53,6 +56,34 @@ def test_a_model_is_compared_with_what_its_run_trained_on(measure, model_file, p
         settings.unlink()
     with pytest.raises(UsageError, match="say what to compare it with"):
         measure(model_file)
+
+
+def test_a_run_is_measured_as_it_was_at_some_images(measure, model_file, pictures, tmp_path):
+    (tmp_path / "run/generators").mkdir(parents=True)
+    for images, content in ((1000, model_file.read_bytes()), (9000, b"not this one")):
+        (tmp_path / f"run/generators/{images:012d}.safetensors").write_bytes(content)
+    (tmp_path / "run/config.toml").write_text(f'[data]\nsource = "{pictures}"\n')
+    assert measure(tmp_path / "run@1k") == measure(model_file, pictures)
+    assert measure(Path("earth"), pictures)[0] != measure(model_file, pictures)[0]
+
+
+def test_what_is_measured_is_said_in_words(measure, pictures):
+    meaning = evaluate.MEANING
+    for line in measure(pictures, pictures):
+        for name in re.findall(r"([A-Za-z]+)(?:-[\w-]+)? \d", line.partition(" (")[0]):
+            assert name.lower() in meaning.lower() or name == "mean"
+    assert max(map(len, meaning.splitlines())) <= 80 and len(validation.MEANING) <= 80
+
+
+def test_what_cannot_be_measured_is_refused_before_pictures_are_decoded(
+    measure, pictures, tmp_path, said, monkeypatch
+):
+    with pytest.raises(DataError, match="no such file or folder"):
+        measure(tmp_path / "absent", pictures)
+    monkeypatch.setattr(lite0, "missing", lambda: "the extra is missing")
+    with pytest.raises(SystemFault, match="the extra"):
+        measure(pictures, pictures)
+    assert said == []
 
 
 def test_too_few_pictures_and_unknown_metrics_are_refused(measure, pictures):

@@ -5,7 +5,14 @@ import os
 import signal
 import sys
 
-from cyclopts import App, CycloptsError, Parameter, UnknownOptionError, UnusedCliTokensError
+from cyclopts import (
+    App,
+    CycloptsError,
+    Parameter,
+    UnknownCommandError,
+    UnknownOptionError,
+    UnusedCliTokensError,
+)
 
 from vidgan import __version__, signals
 from vidgan.cli import choose, directions, doctor, edit, export, lab, pick, render, terminal, train
@@ -22,7 +29,9 @@ from vidgan.errors import (
 
 _NOTHING = "return_value"  # cyclopts would print what a verb returns, or end the process
 # What people type for options that are called otherwise, and that difflib would not guess.
+_RESUME = "train --resume RUN, for example of runs/00000-earth-dcgan64"
 _MEANT = {
+    "vidgan": {"resume": _RESUME, "continue": _RESUME},
     "render": {"size": "resolution", "duration": "seconds", "length": "seconds", "time": "seconds"},
     "train": {"resolution": "size", "time": "for", "duration": "for", "epochs": "for"},
 }
@@ -82,6 +91,9 @@ def _said_of(error: BaseException | None) -> tuple[str, int]:
             if isinstance(error, UnusedCliTokensError):
                 said = f"{' '.join(error.unused_tokens)}: more than the command takes."
                 said += " Lists have commas: 3,5,7."
+            elif isinstance(error, UnknownCommandError):
+                if meant := _MEANT["vidgan"].get(error.unused_tokens[0]):
+                    said = f"Unknown command: {error.unused_tokens[0]}. Did you mean {meant}?"
             elif isinstance(error, UnknownOptionError):
                 typed = (error.token.keyword or error.token.value).partition("=")[0]
                 if meant := _MEANT.get(verb.split()[-1], {}).get(typed.strip("-")):

@@ -137,9 +137,9 @@ def evaluate(
     """Measure how far generated pictures are from the pictures that they should look like.
 
     Args:
-        made: What to judge: generator.safetensors, generator.onnx, the folder of a run, or
-            pictures. By default the generator of the newest run in runs/, or else the one that
-            comes with vidgan.
+        made: What to judge: generator.safetensors, generator.onnx, the folder of a run, RUN@50k
+            (as it was at 50,000 images), earth, or pictures. By default the generator of the newest
+            run in runs/, or else the one that comes with vidgan, called earth.
         against: The real pictures, given as to vidgan train. By default what the generator was
             trained on.
         count: Compare this many pictures of each kind, or half of the real ones if these are fewer.
@@ -158,6 +158,7 @@ def evaluate(
         made, against, count=count, seed=seed, metrics=names, inception=inception, device=device
     )
     terminal.to_stdout(*lines)
+    terminal.to_stderr(*evaluating.MEANING.splitlines())
 
 
 def _check_one(source: str | None, more: tuple[str, ...]) -> None:

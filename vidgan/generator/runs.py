@@ -52,6 +52,12 @@ def find_model(model: Path | None) -> tuple[Path, str]:
     return path, str(path)
 
 
+def is_model(path: Path) -> bool:
+    """Whether `find_model` is to be asked for it: other names may be those of pictures."""
+    is_name = (str(path) == "earth" or "@" in str(path)) and not path.exists()
+    return is_name or _is_run(path) or path.suffix.lower() in (".safetensors", ".onnx")
+
+
 def named_run(path: Path) -> Path:
     """The only run whose name begins like a path, as runs/00003, or whose number it is, as runs/3
     or 3. Else the path itself."""

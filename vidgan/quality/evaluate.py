@@ -18,6 +18,7 @@ from vidgan import config
 from vidgan.data import downloads
 from vidgan.data.cache import Dataset, native_size, open_dataset
 from vidgan.data.order import fixed_sample
+from vidgan.data.sources import find
 from vidgan.errors import DataError, SystemFault, UsageError
 from vidgan.film import alpha
 from vidgan.generator import runs, synthesis
@@ -39,6 +40,15 @@ SHA256 = {
     _VGG: "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
     _LPIPS: "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
 }
+MEANING = """\
+FD, KID: how far the made pictures are from the real ones; lower is better.
+Precision: the share of made ones that could be real; higher is better.
+Recall: the share of real ones that could be made; higher is better.
+Variety: how much the made ones differ, beside the real ones; near 1 is best.
+Patches, layout, colour: how far details (fine to coarse), the arrangement and
+the colours are from the real ones; lower is better.
+Coverage: the share of real ones whose arrangement is made; higher is better.
+Real against real: what other real pictures get, the best to hope for."""
 STANDARD = {  # the metrics of torch-fidelity, and the weights each needs
     **dict.fromkeys(("fid", "kid", "is"), (_INCEPTION,)),
     "pr": (_VGG,),
@@ -69,7 +79,7 @@ def evaluate(
 ) -> list[str]:
     """Compare `made` with `against`, and report each metric on a line.
 
-    made       a model file, or pictures as `vidgan train` takes them; None: `find_model` chooses
+    made       a model as `find_model` takes it, or pictures as `vidgan train` does
     against    pictures as `vidgan train` takes them; None: what the model was trained on
     count      pictures on each side, or fewer where there are not as many
     metrics    names in STANDARD, measured by torch-fidelity
@@ -78,8 +88,7 @@ def evaluate(
     """
     made = made and runs.named_run(made)
     generator, name = None, str(made)
-    of_run = made and (made / "config.toml").is_file()
-    if not made or of_run or made.suffix.lower() in (".safetensors", ".onnx"):
+    if not made or runs.is_model(made):
         model, name = runs.find_model(made)
         generator = synthesis.open_generator(model, device=device)
         against = against or runs.trained_on(model)
@@ -93,26 +102,27 @@ def evaluate(
     wanted = config.DataConfig(source=against) if isinstance(against, str) else against
     if generator and generator.planes == 4:  # both in front of the same ground
         wanted = replace(wanted, alpha=True)
+    own, lite0 = config.DataConfig(source=name), Lite0()
+    if not generator:
+        find(own)  # which refuses it before anything is decoded, as Lite0 does without its extra
     width, height = (generator.width, generator.height) if generator else native_size(wanted)
     reals = open_dataset(wanted, width=width, height=height)
     count = min(count, len(reals) // 2)
     if generator:
         fakes = _made(generator, reals, seed)
     else:
-        own = open_dataset(config.DataConfig(source=name), width=width, height=height)
-        fakes, count = _read(own), min(count, len(own))
+        others = open_dataset(own, width=width, height=height)
+        fakes, count = _read(others), min(count, len(others))
     if count < _LEAST:
         raise DataError(f"{name} against {wanted.source}: too few pictures to compare ({count}).")
     logger.info(f"{name} against {wanted.source}, {count:,} pictures each")
-    lines = _in_lite0(fakes, _read(reals), count) + _in_patches(fakes, _read(reals), count)
+    lines = _in_lite0(lite0, fakes, _read(reals), count) + _in_patches(fakes, _read(reals), count)
     if metrics:
         lines += _standard(fakes, _read(reals), generator, count, metrics, inception, device)
     return lines
 
 
-def _in_lite0(fakes: _Pictures, reals: _Pictures, count: int) -> list[str]:
-    lite0 = Lite0()
-
+def _in_lite0(lite0: Lite0, fakes: _Pictures, reals: _Pictures, count: int) -> list[str]:
     def features(pictures: _Pictures, first: int) -> np.ndarray:
         numbers = np.arange(first, first + count)
         chunks = [numbers[i : i + _CHUNK] for i in range(0, count, _CHUNK)]

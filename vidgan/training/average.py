@@ -10,7 +10,7 @@ import torch
 from vidgan.latent import seeds
 from vidgan.networks import pixels
 from vidgan.networks.base import Generator
-from vidgan.quality.validation import Validation, kept
+from vidgan.quality.validation import MEANING, Validation, kept
 from vidgan.training.batches import every_class, latents
 from vidgan.training.run_folder import OF_A_CLASS, SAMPLES, write_grid
 from vidgan.training.state import Run, keep, save, snapshot
@@ -77,6 +77,8 @@ def measure(run: Run, validation: Validation) -> None:
     best = kept(run.state.measured) is now
     known = "the best so far" if len(run.state.measured) > 1 else "the first that was measured"
     logger.info(f"{now}; kept as {known}" if best else str(now))
+    if len(run.state.measured) == 1:
+        logger.info(MEANING)
     if best:
         keep(run, generator.cpu())
 
