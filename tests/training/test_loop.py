@@ -115,6 +115,14 @@ def test_fewer_than_ten_different_pictures_are_a_warning(different, warns, tmp_p
     assert any(f"only {different} different picture" in line for line in said) == warns
 
 
+@pytest.mark.parametrize(("count", "flip"), [(299, False), (299, True), (300, False)])
+def test_less_than_some_hundreds_of_pictures_say_what_helps(count, flip, tmp_path, said):
+    source = write_pictures(tmp_path / "some", noise(count))
+    loop.train(settings(source, images=8, flip=flip), runs=tmp_path / "runs")
+    (line,) = [line for line in said if "pictures are few" in line] or [""]
+    assert (str(count) in line, "--flip" in line) == (count < 300, count < 300 and not flip)
+
+
 def test_a_run_that_goes_on_is_rendered_from_its_first_minute_on(pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "_FIRST_S", 0.0)
     seen = []

@@ -1,5 +1,6 @@
 """The verb pick: a page to choose pictures by eye, and to keep some of them by name."""
 
+import contextlib
 import html
 import io
 import shlex
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from vidgan.cli import choose
+from vidgan.cli import choose, terminal
 from vidgan.cli.terminal import Whole
 from vidgan.disk.templates import filled, script_json
 from vidgan.errors import UsageError
@@ -40,13 +41,19 @@ def server(model: Path | None, *, port: int = 0, device: str = "auto") -> "Threa
     from vidgan.cli.serve import answering
 
     choice = _Choice(model, device)
-    choice.page("")  # which finds what is wrong with the generator
     answers = {
         "GET /": ("text/html", choice.page),
         "GET /sheet.png": ("image/png", choice.sheet),
         "POST /keep": ("text/plain", choice.keep),
     }
-    return answering(answers, port=port)
+    listening = answering(answers, port=port)
+    if choice.file.is_file():  # torch takes seconds
+        terminal.to_stderr(f"{choice.name}: opening it for the page")
+    with contextlib.ExitStack() as failed:
+        failed.callback(listening.server_close)
+        choice.page("")  # which finds what is wrong with the generator
+        failed.pop_all()
+    return listening
 
 
 class _Choice:
@@ -55,7 +62,7 @@ class _Choice:
     def __init__(self, model: Path | None, device: str) -> None:
         from vidgan.generator import runs
 
-        self._file, self._name = runs.find_model(model)
+        self.file, self.name = runs.find_model(model)
         self._option = f"--model {shlex.quote(str(model))} " if model else ""
         self._device = device
 
@@ -63,16 +70,16 @@ class _Choice:
         """The page, for the generator as it is now: the run may have gone on."""
         from vidgan.generator import favourites, synthesis
 
-        self._generator = synthesis.open_generator(self._file, device=self._device)
+        self._generator = synthesis.open_generator(self.file, device=self._device)
         content = {
             "width": self._generator.width,
             "height": self._generator.height,
             "columns": _COLUMNS,
             "classes": self._generator.class_names,
-            "kept": list(favourites.favourites(self._file)),
+            "kept": list(favourites.favourites(self.file)),
             "model": self._option,
         }
-        values = {"TITLE": html.escape(self._name), "DATA": script_json(content)}
+        values = {"TITLE": html.escape(self.name), "DATA": script_json(content)}
         return filled(Path(__file__).with_name("pick.html"), values)
 
     def sheet(self, query: str) -> bytes:
@@ -81,7 +88,7 @@ class _Choice:
         from vidgan.generator import classes, favourites
 
         asked = {"keyframes": "", "class": "0"} | dict(parse_qsl(query))
-        keyframes = favourites.keyframes_of(self._file, asked["keyframes"])
+        keyframes = favourites.keyframes_of(self.file, asked["keyframes"])
         if not 0 < len(keyframes) <= _MOST:
             raise UsageError(f"a sheet has 1 to {_MOST} pictures, not {len(keyframes)}.")
         names = self._generator.class_names
@@ -99,5 +106,5 @@ class _Choice:
         kinds = {"seed": str, "name": str, "class": str | None}
         entry = metadata.parse(content, kinds, where="the request")
         seed, label = entry["seed"], entry.get("class")
-        choose.keep(seed, entry["name"], label=label, model=self._file)
+        choose.keep(seed, entry["name"], label=label, model=self.file)
         return b""

@@ -19,6 +19,9 @@ _PER_SEGMENT = 128  # measurements between two keyframes, at most
 _MOST = 200_000  # measurements in all, at most
 _EVEN_ENOUGH = 0.01
 _ROUNDS = 6
+STEADIED = (
+    "constant speed: the largest change between frames was {:.1f} times the usual, now {:.1f}"
+)
 
 
 @dataclass(frozen=True)
@@ -27,9 +30,6 @@ class Unevenness:
 
     deviation: float  # standard deviation over mean
     peak: float  # largest over median
-
-    def __str__(self) -> str:
-        return f"std/mean {self.deviation:.3f}, max/median {self.peak:.2f}"
 
 
 def change(a: np.ndarray, b: np.ndarray) -> float:

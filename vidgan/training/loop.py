@@ -38,7 +38,7 @@ from vidgan.training.step import Outcome, Step
 logger = logging.getLogger(__name__)
 _LOG_EVERY_S, _FORECAST_AFTER_S, _FIRST_S = 1.0, 15.0, 60.0
 _ASK_EVERY_S = 0.5  # whether another process stops
-_FEW = 10  # pictures
+_FEW, _SOME = 10, 300  # pictures; of 300, a run was as train/README.md says
 _FINISHING = "Stopping: this step ends and the run is saved. A second signal leaves at once."
 
 
@@ -102,7 +102,7 @@ def train(
                 f"{' with alpha' * (model.colours == 4)}, {fabric.device.type} x "
                 f"{fabric.world_size}, {precision_for(settings.train.precision, fabric.device)}"
             )
-            if not dataset.whole:
+            if not dataset.whole and not resume:
                 _warn_of_few(run)
             if model.classes:
                 logger.info(
@@ -150,10 +150,17 @@ def _first_part(run: Run, steering: Steering, received: list[int], show: Show) -
 
 
 def _warn_of_few(run: Run) -> None:
+    source, count = run.settings.data.source, len(run.dataset)
     if (few := cache.different(run.dataset)) < _FEW:
         logger.warning(
-            f"{run.settings.data.source}: only {few} different picture{'s' * (few != 1)}, "
+            f"{source}: only {few} different picture{'s' * (few != 1)}, "
             "which a generator learns by heart; give it some hundreds."
+        )
+    elif count < _SOME:
+        flip = "" if run.settings.train.flip else ", or --flip if mirror images are right"
+        logger.warning(
+            f"{source}: {count} pictures are few; expect variations of them with coarse shapes. "
+            f"What helps: some hundreds of pictures, several crops of each, a film{flip}."
         )
 
 
