@@ -35,7 +35,7 @@ class Kind:
     seeds: Callable[[Path], dict[str, bytes]]  # valid contents by the names of their files
     read: Callable[[Path], None]  # the real reader
     change: Callable[[bytes, Sequence[bytes], random.Random], bytes] = mutated
-    inputs: int = 2000  # in the tests; fewer where each takes long
+    inputs: int = 1000  # in the tests; fewer where each takes long
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -518,8 +518,8 @@ KINDS = {
     "walk": Kind(seeds=_walks, read=_read_walk, change=_JSON),
     "recipe": Kind(seeds=_recipes, read=_read_recipe, change=_TOML),
     "safetensors": Kind(seeds=_models, read=_open_model, change=_change_safetensors),
-    "onnx": Kind(seeds=_onnx, read=_open_model, change=_change_onnx, inputs=1000),
-    "state_dict": Kind(seeds=_state_dicts, read=_import, inputs=1000),
+    "onnx": Kind(seeds=_onnx, read=_open_model, change=_change_onnx, inputs=500),
+    "state_dict": Kind(seeds=_state_dicts, read=_import, inputs=500),
     "npy": Kind(seeds=_npy, read=_render_keyframes, change=_change_npy),
     "zip": Kind(seeds=_zips, read=_open_data, change=_change_zip),
     "picture": Kind(seeds=_pictures, read=_open_folder),

@@ -58,9 +58,9 @@ def make_inputs(folder: Path) -> None:
     write_pictures(folder / "many", frames)
     save_model(folder / "generator.safetensors", *small_generator(32, 32))
     for name, tables in TRAINED.items():
-        table = {"train": {"images": 240, "batch_size": 8, "checkpoint_every_images": 40}}
+        table = {"train": {"images": 160, "batch_size": 8, "checkpoint_every_images": 40}}
         table |= {"model": {"width": 32, "height": 32, "channels": 4}}
-        table["train"] |= {"distance_every_images": 0, "samples_every_images": 120}
+        table["train"] |= {"distance_every_images": 0, "samples_every_images": 80}
         table["data"] = {"source": str(folder / "pictures"), "labels": False}
         for key, settings in tables.items():
             table[key] |= settings
@@ -81,7 +81,7 @@ TRAINED = {
     "r3gan": {"model": {"name": "r3gan"}, "train": {"images": 120}},
     "ada": {"train": {"augment": "ada"}},
     "classes": {"data": {"labels": True}},
-    "growing": {"train": {"grow_every_images": 60}},
+    "growing": {"train": {"grow_every_images": 40}},
     "one": {"train": {"images": 8, "checkpoint_every_images": 8}},
 }
 
@@ -121,11 +121,11 @@ def training(recipe: str, **more: object) -> Kind:
 
 
 def impatient() -> None:
-    """`vidgan`, whose processes wait half a minute for each other, not fifteen."""
+    """`vidgan`, whose processes wait twelve seconds for each other, not fifteen minutes."""
     from vidgan.__main__ import main
     from vidgan.training import setup
 
-    setup._PATIENCE = timedelta(seconds=30)
+    setup._PATIENCE = timedelta(seconds=12)
     main()
 
 
