@@ -29,7 +29,7 @@ from vidgan.errors import (
 
 _NOTHING = "return_value"  # cyclopts would print what a verb returns, or end the process
 # What people type for options that are called otherwise, and that difflib would not guess.
-_RESUME = "train --resume RUN, for example of runs/00000-earth-dcgan64"
+_RESUME = "vidgan train --resume RUN, where RUN is a folder in runs/"
 _MEANT = {
     "vidgan": {"resume": _RESUME, "continue": _RESUME},
     "render": {"size": "resolution", "duration": "seconds", "length": "seconds", "time": "seconds"},

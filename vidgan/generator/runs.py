@@ -40,7 +40,7 @@ def find_model(model: Path | None) -> tuple[Path, str]:
             images = float(number[1]) * {"k": 1e3, "M": 1e6}.get(number[2], 1)
             folder = named_run(Path(run)) if run else (_of_newest_run() or Path("runs/none")).parent
             return _nearest(folder, round(images))
-        if _is_run(Path(run)):
+        if _is_run(named_run(Path(run))):
             raise ModelError(f"{model}: after @ stands a number of images, as in {run}@50k.")
     elif model.parent.name == "checkpoints" and model.stem.isdecimal():
         return _nearest(model.parent.parent, int(model.stem))
