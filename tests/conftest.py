@@ -1,4 +1,6 @@
 import contextlib
+import copy
+import functools
 import logging
 import signal
 from collections.abc import Iterable, Iterator
@@ -70,6 +72,16 @@ def small_generator(
     colours: int = 0,
 ) -> tuple[torch.nn.Module, ModelConfig]:
     """A narrow generator of random weights; a dcgan makes frames full of contrast."""
+    generator, model, random = _made(width, height, tuple(class_names), name, colours)
+    torch.set_rng_state(random)  # as if it were made only now
+    return copy.deepcopy(generator), model
+
+
+@functools.cache
+def _made(
+    width: int, height: int, class_names: tuple[str, ...], name: str, colours: int
+) -> tuple[torch.nn.Module, ModelConfig, torch.Tensor]:
+    """What `small_generator` copies, and the state of torch's random numbers after it."""
     size = {"width": width, "height": height, "channels": 8, "colours": colours}
     anchors = 8 * (len(class_names) or 5)
     size |= {"taps": 3, "noise": True, "layout": True} if name == "dcgan" else {}
@@ -85,7 +97,7 @@ def small_generator(
             for _ in range(50):  # BatchNorm then has statistics as after a training
                 generator(torch.randn(32, model.z_dim), labels)
         generator.layers[-2].weight.data *= 5
-    return generator.eval(), model
+    return generator.eval(), model, torch.get_rng_state()
 
 
 def save_model(file: Path, generator: torch.nn.Module, model: ModelConfig) -> Path:
