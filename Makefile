@@ -58,7 +58,8 @@ test test-all: $(NODE)
 test test-faults test-all: .venv/ready
 	OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --jobs 2 --output-sync --keep-going $($@_groups)
 
-PYTEST := $(BIN)/python -m pytest
+# Tests build with make themselves: it must not look for the jobs of this one.
+PYTEST := env -u MAKEFLAGS -u MFLAGS $(BIN)/python -m pytest
 $(addprefix test-,$(TESTS)): test-%:
 	$(PYTEST) $($*)
 $(addprefix test-,$(FAULTS)): test-%:

@@ -133,7 +133,7 @@ def test_a_file_is_rendered_and_verified_without(model, words, absent, request, 
 def test_the_library_keeps_its_budget():
     """In lines of code, that is, neither blank nor comment nor docstring."""
     sizes = {path: len(code_lines(path)) for path in MODULES}
-    assert sum(sizes.values()) <= 12_873
+    assert sum(sizes.values()) <= 12_876
     assert {path: size for path, size in sizes.items() if size > 300} == {}
 
 

@@ -14,6 +14,8 @@ from vidgan.data import cache
 from vidgan.generator import synthesis
 from vidgan.networks import pixels
 from vidgan.training import codes, loop
+from vidgan.training.batches import batches
+from vidgan.training.step import Step
 
 
 @pytest.fixture
@@ -69,6 +71,7 @@ def test_only_what_a_code_can_say_counts_and_only_for_fakes_of_codes():
     fake[:2, :, ::2] += 0.25  # more detail, finer than 16 pixels a side
     fake[:2, :, 1::2] -= 0.25
     assert codes.distance(fake, real) > 0.05
+    assert codes.distance(fake, real, contrast=False) < 1e-3
 
 
 @pytest.mark.parametrize("size", [(64, 64), (40, 56), (32, 32)])
@@ -83,6 +86,14 @@ def test_a_generator_is_told_the_layout_of_a_code(smooth, tmp_path, size):
         assert (codes.small(one) - codes.small(real)).square().mean() < 0.05 * (
             codes.small(real) - codes.small(mean[None])
         ).square().mean()
+
+
+def test_without_layouts_a_run_is_as_it_was_before_there_were_any(smooth, tmp_path, monkeypatch):
+    run = opened(smooth, tmp_path, layout=False)
+    assert run.state.generator.layout is None
+    assert len(run.state.codes) == 1 + run.settings.model.z_dim  # no number is of the contrast
+    monkeypatch.setattr(codes, "_CONTRAST", float("nan"))
+    assert Step(run)(next(batches(run))).loss_g.isfinite()  # contrast has no part in it
 
 
 def test_where_motion_matters_near_frames_get_near_codes(tmp_path):

@@ -112,17 +112,19 @@ def of(real: Tensor, codes: Tensor, generator: Generator) -> Tensor:
     return normalize(place)
 
 
-def distance(fake: Tensor, real: Tensor, *, motion: bool = False) -> Tensor:
+def distance(fake: Tensor, real: Tensor, *, contrast: bool = True, motion: bool = False) -> Tensor:
     """How far fakes are from the reals of their codes: the mean square of the differences of small
-    pictures and, weighted, of contrasts.
+    pictures.
 
-    motion   and of all pixels: what is faint counts as well, or a still ground would flicker
+    contrast   and, weighted, of contrasts, for a generator that is told what is where
+    motion     and of all pixels: what is faint counts as well, or a still ground would flicker
     """
     count = int(SHARE * len(real))
     fake, real = fake[:count].float(), real[:count]
     far = (small(fake) - small(real)).square().mean()
-    for of_fake, of_real in zip(contrasts(fake), contrasts(real), strict=True):
-        far = far + _CONTRAST * (of_fake - of_real).square().mean()
+    if contrast:
+        for of_fake, of_real in zip(contrasts(fake), contrasts(real), strict=True):
+            far = far + _CONTRAST * (of_fake - of_real).square().mean()
     return far + _FINE * (fake - real).abs().mean() if motion else far
 
 

@@ -120,8 +120,8 @@ def open_data(
     else:
         own = {"anchors": codes.anchors_for(model.classes) if settings.train.code_weight else 0}
         if not settings.train.start:
-            is_dcgan = model.name == "dcgan"
-            layout = is_dcgan and bool(settings.train.code_weight) and model.z_dim > 1
+            is_dcgan, how = model.name == "dcgan", settings.train
+            layout = is_dcgan and how.layout and bool(how.code_weight) and model.z_dim > 1
             own |= {"taps": 3, "noise": is_dcgan, "layout": layout}
     return replace(settings, model=replace(settings.model, **own)), dataset
 

@@ -71,7 +71,8 @@ class Step:
             with self._run.fabric.autocast():
                 loss_g = self._loss_of_g(batch, r, f, real_seen, fake_seen)
             if state.codes is not None:
-                far = codes.distance(fake, real, motion=how.motion)
+                told = state.generator.layout is not None
+                far = codes.distance(fake, real, contrast=told, motion=how.motion)
                 loss_g = loss_g + how.code_weight * far
             self._gradient_g = self._differentiate(loss_g, state.adam_g, retain_graph=True)
             self._loss_g = loss_g.detach()
