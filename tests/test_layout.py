@@ -118,7 +118,7 @@ def test_importing_vidgan_and_all_that_renders_loads_no_torch():
         ("model_file", ("render", "out.mp4", "--frames", "3", "--model"), "torch._dynamo"),
     ],
 )
-def test_a_file_is_rendered_and_verified_without(model, words, absent, request, tmp_path):
+def test_a_verb_imports_no_torch_that_it_does_not_need(model, words, absent, request, tmp_path):
     file = str(request.getfixturevalue(model))
     code = (
         "import sys\n"

@@ -177,7 +177,7 @@ class TrainConfig:
     feature_matching: float = 0.0  # weight in G's loss of the distance between D's mean features
     mismatch: float = 0.0  # weight in D's loss of reals beside a wrong class; see train/README.md
     code_weight: float = AUTO  # in G's loss, of painting reals from codes; auto: 10 for dcgan
-    layout: bool = True  # G is told the layout of a code: better for minutes, worse for an hour
+    layout: bool = True  # G is told the layout of a code; see train/README.md
     motion: bool = False  # of a film: near frames get near codes, painted finely
     discriminator_steps: int = 1  # steps of D for every step of G
     ema_halflife_images: int = 10_000  # half-life of the averaged generator, the one that is kept

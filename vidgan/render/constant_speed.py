@@ -19,9 +19,6 @@ _PER_SEGMENT = 128  # measurements between two keyframes, at most
 _MOST = 200_000  # measurements in all, at most
 _EVEN_ENOUGH = 0.01
 _ROUNDS = 6
-STEADIED = (
-    "constant speed: the largest change between frames was {:.1f} times the usual, now {:.1f}"
-)
 
 
 @dataclass(frozen=True)

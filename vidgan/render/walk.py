@@ -27,7 +27,7 @@ from vidgan.generator.synthesis import Synthesize
 from vidgan.latent import paths as curves
 from vidgan.latent.directions import sliders
 from vidgan.latent.motion import Motion, Played, play
-from vidgan.render.constant_speed import STEADIED, constant_speed
+from vidgan.render.constant_speed import constant_speed
 from vidgan.render.grid import Grid
 from vidgan.render.mixed import Mixed
 
@@ -206,7 +206,10 @@ class Walk:
         if walk.constant_speed and not measured:
             for cell, path in enumerate(paths):
                 paths[cell], before, after = constant_speed(path, generator)
-                logger.info(STEADIED.format(before.peak, after.peak))
+                logger.info(
+                    "constant speed: the largest change between frames was "
+                    f"{before.peak:.1f} times the usual, now {after.peak:.1f}"
+                )
         return BoundWalk(walk, tuple(paths), _around(generator, walk))
 
     def listen(self) -> sound.Drive:

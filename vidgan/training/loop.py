@@ -38,7 +38,7 @@ from vidgan.training.step import Outcome, Step
 logger = logging.getLogger(__name__)
 _LOG_EVERY_S, _FORECAST_AFTER_S, _FIRST_S = 1.0, 15.0, 60.0
 _ASK_EVERY_S = 0.5  # whether another process stops
-_FEW, _SOME = 10, 300  # pictures; of 300, a run was as train/README.md says
+_FEW, _SOME = 10, 300  # pictures; train/README.md shows what a run makes of 300
 _FINISHING = "Stopping: this step ends and the run is saved. A second signal leaves at once."
 
 
