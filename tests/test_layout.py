@@ -133,7 +133,7 @@ def test_a_verb_imports_no_torch_that_it_does_not_need(model, words, absent, req
 def test_the_library_keeps_its_budget():
     """In lines of code, that is, neither blank nor comment nor docstring."""
     sizes = {path: len(code_lines(path)) for path in MODULES}
-    assert sum(sizes.values()) <= 12_876
+    assert sum(sizes.values()) <= 12_875
     assert {path: size for path, size in sizes.items() if size > 300} == {}
 
 

@@ -28,6 +28,9 @@ class Unevenness:
     deviation: float  # standard deviation over mean
     peak: float  # largest over median
 
+    def __str__(self) -> str:
+        return f"{self.peak:.1f} times the usual"
+
 
 def change(a: np.ndarray, b: np.ndarray) -> float:
     """How much two frames uint8 [H, W, 3] differ, in grey levels: the mean 3/2-norm of the pyramid.

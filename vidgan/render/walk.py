@@ -206,10 +206,7 @@ class Walk:
         if walk.constant_speed and not measured:
             for cell, path in enumerate(paths):
                 paths[cell], before, after = constant_speed(path, generator)
-                logger.info(
-                    "constant speed: the largest change between frames was "
-                    f"{before.peak:.1f} times the usual, now {after.peak:.1f}"
-                )
+                logger.info(f"constant speed: the fastest change was {before}, now {after}")
         return BoundWalk(walk, tuple(paths), _around(generator, walk))
 
     def listen(self) -> sound.Drive:
